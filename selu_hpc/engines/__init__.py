@@ -1,0 +1,1 @@
+"""Where a plan's stages run: one module per scheduler."""

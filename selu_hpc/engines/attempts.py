@@ -1,0 +1,133 @@
+"""What attempts left behind: their records, how often and why shards failed, which nodes fail fast.
+
+Reads attempt-*/job.json, written by slurm/stage.sh on the node. Counting is pure.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from selu_hpc.engines.ledger import Ledger
+from selu_hpc.engines.reconcile import Failures
+from selu_hpc.engines.slurm_state import Cause
+from selu_hpc.rounds.plan import After, Key
+from selu_hpc.rounds.rundir import RunDir, Stage
+
+FAST_S = 60.0
+FAST_FAILURES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One start of one shard: on which node, in which job, how it ended; `code` None when nobody could write it."""
+
+    name: str
+    job: str
+    node: str
+    begun: float
+    ended: float | None
+    code: int | None
+    state: str
+    oom: bool
+    requeued: bool
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Attempt:
+        return cls(
+            name=value["name"],
+            job=str(value["job"]),
+            node=value["node"],
+            begun=float(value["begun"]),
+            ended=value.get("ended"),
+            code=value.get("code"),
+            state=value.get("state", ""),
+            oom=value.get("oom", False),
+            requeued=value.get("requeued", False),
+        )
+
+    @property
+    def cause(self) -> Cause:
+        if self.oom or self.state == "OUT_OF_MEMORY":
+            return Cause.OOM
+        if self.state in ("TIMEOUT", "DEADLINE"):
+            return Cause.TIMEOUT
+        if self.state == "CANCELLED":
+            return Cause.CANCELLED
+        return Cause.FAILED if self.code else Cause.UNKNOWN
+
+    @property
+    def failed_fast(self) -> bool:
+        quick = self.ended is not None and self.ended - self.begun < FAST_S
+        return quick and not self.requeued and self.cause is Cause.FAILED
+
+
+def read_attempts(run: RunDir, key: Key, shard: int) -> list[Attempt]:
+    return [attempt for _, attempt in sorted(_read(run.shard(key.round_id, key.stage, shard).path))]
+
+
+def _read(place: Path) -> Iterable[tuple[int, Attempt]]:
+    for file in place.glob("attempt-*/job.json"):
+        try:
+            yield int(file.parent.name.partition("-")[2]), Attempt.from_json(json.loads(file.read_bytes()))
+        except (ValueError, KeyError, OSError):
+            continue
+
+
+def count_failures(
+    ledger: Ledger,
+    key: Key,
+    shard: int,
+    attempts: Iterable[Attempt],
+    *,
+    alive: Iterable[str] = (),
+    known: Mapping[str, Cause] | None = None,
+) -> Failures:
+    """Failures of a shard since a person last said submit.
+
+    alive: names of jobs still in the queue, and elements that run this code.  known: what Slurm said, by job name.
+    A job that never started because what it waited for failed does not count; one that vanished without does.
+    """
+    skip, known = set(alive), known or {}
+    found: list[Cause] = []
+    started = set()
+    attempts = list(attempts)
+    last = {(attempt.name, attempt.job): attempt for attempt in attempts}
+    for attempt in attempts:
+        entry = ledger.entries.get(attempt.name)
+        if entry is None or entry.epoch != ledger.epoch:
+            continue
+        started.add(attempt.name)
+        went_on = attempt.requeued or last[attempt.name, attempt.job] is not attempt  # Slurm started it once more
+        harmless = went_on or (key.stage is Stage.GATE and attempt.code == 0)
+        if harmless or attempt.name in skip or attempt.job in skip:
+            continue
+        cause = attempt.cause
+        if cause in (Cause.UNKNOWN, Cause.FAILED):
+            cause = known.get(attempt.name, cause)
+        found.append(cause)
+    for entry in ledger.entries.values():
+        mine = entry.key == key and shard in entry.shards and entry.epoch == ledger.epoch and bool(entry.job_id)
+        waited = any(wait.after is not After.ANY for wait in entry.waits)
+        if mine and not waited and entry.name not in started and entry.name not in skip:
+            found.append(known.get(entry.name, Cause.UNKNOWN))
+    return Failures(len(found), found.count(Cause.OOM), found.count(Cause.TIMEOUT))
+
+
+def failing_nodes(attempts: Iterable[Attempt]) -> dict[str, str]:
+    """Nodes on which tasks failed fast and none succeeded, while others succeed elsewhere."""
+    fast: dict[str, int] = {}
+    good: set[str] = set()
+    for attempt in attempts:
+        if attempt.code == 0:
+            good.add(attempt.node)
+        elif attempt.failed_fast:
+            fast[attempt.node] = fast.get(attempt.node, 0) + 1
+    return {
+        node: f"{count} tasks failed on it within {FAST_S:.0f} s and none succeeded, elsewhere they do"
+        for node, count in fast.items()
+        if count >= FAST_FAILURES and node not in good and good
+    }

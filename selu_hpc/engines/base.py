@@ -1,0 +1,53 @@
+"""What every engine is: something that brings a plan's unfinished shards to their markers.
+
+Owns the seam and what is the same for all engines: which shards are still due. Does not own how they are run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from selu_hpc.config import RunConfig
+from selu_hpc.rounds.journal import Journal
+from selu_hpc.rounds.plan import Key, Plan
+from selu_hpc.rounds.rundir import RunDir
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """All that an engine is given: the run's folder, its config, what must happen and where to write it down."""
+
+    run: RunDir
+    config: RunConfig
+    plan: Plan
+
+    @property
+    def journal(self) -> Journal:
+        return Journal(self.run.journal_file)
+
+    def note_plan(self) -> None:
+        """Write the plan's shape into the journal, where status finds it without reading the config."""
+        shape = {str(stage.key): stage.num_shards for stage in self.plan}
+        noted = [event["stages"] for event in self.journal if event["event"] == "plan"]
+        if not noted or noted[-1] != shape:
+            self.journal.append("plan", sync=False, stages=shape)
+
+    def due(self) -> dict[Key, list[int]]:
+        """The shards without a marker, by stage; stages that are done are left out."""
+        due: dict[Key, list[int]] = {}
+        for stage in self.plan:
+            open_shards = self.run.unfinished(stage.key.round_id, stage.key.stage, stage.num_shards)
+            if open_shards:
+                due[stage.key] = open_shards
+        return due
+
+
+class Engine(Protocol):
+    """Runs or submits a job. `run` raises a SeluError when the job cannot be brought to its end."""
+
+    name: str
+
+    def run(self, job: Job, *, wait: bool) -> None:
+        """Bring the job to its end (wait) or hand it to a scheduler and return."""
+        ...

@@ -1,0 +1,100 @@
+"""Calls a command of Slurm's, now or ahead of time. Standard library only: submit asks before it imports the rest.
+
+Owns the environment such a command gets and its time limit. What is called and what answers mean is scheduler.py's.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+NOT_FOR_JOBS = re.compile(r"SLURM_(?!CONF)|SBATCH_|SALLOC_|SUBMITIT_|SELU_(?!CLUSTER)|PYTHON")
+SHOW_CONFIG = ("scontrol", "show", "config")
+
+
+class TooSlowError(Exception):
+    """The command did not end within its time."""
+
+
+@dataclass(slots=True)
+class Calls:
+    """Commands in a clean environment; `ahead` starts one whose answer a later `call` of the same words takes."""
+
+    environment: Mapping[str, str] = field(default_factory=lambda: clean_environment(os.environ))
+    _begun: dict[tuple[str, ...], subprocess.Popen[bytes]] = field(default_factory=dict)
+    _found: dict[str, bool] = field(default_factory=dict)
+
+    def has(self, tool: str) -> bool:
+        if tool not in self._found:
+            self._found[tool] = shutil.which(tool, path=self.environment.get("PATH")) is not None
+        return self._found[tool]
+
+    def ahead(self, *command: str) -> None:
+        if self.has(command[0]):
+            self._begun[command] = self._start(command)
+
+    def call(self, command: Sequence[str], *, timeout_s: float) -> subprocess.CompletedProcess[str]:
+        """Raises TooSlowError, or OSError where the command can't be started."""
+        with self._begun.pop(tuple(command), None) or self._start(command) as process:
+            try:
+                said, error = _read(process, command[0], timeout_s=timeout_s)
+            except BaseException:
+                process.kill()
+                raise
+        return subprocess.CompletedProcess(list(command), process.returncode, said, error)
+
+    def forget(self) -> None:
+        """End what was begun and never asked for."""
+        while self._begun:
+            _, process = self._begun.popitem()
+            with process:
+                process.kill()
+
+    def _start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            list(command),
+            env=dict(self.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+
+def _read(process: subprocess.Popen[bytes], name: str, *, timeout_s: float) -> tuple[str, str]:
+    """Both outputs until their end. `communicate` with a timeout would sleep between looks for the exit code."""
+    assert process.stdout
+    assert process.stderr
+    parts: dict[int, list[bytes]] = {process.stdout.fileno(): [], process.stderr.fileno(): []}
+    deadline = time.monotonic() + timeout_s
+    with selectors.DefaultSelector() as selector:
+        for descriptor in parts:
+            selector.register(descriptor, selectors.EVENT_READ)
+        while selector.get_map():
+            ready = selector.select(max(0.0, deadline - time.monotonic()))
+            if not ready:
+                raise TooSlowError(f"{name} timed out after {timeout_s:.0f} s")
+            for key, _ in ready:
+                block = os.read(key.fd, 1 << 20)
+                parts[key.fd].append(block)
+                if not block:
+                    selector.unregister(key.fd)
+    said, error = (b"".join(blocks).decode(errors="replace") for blocks in parts.values())
+    return said, error
+
+
+def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The caller's environment without what would leak into jobs: another job's SLURM_*, SBATCH_* and PYTHON*."""
+    kept = {name: value for name, value in environment.items() if not NOT_FOR_JOBS.match(name)}
+    return kept | {"SLURM_BITSTR_LEN": "0", "SLURM_TIME_FORMAT": "standard"}
+
+
+def submit_limits(user: str) -> tuple[str, ...]:
+    """The question how many jobs a user may have, per association."""
+    columns = "format=Account,MaxSubmit,GrpSubmit"
+    return ("sacctmgr", "--noheader", "--parsable2", "show", "assoc", "where", f"user={user}", columns)

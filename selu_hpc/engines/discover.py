@@ -1,0 +1,127 @@
+"""A site profile from what Slurm says: partitions, their limits, GPUs and the user's account. No guess is hidden.
+
+Used by submit without --site and by `python -m selu_hpc.doctor --write-site`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from selu_hpc.config import Site, SitePartition
+from selu_hpc.engines.scheduler import Slurm
+from selu_hpc.errors import EngineError
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionFacts:
+    """One partition as sinfo tells it."""
+
+    name: str
+    is_default: bool
+    is_up: bool
+    max_timeout_min: int
+    num_nodes: int
+    gres: str
+    gpus: int
+    preemptible: bool
+    priority: int
+
+
+def read_partitions(sinfo: str, preempt_type: str) -> list[PartitionFacts]:
+    """Facts from lines `name|up|limit|nodes|gres|mode|tier`."""
+    found: dict[str, PartitionFacts] = {}
+    for line in filter(None, (line.strip() for line in sinfo.splitlines())):
+        name, up, limit, nodes, gres, mode, tier = (part.strip() for part in line.split("|"))
+        gpu = re.search(r"(gpu(?::[A-Za-z][\w.-]*)?):(\d+)", gres)
+        facts = PartitionFacts(
+            name=name.rstrip("*"),
+            is_default=name.endswith("*"),
+            is_up=up == "up",
+            max_timeout_min=read_minutes(limit),
+            num_nodes=int(nodes),
+            gres=gpu[1] if gpu else "",
+            gpus=int(gpu[2]) if gpu else 0,
+            preemptible=preempt_type != "preempt/none" and mode.upper() not in ("OFF", ""),
+            priority=int(tier or 0),
+        )
+        before = found.get(facts.name)
+        if before is None or facts.gpus > before.gpus:
+            found[facts.name] = facts
+    return list(found.values())
+
+
+def read_minutes(limit: str) -> int:
+    """`1-00:00:00` → 1440; 0 for infinite."""
+    match = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", limit)
+    if not match:
+        return 0
+    days, hours, minutes, _ = (int(part or 0) for part in match.groups())
+    return days * 1440 + hours * 60 + minutes
+
+
+def choose(partitions: list[PartitionFacts]) -> dict[Literal["cpu", "gpu", "preempt"], PartitionFacts]:
+    """The default partition for CPU work, the one with most GPUs per node, the lowest tier for preemption."""
+    up = [one for one in partitions if one.is_up] or partitions
+    if not up:
+        raise EngineError("sinfo lists no partition for this user; ask the site, or write a profile by hand")
+    plain = [one for one in up if not one.gpus] or up
+    found: dict[Literal["cpu", "gpu", "preempt"], PartitionFacts] = {
+        "cpu": max(plain, key=lambda one: (one.is_default, one.priority, one.num_nodes))
+    }
+    if with_gpus := [one for one in up if one.gpus]:
+        found["gpu"] = max(with_gpus, key=lambda one: (one.priority, one.gpus, one.num_nodes))
+    lower = [one for one in up if one.preemptible and one.priority < max(other.priority for other in up)]
+    if lower:
+        found["preempt"] = min(lower, key=lambda one: one.priority)
+    return found
+
+
+def discover_site(slurm: Slurm) -> Site:
+    """Ask Slurm; raises EngineError where it says too little."""
+    config = slurm.config()
+    listed = slurm.text("sinfo", "--noheader", "--format=%P|%a|%l|%D|%G")
+    if not listed:
+        raise EngineError("sinfo gave no partitions; run this on a login node, or give a profile with --site")
+    modes = _modes(slurm)
+    facts = read_partitions(
+        "\n".join(_with_mode(line, modes) for line in listed.splitlines()), config.get("PreemptType", "preempt/none")
+    )
+    return Site(
+        name=config.get("ClusterName", "cluster"),
+        partitions={role: _partition(one) for role, one in choose(facts).items()},
+        account=_account(slurm, config),
+    )
+
+
+def _modes(slurm: Slurm) -> dict[str, str]:
+    shown = slurm.text("scontrol", "--oneliner", "show", "partition") or ""
+    pairs = re.findall(r"PartitionName=(\S+).*?PriorityTier=(\d+).*?PreemptMode=(\S+)", shown)
+    return {name: f"{mode}|{tier}" for name, tier, mode in pairs}
+
+
+def _with_mode(line: str, modes: dict[str, str]) -> str:
+    name = line.partition("|")[0].strip().rstrip("*")
+    return "|".join([*line.split("|")[:5], modes.get(name, "|0")])
+
+
+def _partition(facts: PartitionFacts) -> SitePartition:
+    return SitePartition(
+        name=facts.name,
+        gpus_per_node=facts.gpus,
+        gres=facts.gres or "gpu",
+        max_timeout_min=facts.max_timeout_min,
+    )
+
+
+def _account(slurm: Slurm, config: dict[str, str]) -> str:
+    """The user's default account where the site enforces one; empty lets Slurm take the default."""
+    if "associations" not in config.get("AccountingStorageEnforce", ""):
+        return ""
+    import getpass
+
+    shown = slurm.text(
+        "sacctmgr", "--noheader", "--parsable2", "show", "user", getpass.getuser(), "format=DefaultAccount"
+    )
+    return (shown or "").strip()

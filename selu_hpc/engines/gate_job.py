@@ -1,0 +1,144 @@
+"""The gate as a Slurm job, on the login environment's python, without torch and outside any image.
+
+    python -m selu_hpc.engines.gate_job --run RUN --round 1        decides over a round's shards
+    python -m selu_hpc.engines.gate_job --run RUN --close          the run's last job: one more look at everything
+
+A gate runs when its labels have ended, however. Shards that are missing or broken are sent again, alone, with another
+gate behind them to which everything that waited for this one is re-pointed. When no retry is left, the round is sealed
+if the quorum is there; otherwise the chain stops, with the reason in the journal, and nothing is left pending.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from loguru import logger
+
+from selu_hpc.engines.base import Job
+from selu_hpc.engines.launch import saved_site
+from selu_hpc.engines.limits import ask_limits
+from selu_hpc.engines.scheduler import Slurm
+from selu_hpc.engines.snapshot import refuse_open_folders
+from selu_hpc.engines.submission import Submission, horizon, this_element, wait_for_lock
+from selu_hpc.errors import CorruptShardError, SeluError
+from selu_hpc.recipes import load_run
+from selu_hpc.rounds.gate import SEALED
+from selu_hpc.rounds.plan import Key, make_plan
+from selu_hpc.rounds.rundir import RunDir, ShardDir, Stage
+from selu_hpc.stages import entry
+
+LOCK_PATIENCE_S = 600.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Decide over a round's shards inside a Slurm job.")
+    parser.add_argument("--run", type=Path, required=True, help="the run folder")
+    parser.add_argument("--round", type=int, default=0, dest="round_id", help="the round")
+    parser.add_argument("--close", action="store_true", help="look at the whole run once more")
+    parser.add_argument("--shard", type=int, default=0)
+    parser.add_argument("--attempt", type=int)
+    options = parser.parse_args(argv)
+    entry.set_up_logging()
+    try:
+        job = open_job(options.run)
+        if options.close:
+            return close(job)
+        return gate(job, options.round_id, options.attempt)
+    except SeluError as error:
+        logger.error("{}", error)
+        return error.exit_code
+
+
+def open_job(path: Path) -> Job:
+    run = RunDir(path)
+    refuse_open_folders(run)
+    config = load_run(path)
+    return Job(run, config, make_plan(config))
+
+
+def gate(job: Job, round_id: int, attempt: int | None) -> int:
+    """Retry what is missing, else seal; then send what may follow."""
+    site, slurm = saved_site(job.run), Slurm()
+    put_aside_broken_shards(job, round_id)
+    sealed = [Key(round_id, stage) for stage in SEALED]
+    if site.resubmit_inside_jobs and any(key in job.due() for key in sealed):
+        with wait_for_lock(job, purpose=f"the gate of round {round_id}", patience_s=LOCK_PATIENCE_S):
+            submission = Submission(job, site, slurm, ask_limits(site, slurm), me=this_element())
+            decision = submission.advance(last_round=horizon(job, round_id))
+            on_their_way = any(key in sealed for key in decision.cover)
+        if on_their_way:
+            logger.info("round {}: missing shards were sent again, the gate behind them decides", round_id)
+            return 0
+    code = entry.run_stage(Stage.GATE, run=str(job.run.path), round_id=round_id, attempt=attempt)
+    follow(job, round_id, failed=code != 0)
+    return code
+
+
+def follow(job: Job, round_id: int, *, failed: bool) -> None:
+    """After the decision: stop what can't come any more, or submit the rounds that were left to this gate."""
+    site, slurm = saved_site(job.run), Slurm()
+    if not (failed or site.resubmit_inside_jobs):
+        return
+    with wait_for_lock(job, purpose=f"the gate of round {round_id}", patience_s=LOCK_PATIENCE_S):
+        missing = [shard for stage in SEALED for shard in job.due().get(Key(round_id, stage), ())]
+        if failed and missing:
+            why = f"{len(set(missing))} shards are missing and the quorum is not met: the chain stops"
+            job.journal.append("gave_up", key=f"r{round_id:02d}/gate", shard=0, why=why)
+        Submission(job, site, slurm, ask_limits(site, slurm), me=this_element()).advance(
+            last_round=horizon(job, round_id + 1), may_submit=site.resubmit_inside_jobs
+        )
+
+
+def close(job: Job) -> int:
+    """Retry what no gate came after; say how the run ended."""
+    site, slurm = saved_site(job.run), Slurm()
+    with wait_for_lock(job, purpose="the run's last job", patience_s=LOCK_PATIENCE_S):
+        due = job.due()
+        if not due:
+            job.journal.append("finished", engine="slurm")
+            return 0
+        if not site.resubmit_inside_jobs:
+            logger.error("{} stages are unfinished; run submit on the login node", len(due))
+            return 1
+        submission = Submission(job, site, slurm, ask_limits(site, slurm), me=this_element())
+        decision = submission.advance(last_round=horizon(job, max(key.round_id for key in due)))
+    if decision.cover:
+        return 0
+    logger.error(
+        "the run can't go on by itself; mend the cause, then run `python -m selu_hpc.submit --run {}`", job.run.path
+    )
+    return 1
+
+
+def put_aside_broken_shards(job: Job, round_id: int) -> None:
+    """A shard whose bytes are not what its marker says is no shard: it is moved aside and made anew."""
+    for stage in SEALED:
+        for shard in range(job.plan[Key(round_id, stage)].num_shards):
+            place = job.run.shard(round_id, stage, shard)
+            try:
+                if place.read_marker() is not None:
+                    place.check()
+            except CorruptShardError as error:
+                put_aside(job, place, str(error))
+
+
+def put_aside(job: Job, place: ShardDir, why: str) -> None:
+    """Keep the attempts' records, put everything else out of the way under a name nothing reads."""
+    target = place.path / f"broken-{time.strftime('%Y%m%dT%H%M%S')}"
+    target.mkdir(parents=True, exist_ok=True)
+    place.marker_file.rename(target / place.marker_file.name)
+    for part in list(place.path.iterdir()):
+        if not part.name.startswith(("attempt-", "broken-")):
+            part.rename(target / part.name)
+    if place.truth.exists():
+        place.truth.rename(place.truth.with_name(f"{place.truth.name}.{target.name}"))
+    logger.warning("shard {} is broken and made anew: {}", place.name, why)
+    job.journal.append("corrupt", shard=place.name, why=why)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

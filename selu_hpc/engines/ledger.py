@@ -1,0 +1,178 @@
+"""What the run's journal says about its Slurm jobs, and which of them the queue still knows. Pure.
+
+Events of this engine: `slurm_run` (the id in every job's name), `started` (a person's submit: retries are counted
+anew), `intent` → `submitted` | `adopted` | `abandoned`, `released`, `rewired`, `cancelled`, `corrupt`, `quarantined`,
+`gave_up`, `code`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from selu_hpc.engines.sbatch import Wait, array_text, read_array_text
+from selu_hpc.engines.slurm_state import QueueRow
+from selu_hpc.rounds.plan import After, Key
+from selu_hpc.rounds.rundir import Stage
+
+
+@dataclass(slots=True, kw_only=True)
+class Entry:
+    """One job this run wanted: from its intent to what became of it."""
+
+    name: str
+    label: str
+    key: Key | None
+    shards: tuple[int, ...]
+    offset: int
+    generation: int
+    epoch: int
+    waits: tuple[Wait, ...]
+    job_id: str = ""
+    released: bool = False
+    abandoned: bool = False
+    time: float = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """An intent whose outcome is not in the journal: the crash came in between."""
+        return not self.job_id and not self.abandoned
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The journal, read once."""
+
+    run_id: str = ""
+    epoch: int = 0
+    entries: dict[str, Entry] = field(default_factory=dict)
+    gave_up: dict[tuple[Key, int], str] = field(default_factory=dict)
+    quarantined: dict[str, str] = field(default_factory=dict)
+    code: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, journal: Iterable[dict[str, Any]]) -> Ledger:
+        ledger = cls()
+        for event in journal:
+            ledger._take(event)
+        return ledger
+
+    def next_generation(self, label: str) -> int:
+        return 1 + max((e.generation for e in self.entries.values() if e.label == label), default=-1)
+
+    def _take(self, event: dict[str, Any]) -> None:
+        kind, entry = event["event"], self.entries.get(event.get("name", ""))
+        if kind == "slurm_run":
+            self.run_id = self.run_id or event["id"]
+        elif kind == "started":
+            self.epoch += 1
+            self.gave_up.clear()
+        elif kind == "intent" and "label" in event:
+            self.entries[event["name"]] = self._entry(event)
+        elif kind in ("submitted", "adopted") and entry:
+            entry.job_id = str(event["job"])
+        elif kind == "abandoned" and entry:
+            entry.abandoned = True
+        elif kind == "released":
+            for name in event.get("names", ()):
+                if name in self.entries:
+                    self.entries[name].released = True
+        elif kind == "rewired" and entry:
+            entry.waits = _read_waits(event["waits"])
+        elif kind == "gave_up" and "key" in event:
+            self.gave_up[read_key(event["key"]), int(event["shard"])] = event["why"]
+        elif kind == "quarantined":
+            self.quarantined[event["node"]] = event["why"]
+        elif kind == "code":
+            self.code = event
+
+    def _entry(self, event: dict[str, Any]) -> Entry:
+        return Entry(
+            name=event["name"],
+            label=event["label"],
+            key=read_key(event["key"]) if event["key"] else None,
+            shards=tuple(read_array_text(event["shards"])),
+            offset=event["offset"],
+            generation=event["generation"],
+            epoch=self.epoch,
+            waits=_read_waits(event["waits"]),
+            time=event["time"],
+        )
+
+
+def read_key(text: str) -> Key:
+    """`r01/rollout` → Key."""
+    round_text, _, stage = text.partition("/")
+    return Key(int(round_text[1:]), Stage(stage))
+
+
+def waits_json(waits: Iterable[Wait]) -> list[list[str]]:
+    return [[str(wait.after), *wait.names] for wait in waits]
+
+
+def shards_json(shards: Iterable[int]) -> str:
+    return array_text(shards)
+
+
+def _read_waits(value: list[list[str]]) -> tuple[Wait, ...]:
+    return tuple(Wait(After(after), tuple(names)) for after, *names in value)
+
+
+@dataclass(slots=True)
+class Live:
+    """A job of this run that the queue still has: its shards that wait, run, or never will."""
+
+    entry: Entry
+    waiting: set[int] = field(default_factory=set)
+    running: set[int] = field(default_factory=set)
+    stuck: set[int] = field(default_factory=set)
+    held: bool = False
+
+    @property
+    def alive(self) -> set[int]:
+        return self.waiting | self.running
+
+
+@dataclass(slots=True)
+class InQueue:
+    """The queue, seen from the journal.
+
+    live: by name.  adopted: open intents whose job is there.  lost: open intents whose job is not.
+    strays: jobs under our names that the journal does not count: a second copy, or one that was given up.
+    """
+
+    live: dict[str, Live] = field(default_factory=dict)
+    adopted: dict[str, str] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+    strays: list[tuple[str, str]] = field(default_factory=list)
+
+
+def match(ledger: Ledger, rows: Iterable[QueueRow]) -> InQueue:
+    """Lay the queue beside the journal."""
+    seen = InQueue()
+    by_name: dict[str, dict[str, list[QueueRow]]] = {}
+    for row in rows:
+        if row.will_run or row.is_stuck:
+            by_name.setdefault(row.name, {}).setdefault(row.job_id, []).append(row)
+    for name, entry in ledger.entries.items():
+        jobs = by_name.get(name, {})
+        if entry.is_open:
+            if jobs:
+                entry.job_id = seen.adopted[name] = min(jobs, key=int)
+            else:
+                seen.lost.append(name)
+        seen.strays += [(name, job_id) for job_id in sorted(jobs, key=int) if job_id != entry.job_id]
+        if entry.job_id in jobs:
+            seen.live[name] = _live(entry, jobs[entry.job_id])
+    return seen
+
+
+def _live(entry: Entry, rows: list[QueueRow]) -> Live:
+    live = Live(entry)
+    for row in rows:
+        shards = {entry.offset + index for index in row.indices} if entry.key else {0}
+        target = live.stuck if row.is_stuck else live.waiting if row.waits else live.running
+        target |= shards
+        live.held = live.held or row.is_held
+    return live

@@ -1,0 +1,75 @@
+"""How much Slurm takes: asked once, overridden by the site profile; and how many rounds that is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from loguru import logger
+
+from selu_hpc.config import Site
+from selu_hpc.engines.calls import submit_limits
+from selu_hpc.engines.reconcile import Decision, Situation, decide
+from selu_hpc.engines.scheduler import Slurm
+from selu_hpc.errors import EngineError
+
+DEFAULT_MAX_ARRAY_SIZE = 1001
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Slurm's limits as far as a submission meets them; 0 means none is known."""
+
+    max_array_size: int = DEFAULT_MAX_ARRAY_SIZE - 1
+    max_submit_jobs: int = 0
+    cluster: str = ""
+
+
+def ask_limits(site: Site, slurm: Slurm) -> Limits:
+    """MaxArraySize caps the index, so the size of an array is one less."""
+    config = slurm.config()
+    asked = int(config.get("MaxArraySize", DEFAULT_MAX_ARRAY_SIZE))
+    return Limits(
+        max_array_size=max(1, (site.max_array_size or asked) - 1),
+        max_submit_jobs=site.max_submit_jobs or _submit_limit(site, slurm, config),
+        cluster=config.get("ClusterName", ""),
+    )
+
+
+def _submit_limit(site: Site, slurm: Slurm, config: dict[str, str]) -> int:
+    """The lowest MaxSubmitJobs of this user's associations and of the partitions' QOS; 0 without accounting."""
+    if "slurmdbd" not in config.get("AccountingStorageType", ""):
+        return 0
+    import getpass
+
+    shown = slurm.text(*submit_limits(getpass.getuser())) or ""
+    rows = [line.split("|") for line in shown.splitlines() if line.count("|") == 2]
+    mine = [row for row in rows if not site.account or row[0] == site.account]
+    return min((int(number) for row in mine for number in row[1:] if number.isdigit()), default=0)
+
+
+def rounds_that_fit(now: Situation, limits: Limits, *, num_queued: int) -> tuple[Situation, Decision]:
+    """The decision for as many rounds as the user may submit; every array element counts."""
+    decision = decide(now)
+    room = limits.max_submit_jobs - num_queued
+    if not limits.max_submit_jobs or _size(decision) <= room:
+        return now, decision
+    first = min((key.round_id for key in now.due if key.round_id), default=0)
+    last = now.last_round
+    while last > first:
+        last -= 1
+        fewer = replace(now, last_round=last)
+        decision = decide(fewer)
+        if _size(decision) <= room:
+            logger.info("at most {} jobs may wait: submitting up to round {}, gates submit the rest",
+                        limits.max_submit_jobs, last)  # fmt: skip
+            return fewer, decision
+    if num_queued:
+        return replace(now, last_round=-1), decide(replace(now, last_round=-1))
+    raise EngineError(
+        f"one round needs {_size(decision)} queue entries, Slurm takes {limits.max_submit_jobs} of this user: make "
+        "rollout.num_shards smaller and rollout.episodes_per_shard larger, so that a task does more episodes"
+    )
+
+
+def _size(decision: Decision) -> int:
+    return sum(spec.num_tasks for spec in decision.submit)

@@ -1,0 +1,218 @@
+"""The engine without a scheduler: runs a plan's shards on this machine's cores and shows how far it is.
+
+Owns starting, retrying and stopping shards. Which shard may start is frontier.py's, the processes are shards.py's (a
+fork server) or contained.py's (the run's image), the picture on the terminal is progress.py's.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from loguru import logger
+
+from selu_hpc.engines.base import Job
+from selu_hpc.engines.contained import ContainedShards
+from selu_hpc.engines.frontier import Frontier, State
+from selu_hpc.engines.ledger import Ledger, match
+from selu_hpc.engines.progress import ProgressView
+from selu_hpc.engines.scheduler import Slurm
+from selu_hpc.engines.shards import ForkServer, Running, Zygote
+from selu_hpc.errors import EngineError, StageFailedError
+from selu_hpc.rounds.lock import hold_lock
+from selu_hpc.rounds.plan import Key
+from selu_hpc.stages.entry import EXIT_REQUEUE, next_attempt
+
+GRACE_S = 15.0
+TAIL_LINES = 25
+REFRESH_S = 0.5
+
+
+class Interrupted(EngineError):  # noqa: N818 - a person's wish, not a fault
+    """Ctrl-C or SIGTERM: everything was stopped cleanly and the same command goes on from here."""
+
+    exit_code = 130
+
+
+class LocalEngine:
+    """`LocalEngine().run(job, wait=True)`; the number of shards at once is `workers`, by default the cores."""
+
+    name = "local"
+
+    def __init__(
+        self,
+        *,
+        workers: int | None = None,
+        fork_server: Callable[[], ForkServer] | None = None,
+        slurm: Slurm | None = None,
+    ) -> None:
+        self.workers = workers or len(os.sched_getaffinity(0))
+        self.fork_server = fork_server
+        self.slurm = slurm
+
+    def run(self, job: Job, *, wait: bool = True) -> None:
+        """Run everything that is due; raises StageFailedError when a shard gave up, Interrupted on Ctrl-C."""
+        if not wait:
+            logger.info("the local engine has no queue to leave jobs in: following the run until its end")
+        with hold_lock(job.run.lock_file, purpose="a local run"):
+            due = job.due()
+            if due:
+                refuse_live_slurm_jobs(job, self.slurm or Slurm(patience_s=10.0))
+            job.journal.append("started", engine=self.name, pid=os.getpid(), due={str(k): v for k, v in due.items()})
+            if due:
+                shards = self.fork_server or (ContainedShards if job.run.image_file.exists() else Zygote)
+                LocalRun(job, Frontier.of(job.plan, due), workers=self.workers).drive(shards)
+            job.journal.append("finished")
+
+
+def refuse_live_slurm_jobs(job: Job, slurm: Slurm) -> None:
+    """No shard is worked on by two engines: jobs of this run that Slurm still has come first."""
+    ledger = Ledger.read(job.journal)
+    if not ledger.entries:
+        return
+    where = f"--run {job.run.path}"
+    if not slurm.calls.has("squeue"):
+        logger.warning("{}: was handed to Slurm before, and no squeue here says whether jobs are left", job.run.path)
+        return
+    try:
+        queue = match(ledger, slurm.squeue(ledger.entries))
+    except EngineError as error:
+        raise EngineError(
+            f"{job.run.path}: was handed to Slurm before, and whether jobs of it are left is not known ({error}); "
+            f"try again when `squeue` answers, or use another --run"
+        ) from error
+    alive = {one.entry.job_id: name for name, one in queue.live.items() if one.alive}
+    if alive:
+        first = min(alive, key=int)
+        raise EngineError(
+            f"{job.run.path}: Slurm still has {len(alive)} jobs of this run, the first is {first} ({alive[first]}); "
+            f"see them with `squeue --name={alive[first]}` or `python -m selu_hpc.status {where}`, then go on there "
+            f"with --engine slurm, or stop them with `python -m selu_hpc.cancel {where}` and run this again"
+        )
+
+
+class LocalRun:
+    """One drive through a plan's unfinished shards."""
+
+    def __init__(self, job: Job, frontier: Frontier, *, workers: int) -> None:
+        self.job = job
+        self.frontier = frontier
+        self.workers = workers
+        self.running: dict[str, Running] = {}
+        self.failures: dict[tuple[Key, int], int] = {}
+        self.gave_up: list[Running] = []
+        self.stop_signal: int | None = None
+
+    def drive(self, fork_server: Callable[[], ForkServer]) -> None:
+        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            with fork_server() as zygote, ProgressView(self.job, self.frontier) as view:
+                try:
+                    self._loop(zygote, view)
+                finally:
+                    self._stop_all(zygote)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        if self.gave_up:
+            raise StageFailedError(self._why_gave_up(self.gave_up[0]))
+
+    def _loop(self, zygote: ForkServer, view: ProgressView) -> None:
+        while not self.frontier.finished:
+            if self.stop_signal is not None:
+                raise Interrupted(
+                    f"stopped by {signal.Signals(self.stop_signal).name}; finished shards and flushed episodes are "
+                    f"kept: run the same command (or `python -m selu_hpc.submit --run {self.job.run.path}`) to go on"
+                )
+            self._start_ready(zygote)
+            if not self.running and not self.frontier.finished:
+                raise EngineError("nothing runs and nothing can start; this is a fault in the plan: please report it")
+            for message in zygote.messages(timeout_s=REFRESH_S):
+                if "ended" in message:
+                    self._on_end(self.running.pop(message["ended"]), message["code"], view)
+            view.update(self.running.values())
+
+    def _start_ready(self, zygote: ForkServer) -> None:
+        for key, shard in self.frontier.ready():
+            if len(self.running) >= self.workers:
+                return
+            place = self.job.run.shard(key.round_id, key.stage, shard)
+            started = Running(key, place, next_attempt(place))
+            zygote.start(started)
+            self.running[started.name] = started
+            self.frontier.set(key, shard, State.RUNNING)
+
+    def _on_end(self, ended: Running, code: int, view: ProgressView) -> None:
+        place, key, shard = ended.place, ended.key, ended.place.shard
+        seconds = time.monotonic() - ended.since
+        self.job.journal.append("ended", shard=place.name, attempt=ended.attempt, code=code, seconds=round(seconds, 2))
+        if code == 0 and place.marker_file.exists():
+            self.frontier.set(key, shard, State.DONE)
+            view.shard_done(key, seconds)
+            return
+        if code == EXIT_REQUEUE:
+            self.frontier.set(key, shard, State.WAITING)
+            return
+        failures = self.failures[key, shard] = self.failures.get((key, shard), 0) + 1
+        if failures <= self.job.config.retry.max_retries:
+            view.say(
+                f"{key} shard {shard} failed ({describe_exit(code)}); trying again, log: {place.log(ended.attempt)}"
+            )
+            self.frontier.set(key, shard, State.WAITING)
+            return
+        view.say(f"{key} shard {shard} failed ({describe_exit(code)}) and is given up after {failures} attempts")
+        self.job.journal.append("gave_up", shard=place.name, attempts=failures, code=code)
+        self.frontier.set(key, shard, State.GAVE_UP)
+        if not self._quorum_can_be_met(ended):
+            self.gave_up.append(ended)
+            raise StageFailedError(self._why_gave_up(ended))
+
+    def _quorum_can_be_met(self, lost: Running) -> bool:
+        """A gate decides over rollouts and labels; whatever else is lost stops the run."""
+        from selu_hpc.rounds.gate import SEALED
+
+        total = self.job.plan[lost.key].num_shards
+        alive = total - self.frontier.count(lost.key, State.GAVE_UP, State.IMPOSSIBLE)
+        return lost.key.stage in SEALED and alive >= self.job.config.retry.quorum * total
+
+    def _why_gave_up(self, lost: Running) -> str:
+        log = lost.place.log(lost.attempt)
+        return (
+            f"round {lost.key.round_id} {lost.key.stage}: shard {lost.place.shard} failed "
+            f"{self.failures[lost.key, lost.place.shard]} times; the end of {log}:\n{tail(log)}\n"
+            f"mend the cause, then run `python -m selu_hpc.submit --run {self.job.run.path}` to go on"
+        )
+
+    def _stop_all(self, zygote: ForkServer) -> None:
+        for name in self.running:
+            zygote.kill(name, signal.SIGTERM)
+        deadline = time.monotonic() + GRACE_S
+        while self.running and time.monotonic() < deadline:
+            for message in zygote.messages(timeout_s=0.2):
+                if "ended" in message:
+                    self.running.pop(message["ended"], None)
+        for name in self.running:
+            zygote.kill(name, signal.SIGKILL)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if self.stop_signal is not None:
+            raise Interrupted("stopped at once; run the same command again to go on")
+        self.stop_signal = number
+
+
+def describe_exit(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+    return f"killed by {name}" + (", perhaps out of memory" if name == "SIGKILL" else "")
+
+
+def tail(log: Path, lines: int = TAIL_LINES) -> str:
+    try:
+        return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+    except OSError as error:
+        return f"(no log: {error})"

@@ -1,0 +1,238 @@
+"""How far a run is: markers first, then one look at the queue, then what attempts left behind. Changes nothing.
+
+Finished shards are only listed, so 10,000 of them cost one listing. Nothing here loads pydantic or asks Slurm when
+nothing is open. A queue that was asked and did not answer is "not known", never "not there".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from selu_hpc.engines.attempts import read_attempts
+from selu_hpc.engines.calls import Calls, TooSlowError
+from selu_hpc.engines.ledger import InQueue, Ledger, match, read_key
+from selu_hpc.engines.slurm_state import read_squeue
+from selu_hpc.rounds.journal import Journal
+from selu_hpc.rounds.lock import holder
+from selu_hpc.rounds.plan import Key
+from selu_hpc.rounds.rundir import RunDir
+
+SQUEUE_FORMAT = "--format=%F|%K|%i|%T|%V|%j|%r|%N|%E"
+SQUEUE_TIMEOUT_S = 60.0
+NAMES_AT_ONCE = 1000
+EXIT_REQUEUE = 75
+
+
+class Verdict(StrEnum):
+    """A run as a whole."""
+
+    FINISHED = "finished"
+    RUNNING = "running"
+    STOPPED = "stopped"
+    UNKNOWN = "unknown"
+
+
+@dataclass(slots=True)
+class StageState:
+    """Shards of one stage by what is known of them; `pending` ones are in the queue, `open` ones nowhere.
+
+    share: finished shards and the finished parts of running ones, of all.
+    """
+
+    key: Key
+    num_shards: int
+    done: int = 0
+    running: int = 0
+    pending: int = 0
+    failed: int = 0
+    open: int = 0
+    share: float = 0.0
+
+
+@dataclass(slots=True)
+class Overview:
+    """Everything status prints.
+
+    trouble: one line each, with the shard, job or node it is about.  answer: why the queue is not known.
+    local: this run's local engine is at work now.
+    """
+
+    run: RunDir
+    engine: str
+    verdict: Verdict
+    stages: list[StageState]
+    trouble: list[str]
+    answer: str = ""
+    local: bool = False
+
+    @property
+    def num_open(self) -> int:
+        return sum(stage.num_shards - stage.done for stage in self.stages)
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of unfinished shards, by stage and shard."""
+
+    queue: InQueue = field(default_factory=InQueue)
+    answered: bool = True
+    why_not: str = ""
+    ended: dict[str, int] = field(default_factory=dict)
+    attempts_ended: set[tuple[str, int]] = field(default_factory=set)
+    local: bool = False
+
+
+def look(run: RunDir, calls: Calls) -> Overview:
+    """Read the run folder and, if something is unfinished and was handed to Slurm, its queue."""
+    events = list(Journal(run.journal_file))
+    ledger = Ledger.read(events)
+    shape = _shape(run, events)
+    unfinished = {key: run.unfinished(key.round_id, key.stage, count) for key, count in shape.items()}
+    known = _ask(run, events, ledger, {key for key, shards in unfinished.items() if shards}, calls)
+    stages = [_stage(run, key, count, unfinished[key], known) for key, count in shape.items()]
+    engine = next((event.get("engine", "") for event in reversed(events) if event["event"] == "started"), "")
+    trouble = [*_gave_up(run, ledger, events, unfinished), *_stuck(known.queue), *_nodes(ledger)]
+    found = Overview(run, engine, Verdict.FINISHED, stages, trouble, known.why_not, known.local)
+    if found.num_open:
+        alive = known.local or any(one.alive for one in known.queue.live.values())
+        found.verdict = Verdict.RUNNING if alive else Verdict.STOPPED if known.answered else Verdict.UNKNOWN
+    return found
+
+
+def _shape(run: RunDir, events: Iterable[dict[str, Any]]) -> dict[Key, int]:
+    """Shards per stage, in the plan's order: from the journal, or of a run begun by hand from its config."""
+    noted = [event["stages"] for event in events if event["event"] == "plan"]
+    if noted:
+        return {read_key(key): int(count) for key, count in noted[-1].items()}
+    from selu_hpc.recipes import load_run
+    from selu_hpc.rounds.plan import make_plan
+
+    return {stage.key: stage.num_shards for stage in make_plan(load_run(run.path))}
+
+
+def _ask(run: RunDir, events: list[dict[str, Any]], ledger: Ledger, open_stages: set[Key], calls: Calls) -> _Known:
+    known = _Known()
+    for event in events:
+        if event["event"] == "ended":
+            known.ended[event["shard"]] = int(event["code"])
+            known.attempts_ended.add((event["shard"], int(event["attempt"])))
+    owner = holder(run.lock_file)
+    known.local = bool(owner and owner["purpose"] == "a local run")
+    names = sorted(name for name, entry in ledger.entries.items() if entry.key in open_stages or entry.key is None)
+    if not names or not open_stages:
+        return known
+    rows = []
+    for at in range(0, len(names), NAMES_AT_ONCE):
+        block = ",".join(names[at : at + NAMES_AT_ONCE])
+        try:
+            done = calls.call(
+                ["squeue", "--noheader", "--states=all", f"--name={block}", SQUEUE_FORMAT], timeout_s=SQUEUE_TIMEOUT_S
+            )
+            said = done.stderr.strip() if done.returncode else ""
+        except (OSError, TooSlowError) as error:
+            said = str(error) or "no squeue on this machine"
+        if said:
+            known.answered, known.why_not = False, f"Slurm's queue is not known: {said.splitlines()[-1]}"
+            return known
+        rows += read_squeue(done.stdout)
+    known.queue = match(ledger, rows)
+    return known
+
+
+def _stage(run: RunDir, key: Key, count: int, unfinished: list[int], known: _Known) -> StageState:
+    state = StageState(key, count, done=count - len(unfinished), share=float(count - len(unfinished)))
+    live = [one for one in known.queue.live.values() if one.entry.key == key]
+    running = {shard for one in live for shard in one.running}
+    pending = {shard for one in live for shard in one.waiting}
+    folder = run.stage(key.round_id, key.stage)
+    try:
+        begun = set(os.listdir(folder)) if unfinished else set()  # noqa: PTH208 - names only
+    except FileNotFoundError:
+        begun = set()
+    for shard in unfinished:
+        if shard in pending:
+            state.pending += 1
+        elif f"shard-{shard:04d}" not in begun:
+            state.running += shard in running
+            state.open += shard not in running
+        else:
+            _count_begun(state, run, shard, known, in_queue=shard in running)
+    state.share /= max(1, count)
+    return state
+
+
+def _count_begun(state: StageState, run: RunDir, shard: int, known: _Known, *, in_queue: bool) -> None:
+    place = run.shard(state.key.round_id, state.key.stage, shard)
+    numbers = [int(path.name[8:]) for path in place.path.glob("attempt-*") if path.name[8:].isdigit()]
+    newest = max(numbers, default=None)
+    here = known.local and newest is not None and (place.name, newest) not in known.attempts_ended
+    if in_queue or here:
+        state.running += 1
+        if newest is not None:
+            state.share += _part(place.attempt(newest) / "progress.json")
+    elif _failed(run, state.key, shard, known):
+        state.failed += 1
+    else:
+        state.open += 1
+
+
+def _part(file: os.PathLike[str]) -> float:
+    try:
+        with open(file, "rb") as stream:  # noqa: PTH123 - a path-like
+            seen = json.load(stream)
+        return min(1.0, float(seen["done"]) / max(1.0, float(seen["total"])))
+    except (OSError, ValueError, KeyError):
+        return 0.0
+
+
+def _failed(run: RunDir, key: Key, shard: int, known: _Known) -> bool:
+    """The last attempt ended badly; one that saved its work and wants to go on did not."""
+    attempts = read_attempts(run, key, shard)
+    if attempts:
+        last = attempts[-1]
+        return not last.requeued and last.code not in (0, None, EXIT_REQUEUE)
+    return known.ended.get(run.shard(key.round_id, key.stage, shard).name, 0) not in (0, EXIT_REQUEUE)
+
+
+def _gave_up(
+    run: RunDir, ledger: Ledger, events: list[dict[str, Any]], unfinished: dict[Key, list[int]]
+) -> Iterator[str]:
+    for (key, shard), why in ledger.gave_up.items():
+        if shard in unfinished.get(key, ()):
+            yield f"{key} shard {shard} is given up: {why}; read {_log(run, key, shard)}"
+    since = max((at for at, event in enumerate(events) if event["event"] == "started"), default=0)
+    local = {event["shard"]: event for event in events[since:] if event["event"] == "gave_up" and "key" not in event}
+    for key, shards in unfinished.items():
+        for shard in shards if local else ():
+            if event := local.get(run.shard(key.round_id, key.stage, shard).name):
+                why = f"failed {event['attempts']} times"
+                yield f"{key} shard {shard} is given up: {why}; read {_log(run, key, shard)}"
+
+
+def _log(run: RunDir, key: Key, shard: int) -> str:
+    """The newest attempt's log; a task that died before it could write one has Slurm's."""
+    place = run.shard(key.round_id, key.stage, shard)
+    numbers = [int(path.name[8:]) for path in place.path.glob("attempt-*") if path.name[8:].isdigit()]
+    if not numbers:
+        return str(run.jobs)
+    log = place.log(max(numbers))
+    return str(log if log.exists() else log.with_name("slurm.log"))
+
+
+def _stuck(queue: InQueue) -> Iterator[str]:
+    for name, live in queue.live.items():
+        if live.stuck:
+            what = f"job {live.entry.job_id} ({name})"
+            yield f"{what}: {len(live.stuck)} tasks wait for what can't come any more; submit cancels and resends them"
+    for name, job_id in queue.strays:
+        yield f"job {job_id} ({name}): a second copy; submit cancels it"
+
+
+def _nodes(ledger: Ledger) -> Iterator[str]:
+    for node, why in ledger.quarantined.items():
+        yield f"node {node} is excluded for this run: {why}"

@@ -1,0 +1,111 @@
+"""What a person sees while a run goes on: a bar per stage with ETA and failures, or plain lines without a terminal.
+
+Owns the picture only; it reads markers' counts from a Frontier and attempts' progress files.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from selu_hpc.engines.base import Job
+from selu_hpc.engines.frontier import Frontier, State
+from selu_hpc.rounds.plan import Key
+from selu_hpc.rounds.rundir import ShardDir
+from selu_hpc.stages.entry import progress_file
+
+
+class AtWork(Protocol):
+    """A shard that runs now."""
+
+    @property
+    def key(self) -> Key: ...
+    @property
+    def place(self) -> ShardDir: ...
+    @property
+    def attempt(self) -> int: ...
+
+
+class ProgressView:
+    """Bars on a terminal, one line per finished stage elsewhere; always on stderr."""
+
+    def __init__(self, job: Job, frontier: Frontier) -> None:
+        self.job, self.frontier = job, frontier
+        self.console = Console(stderr=True)
+        self.bars = Progress(
+            TextColumn("{task.description:<24}"),
+            BarColumn(bar_width=28),
+            TextColumn("{task.fields[shards]:<22}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+            refresh_per_second=4,
+        )
+        self.rows: dict[Key, TaskID] = {}
+        self.told: set[Key] = set()
+        self.seconds: dict[Key, float] = {}
+        self.begun = time.monotonic()
+
+    def __enter__(self) -> ProgressView:
+        self.bars.__enter__()
+        done = sum(state is State.DONE for state in self.frontier.states.values())
+        if done:
+            self.say(f"{done} of {len(self.frontier.states)} shards are already there")
+        self.told = {stage.key for stage in self.job.plan if self._is_done(stage.key)}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self.update(())
+        self.bars.stop()
+
+    def say(self, text: str) -> None:
+        self.bars.console.print(text, highlight=False, markup=False)
+
+    def shard_done(self, key: Key, seconds: float) -> None:
+        self.seconds[key] = self.seconds.get(key, 0.0) + seconds
+
+    def update(self, running: Iterable[AtWork]) -> None:
+        partial: dict[Key, float] = {}
+        for shard in running:
+            partial[shard.key] = partial.get(shard.key, 0.0) + _share(shard)
+            if shard.key not in self.rows:
+                total = self.job.plan[shard.key].num_shards
+                self.rows[shard.key] = self.bars.add_task(_title(shard.key), total=total, shards="")
+        for key, row in self.rows.items():
+            done, lost = self.frontier.count(key, State.DONE), self.frontier.count(key, State.GAVE_UP)
+            total = self.job.plan[key].num_shards
+            note = f"{done}/{total} shards" + (f", {lost} failed" if lost else "")
+            self.bars.update(row, completed=done + min(partial.get(key, 0.0), total - done), shards=note)
+        for stage in self.job.plan:
+            if stage.key not in self.told and self._is_done(stage.key):
+                self._tell(stage.key)
+
+    def _tell(self, key: Key) -> None:
+        self.told.add(key)
+        if row := self.rows.get(key):
+            self.bars.stop_task(row)
+            self.bars.update(row, visible=False)
+        at = time.monotonic() - self.begun
+        work = f"{self.job.plan[key].num_shards} shards, {self.seconds.get(key, 0):.1f} s of work"
+        self.say(f"{at:7.1f} s  {_title(key):<24} {work}")
+
+    def _is_done(self, key: Key) -> bool:
+        return self.frontier.count(key, State.DONE) == self.job.plan[key].num_shards
+
+
+def _title(key: Key) -> str:
+    return f"round {key.round_id} {str(key.stage).replace('_', ' ')}" if key.round_id else f"base {key.stage}"
+
+
+def _share(shard: AtWork) -> float:
+    try:
+        seen = json.loads(progress_file(shard.place, shard.attempt).read_bytes())
+        return float(seen["done"]) / float(max(1, seen["total"]))
+    except (OSError, ValueError, KeyError):
+        return 0.0

@@ -1,0 +1,240 @@
+"""From a stage, its shards and a site profile to the text of a batch script. Pure: no file, no command.
+
+Owns which sbatch options are ours, how names from a profile are checked and quoted, how shards become array indices,
+and what a job asks for after its shards ran out of memory or time. The text itself is submitit's.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from selu_hpc.errors import ConfigError
+from selu_hpc.rounds.plan import After, Key
+
+if TYPE_CHECKING:  # status reads waits and arrays and must not load pydantic
+    from selu_hpc.config import Resources, Site, SitePartition
+
+WARNING_S = 90
+"""How long before the time limit the batch script is told, so that a stage can save."""
+
+OWNED = {
+    "array": "the shards", "begin": "the scheduler", "chdir": "the run folder", "clusters": "one cluster per run",
+    "comment": "the run's id", "cpus-per-task": "resources.*.cpus", "dependency": "the plan",
+    "error": "the run folder", "export": "a login environment", "export-file": "a login environment",
+    "gpus": "resources.*.gpus", "gpus-per-node": "resources.*.gpus", "gpus-per-task": "resources.*.gpus",
+    "gres": "partitions.*.gres", "hold": "exactly-once submission", "input": "the run folder",
+    "job-name": "the run's id", "kill-on-invalid-dep": "the plan", "mem": "resources.*.mem_gb",
+    "mem-per-cpu": "resources.*.mem_gb", "mem-per-gpu": "resources.*.mem_gb", "no-requeue": "the wrapper",
+    "nodes": "one node per task", "ntasks": "finetune.num_ranks", "ntasks-per-node": "finetune.num_ranks",
+    "open-mode": "the run folder", "output": "the run folder", "parsable": "submission", "partition": "partitions",
+    "requeue": "the wrapper", "signal": "the wrapper", "test-only": "submission", "time": "resources.*.timeout_min",
+    "uid": "nobody", "wait": "submission", "wrap": "the stage line", "account": "the profile's account",
+    "constraint": "partitions.*.constraint", "qos": "partitions.*.qos", "exclude": "node quarantine",
+}  # fmt: skip
+"""sbatch options a site profile may not set, and what sets them instead."""
+
+OPTION = re.compile(r"[a-z][a-z0-9-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """One dependency of a job on other jobs, by their names: `Wait(After.OK, ("selu-…-gate-g0c0",))`."""
+
+    after: After
+    names: tuple[str, ...]
+
+    def resolve(self, ids: dict[str, str]) -> str:
+        return ":".join((str(self.after), *(ids[name] for name in self.names)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSpec:
+    """One sbatch call: shards of one stage that wait for the same and ask for the same.
+
+    label: "r01-rollout"; also the close job's "close".  offset: shard = offset + array index.
+    excluded: nodes on which tasks of this run fail fast.
+    """
+
+    name: str
+    label: str
+    key: Key | None
+    shards: tuple[int, ...]
+    resources: Resources
+    command: tuple[str, ...]
+    num_ranks: int = 1
+    offset: int = 0
+    is_array: bool = False
+    waits: tuple[Wait, ...] = ()
+    excluded: tuple[str, ...] = ()
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        return tuple(shard - self.offset for shard in self.shards)
+
+    @property
+    def num_tasks(self) -> int:
+        return len(self.shards)
+
+    def dependency(self, ids: dict[str, str]) -> str:
+        return ",".join(wait.resolve(ids) for wait in self.waits)
+
+
+def check_site(site: Site) -> Site:
+    """Refuse names that no scheduler has and options that this project sets itself."""
+    problems = []
+    for what, text in _texts(site):
+        if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
+            problems.append(f"{what}: {text!r} holds a control character or a newline; no name has one")
+    for option, value in site.sbatch_flags.items():
+        if not OPTION.fullmatch(option):
+            problems.append(f"sbatch_flags.{option}: write the long name of an sbatch option, without dashes in front")
+        elif option in OWNED:
+            problems.append(f"sbatch_flags.{option}: is set by {OWNED[option]}; remove it from the profile")
+        elif value is False:
+            problems.append(f"sbatch_flags.{option}: leave an option out instead of giving false")
+    if problems:
+        raise ConfigError(f"site profile {site.name!r}:\n" + "\n".join(problems))
+    return site
+
+
+def _texts(site: Site) -> Iterable[tuple[str, str]]:
+    yield from (("name", site.name), ("account", site.account), ("python", site.python), ("scratch", site.scratch))
+    yield from ((f"modules[{i}]", module) for i, module in enumerate(site.modules))
+    for role, partition in site.partitions.items():
+        for name in ("name", "gres", "constraint", "qos"):
+            yield f"partitions.{role}.{name}", getattr(partition, name)
+    yield from ((f"sbatch_flags.{option}", str(value)) for option, value in site.sbatch_flags.items())
+
+
+def escalate(resources: Resources, *, num_oom: int, num_timeout: int, partition: SitePartition | None) -> Resources:
+    """Twice the memory for every time a shard ran out of it, twice the time for every time it ran out of that."""
+    minutes = resources.timeout_min * 2**num_timeout
+    if partition and partition.max_timeout_min:
+        minutes = max(resources.timeout_min, min(minutes, partition.max_timeout_min))
+    return resources.model_copy(update={"mem_gb": resources.mem_gb * 2**num_oom, "timeout_min": minutes})
+
+
+def chunks(shards: Sequence[int], max_array_size: int) -> dict[int, list[int]]:
+    """Shards by the offset that brings their index below Slurm's MaxArraySize; the offset depends on the shard only.
+
+    So shard i has the same index in every array it is ever part of, which is what aftercorr compares.
+    """
+    size = max(1, max_array_size)
+    found: dict[int, list[int]] = {}
+    for shard in shards:
+        found.setdefault(shard // size * size, []).append(shard)
+    return found
+
+
+def array_text(indices: Iterable[int]) -> str:
+    """`0-2,5` for 0, 1, 2, 5."""
+    parts: list[str] = []
+    ordered = sorted(set(indices))
+    start = 0
+    while start < len(ordered):
+        end = start
+        while end + 1 < len(ordered) and ordered[end + 1] == ordered[end] + 1:
+            end += 1
+        parts.append(str(ordered[start]) if start == end else f"{ordered[start]}-{ordered[end]}")
+        start = end + 1
+    return ",".join(parts)
+
+
+def read_array_text(text: str) -> list[int]:
+    """The indices of `0-2,5%4`; steps (`0-8:2`) too."""
+    found: list[int] = []
+    for part in filter(None, text.partition("%")[0].strip("[]").split(",")):
+        span, _, step = part.partition(":")
+        first, dash, last = span.partition("-")
+        found += range(int(first), int(last if dash else first) + 1, int(step or 1))
+    return found
+
+
+def stage_line(spec: JobSpec, *, run: str, wrapper: str) -> str:
+    """`bash stage.sh RUN ROUND STAGE`, quoted for a shell: the line the templates in slurm/ run too."""
+    assert spec.key
+    words = ["bash", wrapper, run, str(spec.key.round_id), str(spec.key.stage)]
+    return shlex.join([*words, "--", *spec.command] if spec.command else words)
+
+
+def sbatch_text(spec: JobSpec, site: Site, *, line: str, environment: dict[str, str]) -> str:
+    """The whole batch script of a job. Dependencies, hold and folders are sbatch's arguments, not part of the text."""
+    from submitit.slurm.slurm import _make_sbatch_string  # 75 ms that only submission pays
+
+    setup = [f"module load {shlex.quote(module)}" for module in site.modules]
+    setup += [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
+    text: str = _make_sbatch_string(
+        command=f"exec {line}",
+        folder=".",
+        use_srun=False,
+        stderr_to_stdout=True,
+        wckey=None,
+        setup=setup,
+        **parameters(spec, site),
+        additional_parameters={**_ours(spec, site), **site.sbatch_flags},
+    )
+    return text
+
+
+def parameters(spec: JobSpec, site: Site) -> dict[str, Any]:
+    """submitit's parameters of a job; times and sizes carry submitit's units."""
+    ask = spec.resources
+    partition = partition_of(spec, site)
+    found: dict[str, Any] = {
+        "job_name": spec.name,
+        "partition": partition.name,
+        "time": ask.timeout_min,
+        "nodes": 1,
+        "ntasks_per_node": spec.num_ranks,
+        "cpus_per_task": ask.cpus,
+        "mem": f"{ask.mem_gb}GB",
+    }
+    optional = {
+        "account": site.account,
+        "qos": partition.qos,
+        "constraint": partition.constraint,
+        "gres": f"{partition.gres}:{ask.gpus}" if ask.gpus else "",
+        "exclude": ",".join(spec.excluded),
+    }
+    return found | {name: value for name, value in optional.items() if value}
+
+
+def _ours(spec: JobSpec, site: Site) -> dict[str, str | bool]:
+    """The options submitit has no parameter for, or sets otherwise."""
+    found: dict[str, str | bool] = {
+        "output": "/dev/null",
+        "requeue": True,
+        "signal": f"B:USR2@{WARNING_S if spec.resources.timeout_min > 2 * WARNING_S / 60 else 15}",
+    }
+    if spec.is_array:
+        throttle = f"%{site.array_throttle}" if site.array_throttle else ""
+        found["array"] = array_text(spec.indices) + throttle
+    if site.kill_on_invalid_dep and any(wait.after is not After.ANY for wait in spec.waits):
+        found["kill-on-invalid-dep"] = "yes"
+    return found
+
+
+def partition_of(spec: JobSpec, site: Site) -> SitePartition:
+    role = spec.resources.partition
+    if role not in site.partitions:
+        raise ConfigError(
+            f"{spec.label} asks for the {role!r} partition (resources.*.partition), the site profile {site.name!r} "
+            f"has {', '.join(site.partitions)}; add it to the profile or ask for another"
+        )
+    partition = site.partitions[role]
+    limit, gpus = partition.max_timeout_min, partition.gpus_per_node
+    if limit and spec.resources.timeout_min > limit:
+        raise ConfigError(
+            f"{spec.label} asks for {spec.resources.timeout_min} minutes, partition {partition.name} allows {limit}; "
+            "lower resources.*.timeout_min: stages go on from where they were when the time is over"
+        )
+    if spec.resources.gpus > gpus:
+        raise ConfigError(
+            f"{spec.label} asks for {spec.resources.gpus} GPUs on a node, partition {partition.name} has {gpus}; "
+            "lower resources.*.gpus or choose another partition"
+        )
+    return partition

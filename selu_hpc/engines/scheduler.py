@@ -1,0 +1,167 @@
+"""The only place that calls Slurm's commands: typed answers, and errors that say what to do.
+
+An answer that did not come is an error, never an empty answer: who reads "no jobs" must be able to trust it.
+Does not own what the answers mean (slurm_state.py) or what is submitted (reconcile.py).
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from loguru import logger
+
+from selu_hpc.engines.calls import SHOW_CONFIG, Calls, TooSlowError
+from selu_hpc.engines.slurm_state import QueueRow, SacctRow, read_sacct, read_squeue
+from selu_hpc.errors import EngineError
+
+TIMEOUT_S = 120.0
+PATIENCE_S = 300.0
+TRANSIENT = re.compile(
+    r"socket timed out|unable to contact|connection (refused|reset|timed out)|temporarily unavailable"
+    r"|temporarily unable|try again|slurmctld|communication|timed out|zero bytes were transmitted|slurm_receive_msg",
+    re.IGNORECASE,
+)
+LIMIT = re.compile(
+    r"MaxSubmit|SubmitLimit|violates accounting/QOS policy|MaxJobCount|job (count )?limit", re.IGNORECASE
+)
+
+
+class SubmitLimitError(EngineError):
+    """Slurm takes no more jobs from this user now."""
+
+
+class SlurmSilentError(EngineError):
+    """The controller did not answer for longer than we wait."""
+
+
+@dataclass(slots=True)
+class Slurm:
+    """Slurm's command line as the login environment has it."""
+
+    patience_s: float = PATIENCE_S
+    calls: Calls = field(default_factory=Calls)
+    _config: dict[str, str] = field(default_factory=dict)
+
+    def sbatch(self, script: Path, *, arguments: Sequence[str]) -> str:
+        """Submit a script once; the job's id. Raises whatever Slurm said; the job may exist nevertheless."""
+        done = self._call(["sbatch", "--parsable", *arguments, str(script)])
+        found = re.search(r"^(\d+)(;|$)", done.stdout, re.MULTILINE)
+        if done.returncode == 0 and found:
+            return found[1]
+        said = (done.stderr + done.stdout).strip()
+        if LIMIT.search(said):
+            raise SubmitLimitError(f"sbatch {script.name}: {said}")
+        if done.returncode == 0 or TRANSIENT.search(said):
+            raise SlurmSilentError(f"sbatch {script.name}: {said or 'no answer'}")
+        raise EngineError(
+            f"sbatch refused {script}: {said}; compare the site profile with `sinfo` and `sacctmgr show assoc`, or let "
+            "`python -m selu_hpc.doctor` look, then run submit again"
+        )
+
+    def squeue(self, names: Iterable[str]) -> list[QueueRow]:
+        """What is in the queue under these names, whoever submitted it."""
+        rows: list[QueueRow] = []
+        for block in _blocks(sorted(set(names)), 200):
+            command = ["squeue", "--noheader", "--states=all", "--name=" + ",".join(block)]
+            rows += read_squeue(self._ask([*command, "--format=%F|%K|%i|%T|%V|%j|%r|%N|%E"]))
+        return rows
+
+    def sacct(self, ids: Iterable[str]) -> list[SacctRow]:
+        """What accounting knows of these jobs and their steps; nothing where a site has none."""
+        rows: list[SacctRow] = []
+        columns = "JobID,JobName,State,ExitCode,Submit,Start,End,NodeList,MaxRSS,ReqMem"
+        for block in _blocks(sorted(set(ids), key=int), 200):
+            done = self._call(
+                ["sacct", "--noheader", "--parsable2", "--jobs=" + ",".join(block), f"--format={columns}"]
+            )
+            if done.returncode:
+                logger.debug("no accounting: {}", done.stderr.strip())
+                return []
+            rows += read_sacct(done.stdout)
+        return rows
+
+    def release(self, ids: Sequence[str]) -> None:
+        for block in _blocks(ids, 200):
+            self._ask(["scontrol", "release", ",".join(block)])
+
+    def cancel(self, ids: Sequence[str]) -> None:
+        for block in _blocks(ids, 200):
+            self._ask(["scancel", *block])
+
+    def depend(self, job_id: str, dependency: str) -> None:
+        """Replace what a pending job waits for."""
+        self._ask(["scontrol", "update", f"jobid={job_id}", f"dependency={dependency}"])
+
+    def avoid(self, job_id: str, nodes: Sequence[str]) -> None:
+        self._ask(["scontrol", "update", f"jobid={job_id}", f"excnodelist={','.join(nodes)}"])
+
+    def answers(self) -> tuple[bool, str]:
+        """Whether there is a Slurm that takes jobs, and which; or why not. Asked once, without patience."""
+        if not self.calls.has("sbatch"):
+            return False, "no sbatch on this machine"
+        try:
+            done = self._call(SHOW_CONFIG, timeout_s=20.0)
+        except (EngineError, OSError) as error:
+            return False, f"sbatch is here but does not answer: {error}"
+        self._config = _read_config(done.stdout)
+        if done.returncode or not self._config:
+            return False, "sbatch is here but its controller does not answer"
+        return True, f"Slurm {self._config.get('SLURM_VERSION', '?')} answers"
+
+    def config(self) -> dict[str, str]:
+        """`scontrol show config` as a table, asked once."""
+        self._config = self._config or _read_config(self._ask(list(SHOW_CONFIG)))
+        return self._config
+
+    def text(self, *command: str, timeout_s: float = 30.0) -> str | None:
+        """The output of any other Slurm command, None where it fails; for doctor."""
+        try:
+            done = self._call(command, timeout_s=timeout_s)
+        except EngineError:
+            return None
+        return done.stdout if done.returncode == 0 else None
+
+    def _ask(self, command: list[str]) -> str:
+        """A command that may be said twice; repeated while the controller is away."""
+        deadline = time.monotonic() + self.patience_s
+        pause_s = 1.0
+        while True:
+            try:
+                done = self._call(command)
+                said = done.stderr.strip()
+            except SlurmSilentError as error:
+                done, said = None, str(error)
+            if done and done.returncode == 0:
+                return done.stdout
+            if not TRANSIENT.search(said):
+                raise EngineError(f"`{' '.join(command)[:200]}` failed: {said or 'no reason given'}")
+            if time.monotonic() + pause_s > deadline:
+                raise SlurmSilentError(
+                    f"Slurm's controller did not answer for {self.patience_s:.0f} s ({said}); nothing was changed: "
+                    "run the same command again when `scontrol ping` says UP"
+                )
+            logger.warning("{}: {}; asking again in {:.0f} s", command[0], said, pause_s)
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 2, 30.0)
+
+    def _call(self, command: Sequence[str], *, timeout_s: float = TIMEOUT_S) -> subprocess.CompletedProcess[str]:
+        if not self.calls.has(command[0]):
+            raise EngineError(f"no {command[0]} on this machine: run this on a login node, or use --engine local")
+        try:
+            return self.calls.call(command, timeout_s=timeout_s)
+        except TooSlowError as error:
+            raise SlurmSilentError(str(error)) from error
+
+
+def _read_config(text: str) -> dict[str, str]:
+    pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _blocks(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    yield from (items[at : at + size] for at in range(0, len(items), size))

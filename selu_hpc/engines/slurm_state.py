@@ -1,0 +1,165 @@
+"""What Slurm's answers mean: rows of squeue and sacct, and why an array element ended. Pure.
+
+Markers come first, the queue second, accounting last; a job that is nowhere has not succeeded. Job ids are reused, so
+a row counts for a job only when id and name agree.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from selu_hpc.engines.sbatch import read_array_text
+
+WILL_RUN = frozenset(
+    {
+        *("PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "COMPLETING", "REQUEUED", "REQUEUE_FED", "RESIZING"),
+        *("SIGNALING", "STAGE_OUT", "STOPPED", "RESV_DEL_HOLD"),
+    }
+)
+"""States of an element that ends without our doing; all others have ended or wait for a person."""
+STUCK_REASONS = ("DependencyNeverSatisfied", "launch failed requeued held", "launch_failed_requeued_held")
+
+
+class Cause(StrEnum):
+    """Why an element ended without a marker."""
+
+    OOM = "out of memory"
+    TIMEOUT = "time limit"
+    NODE = "node failure"
+    CANCELLED = "cancelled"
+    PREEMPTED = "preempted"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRow:
+    """One line of squeue: an element, or the elements of an array that still wait together."""
+
+    job_id: str
+    indices: tuple[int, ...]
+    state: str
+    submitted: str
+    name: str
+    reason: str
+    node: str
+    dependency: str
+
+    @property
+    def will_run(self) -> bool:
+        return self.state in WILL_RUN and self.reason not in STUCK_REASONS
+
+    @property
+    def is_stuck(self) -> bool:
+        """In the queue for ever: waits for what can't come, or is held by Slurm after failed launches."""
+        return self.state not in ENDED and not self.will_run
+
+    @property
+    def waits(self) -> bool:
+        return self.state == "PENDING"
+
+    @property
+    def is_held(self) -> bool:
+        return self.state == "PENDING" and self.reason == "JobHeldUser"
+
+
+ENDED = frozenset(
+    {
+        *("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "OUT_OF_MEMORY"),
+        *("BOOT_FAIL", "DEADLINE", "REVOKED"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SacctRow:
+    """One line of sacct: an element or one of its steps."""
+
+    job_id: str
+    index: int | None
+    step: str
+    name: str
+    state: str
+    exit_code: str
+    submitted: str
+    started: str
+    ended: str
+    node: str
+    max_rss_mb: float
+    req_mem_mb: float
+
+
+def read_squeue(text: str) -> list[QueueRow]:
+    """Rows of `%F|%K|%i|%T|%V|%j|%r|%N|%E`; an array's waiting elements come as one row."""
+    rows = []
+    for line in filter(None, text.split("\n")):
+        parts = line.split("|")
+        job_id, index, element, state, submitted = parts[:5]
+        name, reason, node, dependency = parts[5], parts[-3], parts[-2], parts[-1]
+        indices = tuple(read_array_text(index)) if "_" in element and index not in ("", "N/A") else (0,)
+        rows.append(QueueRow(job_id, indices, state, submitted, name, reason, node, dependency))
+    return rows
+
+
+def read_sacct(text: str) -> list[SacctRow]:
+    rows = []
+    for line in filter(None, text.split("\n")):
+        parts = line.split("|")
+        element, _, step = parts[0].partition(".")
+        job_id, _, index = element.partition("_")
+        name, tail = "|".join(parts[1:-8]), parts[-8:]
+        for number in read_array_text(index) if index else [None]:
+            state, code, submitted, started, ended, node, rss, memory = tail
+            rows.append(
+                SacctRow(
+                    job_id, number, step, name, state.split()[0] if state else "", code,
+                    submitted, started, ended, node, _megabytes(rss), _megabytes(memory),
+                )
+            )  # fmt: skip
+    return rows
+
+
+def causes(rows: Iterable[SacctRow], *, job_id: str, name: str) -> dict[int, Cause]:
+    """Why each element of a job ended, by index (0 for a plain job); rows of another job with this id are left out."""
+    ours = [row for row in rows if row.job_id == job_id]
+    found: dict[int, Cause] = {}
+    requested = {row.index: row.req_mem_mb for row in ours if not row.step}
+    for row in ours:
+        index = row.index or 0
+        if not row.step:
+            if row.name == name and row.state in _CAUSES and found.get(index) is not Cause.OOM:
+                found[index] = _CAUSES[row.state]
+        elif row.state == "OUT_OF_MEMORY" or _above(row.max_rss_mb, requested.get(row.index, 0.0), row.state):
+            found[index] = Cause.OOM
+    named = {row.index or 0 for row in ours if not row.step and row.name == name}
+    return {index: cause for index, cause in found.items() if index in named}
+
+
+def _above(max_rss_mb: float, req_mem_mb: float, state: str) -> bool:
+    """A step that was killed above its memory, where the site's Slurm does not call that OUT_OF_MEMORY."""
+    return state in ("CANCELLED", "FAILED") and 0 < req_mem_mb <= max_rss_mb
+
+
+_CAUSES = {
+    "OUT_OF_MEMORY": Cause.OOM,
+    "TIMEOUT": Cause.TIMEOUT,
+    "DEADLINE": Cause.TIMEOUT,
+    "NODE_FAIL": Cause.NODE,
+    "BOOT_FAIL": Cause.NODE,
+    "CANCELLED": Cause.CANCELLED,
+    "PREEMPTED": Cause.PREEMPTED,
+    "FAILED": Cause.FAILED,
+}
+
+
+def _megabytes(text: str) -> float:
+    """`627676K`, `4Gn`, `200M` → MB."""
+    match = re.match(r"([\d.]+)([KMGTP]?)", text)
+    if not match:
+        return 0.0
+    return (
+        float(match[1]) * {"": 1 / 2**20, "K": 1 / 2**10, "M": 1.0, "G": 2.0**10, "T": 2.0**20, "P": 2.0**30}[match[2]]
+    )

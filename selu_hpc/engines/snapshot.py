@@ -1,0 +1,97 @@
+"""The code a run began with, kept in the run folder, and who may change it.
+
+RUN/code/{selu_hpc,configs,slurm} is what every job of the run executes. A checkout that changed meanwhile is refused
+unless it is asked for. Does not own images: stages of a run with one take their code
+from there, gates from here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from loguru import logger
+
+from selu_hpc.errors import RunFolderError
+from selu_hpc.rounds.journal import Journal
+from selu_hpc.rounds.provenance import SOURCE, code_state
+from selu_hpc.rounds.rundir import RunDir, sync_folder
+
+PARTS = ("selu_hpc", "configs", "slurm")
+LEFT_OUT = ("__pycache__", ".pyc", ".pyo", "~", ".swp", ".partial")
+
+
+def hold_code(
+    run: RunDir, journal: Journal, recorded: dict[str, object], *, accept: bool, source: Path = SOURCE
+) -> None:
+    """Make the snapshot, or check that this checkout is what the run began with."""
+    if run.code.resolve() == source.resolve():
+        return
+    digest = code_digest(source)
+    if recorded.get("digest") == digest and run.code.is_dir():
+        return
+    if recorded and not accept and run.code.is_dir():
+        raise RunFolderError(
+            f"{run.path}: its jobs run code {recorded['digest']} (commit {recorded['commit']}), this checkout is "
+            f"{digest} (commit {code_state(source)['commit']}); go on with the run's own by "
+            f"`PYTHONPATH={run.code} python -m selu_hpc.submit --run {run.path}`, or take this one by --accept-code"
+        )
+    if recorded and recorded.get("digest") != digest:
+        logger.warning("the run goes on with other code: {} instead of {}", digest, recorded["digest"])
+    _copy(run, source)
+    journal.append("code", digest=digest, **code_state(source))
+
+
+def code_digest(source: Path) -> str:
+    """Sixteen hex digits over every file's path and bytes."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name in _files(source):
+        with open(f"{source}/{name}", "rb", buffering=0) as file:  # noqa: PTH123 - hundreds of them, on every submit
+            data = file.readall()
+        digest.update(f"{name}\0{len(data)}\0".encode())
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def _files(source: Path) -> Iterator[str]:
+    """Paths below the source, in an order that depends on names only."""
+    start = len(str(source)) + 1
+    for part in PARTS:
+        for folder, folders, names in os.walk(source / part):
+            folders[:] = sorted(name for name in folders if not name.endswith(LEFT_OUT))
+            yield from (f"{folder}/{name}"[start:] for name in sorted(names) if not name.endswith(LEFT_OUT))
+
+
+def _copy(run: RunDir, source: Path) -> None:
+    partial = run.path / f".code.{os.getpid()}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    made: set[str] = set()
+    for name in _files(source):
+        folder = f"{partial}/{name}".rpartition("/")[0]
+        if folder not in made:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            made.add(folder)
+        shutil.copyfile(f"{source}/{name}", f"{partial}/{name}")
+    if run.code.exists():
+        run.code.rename(run.path / f"code.until-{time.strftime('%Y%m%dT%H%M%S')}")
+    partial.rename(run.code)
+    sync_folder(run.path)
+
+
+def refuse_open_folders(run: RunDir) -> None:
+    """No scripts or code from a folder that everyone may write: somebody else's jobs would run as us."""
+    for folder in (run.path, run.code, run.jobs):
+        try:
+            mode = folder.stat().st_mode
+        except FileNotFoundError:
+            continue
+        if mode & stat.S_IWOTH:
+            raise RunFolderError(
+                f"{folder}: everyone may write in it, so anyone could change what your jobs run; "
+                f"`chmod o-w {folder}` (a Unix group can share it: chgrp, chmod g+ws), then try again"
+            )

@@ -1,0 +1,366 @@
+"""Carries out what reconcile.py decides, so that a crash at any point leaves no job twice and none lost.
+
+The intents with their deterministic names into the journal; then per job sbatch on hold and its id into the journal;
+then, for all of them at once, the release. A job on hold never ran, so a second copy (an sbatch that failed after Slurm
+had accepted it) can be told by its name and cancelled. Whoever comes next adopts or cancels what a crash left behind.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for_some
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from loguru import logger
+
+from selu_hpc.config import Site
+from selu_hpc.engines.attempts import count_failures, failing_nodes, read_attempts
+from selu_hpc.engines.base import Job
+from selu_hpc.engines.launch import commands, script, script_file
+from selu_hpc.engines.ledger import InQueue, Ledger, Live, match, shards_json, waits_json
+from selu_hpc.engines.limits import Limits, rounds_that_fit
+from selu_hpc.engines.reconcile import Decision, Failures, Situation, with_commands
+from selu_hpc.engines.sbatch import JobSpec, Wait, array_text
+from selu_hpc.engines.scheduler import Slurm, SlurmSilentError, SubmitLimitError
+from selu_hpc.engines.slurm_state import Cause, QueueRow, causes
+from selu_hpc.errors import EngineError, RunFolderError
+from selu_hpc.rounds.lock import hold_lock
+from selu_hpc.rounds.plan import Key
+from selu_hpc.rounds.rundir import Stage
+
+LOOKS_S = (1.0, 2.0, 4.0, 8.0)
+"""When to look for a job whose sbatch gave no answer, before it is sent again."""
+SBATCH_TRIES = 5
+SBATCH_AT_ONCE = 3
+"""So many jobs of a plan don't wait for one another: two fine-tunings, an evaluation beside the next rollout."""
+GRACE_S = 10.0
+"""How long a finished job's marker may stay invisible on a network file system."""
+
+
+@contextmanager
+def wait_for_lock(job: Job, *, purpose: str, patience_s: float) -> Iterator[None]:
+    """The run's lock; a gate waits for a submit that is at work, a person is told at once."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            with hold_lock(job.run.lock_file, purpose=purpose):
+                yield
+                return
+        except RunFolderError as error:
+            if "at work" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(1.0)
+
+
+@dataclass(slots=True)
+class Submission:
+    """One look at a run and what follows from it; hold the run's lock while using it.
+
+    me: the job this code runs in (a gate), which does not count as being on its way.
+    by_person: submit on a login node, which also releases jobs that are on hold again: a controller that crashed may
+    have forgotten the release.
+    """
+
+    job: Job
+    site: Site
+    slurm: Slurm
+    limits: Limits
+    me: str = ""
+    by_person: bool = False
+    grace_s: float = GRACE_S
+    ids: dict[str, str] = field(default_factory=dict)
+    suspicious: bool = False
+
+    def advance(self, *, last_round: int, may_submit: bool = True) -> Decision:
+        """Look, decide, act; returns what was decided. Without leave to submit, what can't start is cancelled only."""
+        ledger = self._ledger()
+        rows = self.slurm.squeue(ledger.entries) if ledger.entries else []
+        queue = self._settle(ledger, rows)
+        live = {name: one for name, one in queue.live.items() if one.entry.job_id != self.me}
+        self.ids = {name: entry.job_id for name, entry in ledger.entries.items() if entry.job_id}
+        due = self._due(ledger, live, rows)
+        excluded = self._quarantine(ledger, due, live)
+        now = Situation(
+            plan=self.job.plan,
+            due=due,
+            ledger=ledger,
+            live=live,
+            failures=self._failures(ledger, due, live, rows),
+            site=self.site,
+            max_retries=self.job.config.retry.max_retries,
+            max_array_size=self.limits.max_array_size,
+            last_round=last_round,
+            excluded=excluded,
+        )
+        now, decision = rounds_that_fit(now, self.limits, num_queued=_count(live.values()))
+        if not may_submit:
+            decision.submit.clear()
+            decision.rewire.clear()
+        self._carry_out(ledger, decision, live)
+        return decision
+
+    def sweep(self) -> None:
+        """Nothing is due: cancel what is left of this run in the queue (copies on hold that came late)."""
+        ledger = self._ledger()
+        if ledger.entries:
+            self._settle(ledger, self.slurm.squeue(ledger.entries))
+
+    def _ledger(self) -> Ledger:
+        ledger = Ledger.read(self.job.journal)
+        if not ledger.run_id:
+            ledger.run_id = os.urandom(4).hex()
+            self.job.journal.append("slurm_run", id=ledger.run_id, cluster=self.limits.cluster)
+        return ledger
+
+    # --- what a crash left behind
+
+    def _settle(self, ledger: Ledger, rows: list[QueueRow]) -> InQueue:
+        queue = match(ledger, rows)
+        for name, job_id in queue.adopted.items():
+            logger.info("adopted job {} ({}): it was submitted, but its id never reached the journal", job_id, name)
+            self.job.journal.append("adopted", name=name, job=job_id)
+        for name in queue.lost:
+            ledger.entries[name].abandoned = True
+        self._abandon(queue.lost)
+        self._cancel_strays(queue.strays)
+        return queue
+
+    def _abandon(self, names: Iterable[str]) -> None:
+        self.job.journal.append_all("abandoned", [{"name": name} for name in names])
+
+    def _cancel_strays(self, strays: Iterable[tuple[str, str]]) -> None:
+        for name, job_id in strays:
+            logger.info("cancelled job {} ({}): a second copy that never ran", job_id, name)
+            self.slurm.cancel([job_id])
+            self.job.journal.append("cancelled", name=name, job=job_id, why="a second copy")
+
+    # --- what there is to know
+
+    def _due(self, ledger: Ledger, live: Mapping[str, Live], rows: list[QueueRow]) -> dict[Key, list[int]]:
+        """Shards without a marker; where Slurm says a job completed, its marker gets a moment to become visible."""
+        due = self.job.due()
+        completed = {row.name for row in rows if row.state == "COMPLETED"}
+        recent = [e for e in ledger.entries.values() if e.key and e.name in completed and e.job_id != self.me]
+        hidden = [e for e in recent if e.key and any(s in due.get(e.key, ()) for s in e.shards) and e.name not in live]
+        hidden = [e for e in hidden if e.key and e.key.stage != "gate"]
+        deadline = time.monotonic() + self.grace_s
+        while hidden and time.monotonic() < deadline:
+            time.sleep(0.5)
+            for entry in hidden:
+                if entry.key:
+                    list(self.job.run.stage(entry.key.round_id, entry.key.stage).iterdir())
+            due = self.job.due()
+            hidden = [e for e in hidden if e.key and any(shard in due.get(e.key, ()) for shard in e.shards)]
+        return due
+
+    def _failures(
+        self, ledger: Ledger, due: Mapping[Key, list[int]], live: Mapping[str, Live], rows: list[QueueRow]
+    ) -> dict[tuple[Key, int], Failures]:
+        if not any(entry.epoch == ledger.epoch for entry in ledger.entries.values()):
+            return {}
+        tried = {(e.key, shard): e for e in ledger.entries.values() if e.epoch == ledger.epoch for shard in e.shards}
+        covered = {(one.entry.key, shard) for one in live.values() for shard in one.alive}
+        asked = [(key, shard) for key, shards in due.items() for shard in shards
+                 if (key, shard) in tried and (key, shard) not in covered]  # fmt: skip
+        known = self._known_causes(ledger, {tried[place].name for place in asked}, rows)
+        alive = {*live, *([self.me] if self.me else [])}
+        found = {}
+        for key, shard in asked:
+            by_name = {name: by_shard[shard] for name, by_shard in known.items() if shard in by_shard}
+            attempts = read_attempts(self.job.run, key, shard)
+            found[key, shard] = count_failures(ledger, key, shard, attempts, alive=alive, known=by_name)
+        return found
+
+    def _known_causes(self, ledger: Ledger, names: set[str], rows: list[QueueRow]) -> dict[str, dict[int, Cause]]:
+        """By job name and shard: squeue remembers an ended job for some minutes, accounting for good."""
+        found: dict[str, dict[int, Cause]] = {}
+        by_state = {"TIMEOUT": Cause.TIMEOUT, "OUT_OF_MEMORY": Cause.OOM, "NODE_FAIL": Cause.NODE}
+        for row in rows:
+            if row.name in names and row.state in by_state:
+                offset = ledger.entries[row.name].offset
+                found.setdefault(row.name, {}).update({offset + i: by_state[row.state] for i in row.indices})
+        entries = [ledger.entries[name] for name in names if ledger.entries[name].job_id]
+        accounted = self.slurm.sacct([e.job_id for e in entries]) if entries else []
+        for entry in entries:
+            ended = causes(accounted, job_id=entry.job_id, name=entry.name)
+            found.setdefault(entry.name, {}).update({entry.offset + i: cause for i, cause in ended.items()})
+        return found
+
+    def _quarantine(self, ledger: Ledger, due: Mapping[Key, list[int]], live: Mapping[str, Live]) -> tuple[str, ...]:
+        """Name and exclude nodes on which tasks fail fast. Only stages with open shards are looked at."""
+        suspects = [key for key, shards in due.items() if any(e.key == key for e in ledger.entries.values()) and shards]
+        if not self.site.kill_on_invalid_dep:  # labels whose rollout is missing fail fast on any node
+            suspects = [key for key in suspects if key.stage is not Stage.LABEL]
+        attempts = [
+            attempt
+            for key in suspects
+            for shard in range(self.job.plan[key].num_shards)
+            for attempt in read_attempts(self.job.run, key, shard)
+        ]
+        for node, why in failing_nodes(attempts).items():
+            if node not in ledger.quarantined:
+                logger.warning("node {} is excluded for this run: {}", node, why)
+                self.job.journal.append("quarantined", node=node, why=why)
+                ledger.quarantined[node] = why
+                for one in live.values():
+                    if one.waiting:
+                        self.slurm.avoid(one.entry.job_id, sorted(ledger.quarantined))
+        return tuple(sorted(ledger.quarantined))
+
+    # --- what to do about it
+
+    def _carry_out(self, ledger: Ledger, decision: Decision, live: Mapping[str, Live]) -> None:
+        for (key, shard), why in decision.gave_up.items():
+            logger.error("{} shard {} is given up: {}", key, shard, why)
+            self.job.journal.append("gave_up", key=str(key), shard=shard, why=why)
+        for name, shards in decision.cancel.items():
+            self._cancel(live[name], shards)
+        specs = with_commands(decision.submit, commands(self.job.plan, self.job.run, self.site))
+        sent = self._send_all(specs)
+        for name, waits in decision.rewire.items():
+            self._rewire(name, waits)
+        if self.suspicious:
+            queue = match(Ledger.read(self.job.journal), self.slurm.squeue([spec.name for spec in specs]))
+            self._cancel_strays(queue.strays)
+        held = [name for name, one in live.items() if one.held and (self.by_person or not one.entry.released)]
+        self._release([*held, *sent])
+
+    def _send_all(self, specs: list[JobSpec]) -> list[str]:
+        """All intents first, in one write; then the jobs."""
+        sent: list[str] = []
+        if specs:
+            self.job.run.jobs.mkdir(parents=True, exist_ok=True)
+        umask = os.umask(0o022)
+        os.umask(umask)
+        for spec in specs:
+            text = script(spec, self.job.run, self.job.config, self.site, umask=umask)
+            script_file(self.job.run, spec.name).write_text(text)
+        self.job.journal.append_all("intent", [_intent(spec) for spec in specs])
+        try:
+            self._send_in_order(specs, sent)
+        except SubmitLimitError as error:
+            self._abandon(one.name for one in specs if one.name not in sent)
+            return self._cut_to_whole_rounds(specs, sent, error)
+        return sent
+
+    def _send_in_order(self, specs: list[JobSpec], sent: list[str]) -> None:
+        """Each job after those it waits for, a few at a time; after an error nothing new is begun. Fills `sent`."""
+        left, begun = list(specs), dict[Future[str], JobSpec]()
+        errors: list[Exception] = []
+        with ThreadPoolExecutor(SBATCH_AT_ONCE) as pool:
+            while begun or (left and not errors):
+                ready = [one for one in left if all(name in self.ids for wait in one.waits for name in wait.names)]
+                for spec in ready if not errors else ():
+                    left.remove(spec)
+                    begun[pool.submit(self._send, spec)] = spec
+                assert begun, "a job waits for one that is neither in the queue nor in this plan"
+                for future in wait_for_some(begun, return_when=FIRST_COMPLETED).done:
+                    spec = begun.pop(future)
+                    if error := future.exception():
+                        errors.append(error if isinstance(error, Exception) else EngineError(str(error)))
+                    else:
+                        self.ids[spec.name] = future.result()
+                        sent.append(spec.name)
+        if errors:
+            raise next((one for one in errors if not isinstance(one, SubmitLimitError)), errors[0])
+
+    def _send(self, spec: JobSpec) -> str:
+        """Held sbatch, then the id. An id that a power cut takes from the journal is found again by the job's name."""
+        file = script_file(self.job.run, spec.name)
+        dependency = spec.dependency(self.ids)
+        log = str(file.with_suffix(".log")).replace("%", "%%")
+        arguments = ["--hold", f"--chdir={self.job.run.jobs}", f"--output={log}"]
+        arguments += [f"--dependency={dependency}"] if dependency else []
+        for attempt in range(SBATCH_TRIES):
+            try:
+                job_id = self.slurm.sbatch(file, arguments=arguments)
+                self.job.journal.append("submitted", sync=False, name=spec.name, job=job_id, dependency=dependency)
+                return job_id
+            except SlurmSilentError as error:
+                self.suspicious = True
+                logger.warning("{}; looking whether the job was accepted all the same", error)
+                if job_id := self._look_for(spec.name):
+                    logger.info("adopted job {} ({}): sbatch failed, but Slurm had accepted it", job_id, spec.name)
+                    self.job.journal.append("adopted", name=spec.name, job=job_id)
+                    return job_id
+                if attempt == SBATCH_TRIES - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _look_for(self, name: str) -> str:
+        for pause_s in LOOKS_S:
+            rows = [row for row in self.slurm.squeue([name]) if row.will_run]
+            if rows:
+                return min((row.job_id for row in rows), key=int)
+            time.sleep(pause_s)
+        return ""
+
+    def _cut_to_whole_rounds(self, specs: list[JobSpec], sent: list[str], error: SubmitLimitError) -> list[str]:
+        """Slurm takes no more: keep the rounds that are complete, the rest follows from their gates."""
+        by_name = {spec.name: spec for spec in specs}
+        refused = next(spec for spec in specs if spec.name not in sent)
+        round_id = refused.key.round_id if refused.key else -1
+        kept = [name for name in sent if (key := by_name[name].key) and key.round_id < round_id]
+        dropped = [name for name in sent if name not in kept]
+        for name in dropped:
+            self.slurm.cancel([self.ids[name]])
+            self.job.journal.append("cancelled", name=name, job=self.ids[name], why="the rest of its round did not fit")
+        if not any((key := by_name[name].key) and key.stage == "gate" for name in kept):
+            raise EngineError(
+                f"{error}; not even one round fits: make rollout.num_shards smaller and rollout.episodes_per_shard "
+                "larger (more episodes per task), or set the site's max_submit_jobs"
+            ) from error
+        logger.info("Slurm takes no more jobs now; rounds from {} on are submitted by the gates before them", round_id)
+        return kept
+
+    def _cancel(self, live: Live, shards: set[int]) -> None:
+        entry = live.entry
+        if shards >= live.alive | live.stuck or not entry.key:
+            target = entry.job_id
+        else:
+            target = f"{entry.job_id}_[{array_text(shard - entry.offset for shard in shards)}]"
+        self.slurm.cancel([target])
+        self.job.journal.append("cancelled", name=entry.name, job=target, why="it can't start any more")
+        logger.info("cancelled {} ({}): what it waits for will not come", target, entry.name)
+
+    def _rewire(self, name: str, waits: tuple[Wait, ...]) -> None:
+        dependency = ",".join(wait.resolve(self.ids) for wait in waits)
+        self.slurm.depend(self.ids[name], dependency)
+        self.job.journal.append("rewired", name=name, waits=waits_json(waits), dependency=dependency)
+        logger.info("job {} ({}) now waits for {}", self.ids[name], name, dependency)
+
+    def _release(self, names: list[str]) -> None:
+        if names:
+            self.job.journal.sync()
+            self.slurm.release([self.ids[name] for name in names])
+            self.job.journal.append("released", names=names)
+
+
+def _intent(spec: JobSpec) -> dict[str, object]:
+    return {
+        "name": spec.name,
+        "label": spec.label,
+        "key": str(spec.key) if spec.key else "",
+        "shards": shards_json(spec.shards),
+        "offset": spec.offset,
+        "generation": int(spec.name.rpartition("-g")[2].partition("c")[0]),
+        "waits": waits_json(spec.waits),
+    }
+
+
+def _count(live: Iterable[Live]) -> int:
+    return sum(len(one.alive) for one in live)
+
+
+def this_element() -> str:
+    """The job id this process runs in, '' outside a job."""
+    return os.environ.get("SLURM_ARRAY_JOB_ID") or os.environ.get("SLURM_JOB_ID", "")
+
+
+def horizon(job: Job, round_id: int) -> int:
+    """Up to which round jobs are submitted now: all of them, or with `chain: rolling` one ahead."""
+    return job.config.rounds if job.config.chain == "upfront" else min(job.config.rounds, max(1, round_id))

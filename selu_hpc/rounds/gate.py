@@ -1,0 +1,56 @@
+"""The gate of a round: accepts the finished shards, seals them, or says why the chain must stop.
+
+Owns the quorum rule and the seal's content. Runs on the login environment's python: no torch.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from loguru import logger
+
+from selu_hpc.config import RunConfig
+from selu_hpc.errors import CorruptShardError, MissingShardError
+from selu_hpc.rounds.rundir import RunDir, Stage, write_json
+
+SEALED = (Stage.ROLLOUT, Stage.LABEL)
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """The shards a round's learning is made of: shard number → content digest of its rollouts and its labels."""
+
+    round_id: int
+    shards: dict[int, dict[str, str]]
+
+    @classmethod
+    def read(cls, run: RunDir, round_id: int) -> Seal:
+        value = json.loads(run.seal(round_id).read_bytes())
+        return cls(value["round"], {int(number): digests for number, digests in value["shards"].items()})
+
+    def write(self, run: RunDir) -> None:
+        shards = {f"{number:04d}": digests for number, digests in sorted(self.shards.items())}
+        write_json(run.seal(self.round_id), {"round": self.round_id, "shards": shards})
+
+
+def seal_round(run: RunDir, config: RunConfig, round_id: int) -> Seal:
+    """Check every shard against its marker and seal those that are whole; raises below the quorum."""
+    shards: dict[int, dict[str, str]] = {}
+    problems: list[str] = []
+    for shard in range(config.rollout.num_shards):
+        try:
+            shards[shard] = {str(stage): run.shard(round_id, stage, shard).check().content for stage in SEALED}
+        except (MissingShardError, CorruptShardError) as error:
+            problems.append(str(error))
+    needed = config.retry.quorum * config.rollout.num_shards
+    if len(shards) < needed:
+        raise MissingShardError(
+            f"round {round_id}: {len(shards)} of {config.rollout.num_shards} shards are whole, "
+            f"retry.quorum asks for {config.retry.quorum:.0%}; the chain stops here:\n" + "\n".join(problems)
+        )
+    for problem in problems:
+        logger.warning("left out of the round: {}", problem)
+    seal = Seal(round_id, shards)
+    seal.write(run)
+    return seal

@@ -1,0 +1,122 @@
+"""One controller per run folder: a lock file that works on NFS and is taken over when its owner is dead.
+
+The lock is made by hard-linking a private file to the lock's name, which NFS does atomically where O_EXCL may not.
+The owner touches it every few seconds; a lock nobody touched for `STALE_S`, or whose process on this host is gone,
+is broken by renaming it away, so that of two breakers only one wins.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from selu_hpc.errors import RunFolderError
+
+BEAT_S = 5.0
+STALE_S = 60.0
+
+
+@contextmanager
+def hold_lock(path: Path, *, purpose: str) -> Iterator[None]:
+    """Hold the run's lock for the block; raises RunFolderError that names the holder."""
+    owner = {"host": socket.gethostname(), "pid": os.getpid(), "born": _born(os.getpid()), "purpose": purpose}
+    mine = path.with_name(f"{path.name}.{owner['host']}.{os.getpid()}.{time.monotonic_ns()}")
+    mine.write_text(json.dumps(owner))
+    try:
+        _take(path, mine)
+        stop = threading.Event()
+        beat = threading.Thread(target=_beat, args=(path, stop), daemon=True)
+        beat.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            beat.join()
+            path.unlink(missing_ok=True)
+    finally:
+        mine.unlink(missing_ok=True)
+
+
+@contextmanager
+def wait_for_lock(path: Path, *, purpose: str, patience_s: float = 3600.0) -> Iterator[None]:
+    """As `hold_lock`, but waits for its turn."""
+    give_up = time.monotonic() + patience_s
+    while True:
+        try:
+            held = hold_lock(path, purpose=purpose)
+            held.__enter__()
+            break
+        except RunFolderError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.2)
+    try:
+        yield
+    finally:
+        held.__exit__(None, None, None)
+
+
+def holder(path: Path) -> dict[str, Any] | None:
+    """Who holds the lock: host, pid and purpose; None when nobody does, or the holder is dead."""
+    owner, dead = _read_owner(path)
+    return None if dead else owner
+
+
+def _read_owner(path: Path) -> tuple[dict[str, Any] | None, bool]:
+    """What the lock says, and whether its holder is dead; (None, False) when there is no lock."""
+    try:
+        age_s = time.time() - path.stat().st_mtime
+        owner: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None, False
+    except ValueError:
+        owner, age_s = {"host": "?", "pid": 0, "purpose": "?"}, STALE_S
+    here = owner["host"] == socket.gethostname()
+    return owner, _born(int(owner["pid"])) != owner.get("born") if here else age_s > STALE_S
+
+
+def _take(path: Path, mine: Path) -> None:
+    for _ in range(3):
+        with suppress(FileExistsError):
+            os.link(mine, path)
+        with suppress(FileNotFoundError):
+            if path.samefile(mine):
+                return
+        _break_if_dead(path)
+    raise RunFolderError(f"{path}: another controller takes the lock again and again; wait a minute and try again")
+
+
+def _break_if_dead(path: Path) -> None:
+    owner, dead = _read_owner(path)
+    if owner is None:
+        return
+    if not dead:
+        raise RunFolderError(
+            f"{path.parent}: {owner['purpose']} is at work in it (process {owner['pid']} on {owner['host']}); "
+            "wait for it or stop it, then run the same command again"
+        )
+    with suppress(FileNotFoundError):
+        broken = path.with_name(f"{path.name}.broken.{os.getpid()}")
+        path.rename(broken)
+        broken.unlink()
+
+
+def _born(pid: int) -> str | None:
+    """A process's start time in clock ticks; tells it from a later process with the same number."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None
+
+
+def _beat(path: Path, stop: threading.Event) -> None:
+    while not stop.wait(BEAT_S):
+        with suppress(FileNotFoundError):
+            os.utime(path)

@@ -1,0 +1,126 @@
+"""Opens a run folder: makes it with its config and provenance, or checks that it belongs to the same config.
+
+Owns config.yaml and provenance.json. Does not own what lies in rounds/ (rundir.py).
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from selu_hpc.config import RunConfig
+from selu_hpc.errors import RunFolderError
+from selu_hpc.recipes import differences, load_run, to_yaml
+from selu_hpc.rounds.rundir import RunDir, write_bytes, write_json
+
+SOURCE = Path(__file__).resolve().parents[2]
+PACKAGES = (
+    "ai2thor", "deepspeed", "numpy", "peft", "submitit", "tokenizers", "torch", "transformers",
+    "virtualhome", "zarr", "zstandard",
+)  # fmt: skip
+
+
+def default_folder(config: RunConfig) -> Path:
+    """Where a run lies unless --run says otherwise: the same config finds the same folder."""
+    return Path("runs") / f"{config.recipe}-{config.env.simulator}-s{config.seed}-{config.signature}"
+
+
+def open_run(path: Path, config: RunConfig) -> tuple[RunDir, RunConfig]:
+    """Make the folder or continue in it; raising `rounds` and changing scheduling settings is allowed."""
+    run = RunDir(path.absolute())
+    try:
+        if not run.config_file.exists():
+            _refuse_foreign(run.path)
+            run.path.mkdir(parents=True, exist_ok=True)
+            write_json(run.provenance_file, provenance(config))
+            write_bytes(run.config_file, to_yaml(config).encode())
+            return run, config
+        merged = _merge(run, load_run(run.path), config)
+        if to_yaml(merged) != run.config_file.read_text(encoding="utf-8"):
+            write_bytes(run.config_file, to_yaml(merged).encode())
+    except OSError as error:
+        raise RunFolderError(
+            f"{run.path}: cannot be used as a run folder: {error.strerror or error}; "
+            "choose another with --run, on storage that all nodes share and you may write"
+        ) from error
+    return run, merged
+
+
+def _merge(run: RunDir, old: RunConfig, new: RunConfig) -> RunConfig:
+    changed = [f"  {key}: the run has {a!r}, asked for {b!r}" for key, a, b in differences(old.identity, new.identity)]
+    if changed:
+        raise RunFolderError(
+            f"{run.path}: this folder belongs to another config (signature {old.signature}, asked for "
+            f"{new.signature}):\n" + "\n".join(changed) + "\nchoose another folder with --run, or drop what differs"
+        )
+    return new.model_copy(update={"rounds": max(old.rounds, new.rounds)})
+
+
+def _refuse_foreign(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise RunFolderError(f"{path}: is a file; choose a folder with --run")
+    strangers = sorted(p.name for p in path.iterdir() if not p.name.endswith(".partial")) if path.is_dir() else []
+    if [name for name in strangers if name not in ("provenance.json", "lock") and not name.startswith("lock.")]:
+        raise RunFolderError(
+            f"{path}: holds {', '.join(strangers[:3])} but no config.yaml: not a run folder; choose another with --run"
+        )
+
+
+def provenance(config: RunConfig) -> dict[str, Any]:
+    """What made this run: config signature, code, versions, machine."""
+    return {
+        "signature": config.signature,
+        "code": code_state(),
+        "packages": _versions(),
+        "python": platform.python_version(),
+        "machine": {"host": platform.node(), "cpus": os.cpu_count(), "system": _system()},
+        "image": config.image,
+        "command": sys.argv,
+    }
+
+
+@functools.cache
+def code_state(source: Path = SOURCE) -> Mapping[str, Any]:
+    """Commit and dirty flag of the code, asked once; both None where it is not a git checkout."""
+    try:
+        said = _git(source, "status", "--porcelain=v2", "--branch", "--untracked-files=no").splitlines()
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None, "dirty": None}
+    head = next((line.split()[2] for line in said if line.startswith("# branch.oid ")), None)
+    if head in (None, "(initial)"):
+        return {"commit": None, "dirty": None}
+    return {"commit": head, "dirty": any(not line.startswith("#") for line in said)}
+
+
+def _git(source: Path, *arguments: str) -> str:
+    # A lab's shared checkout belongs to somebody else; reading its commit is harmless.
+    command = ["git", "-c", f"safe.directory={source}", "-C", str(source), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout.strip()
+
+
+def _versions() -> dict[str, str | None]:
+    return {package: _version(package) for package in PACKAGES}
+
+
+def _version(package: str) -> str | None:
+    """As `importlib.metadata.version`, which reads a package's whole description as an e-mail first."""
+    try:
+        text = importlib.metadata.distribution(package).read_text("METADATA") or ""
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    found = re.search(r"^Version: (.+)$", text, re.MULTILINE)
+    return found[1] if found else None
+
+
+def _system() -> str:
+    """`platform.platform()` without the process it starts."""
+    this = os.uname()
+    return f"{this.sysname}-{this.release}-{this.machine}"

@@ -1,0 +1,288 @@
+"""Every path, marker and seal of a run folder.
+
+    RUN/config.yaml  provenance.json  journal.jsonl  lock  code/
+    RUN/rounds/01/rollout/shard-0003/{episodes.zarr, done.json, attempt-0/log.txt}
+    RUN/rounds/01/label/shard-0003/{labels.zarr, done.json, attempt-0/log.txt}
+    RUN/rounds/01/gate/shard-0000/{seal.json, actor.jsonl, critic.jsonl, card.json, done.json}
+    RUN/rounds/01/finetune_actor/shard-0000/{adapter/, curve.json, checkpoints/, done.json}
+    RUN/rounds/01/evaluate/shard-0000/{results.json, done.json}
+    RUN/truth/01/rollout/shard-0003/truth.zarr       only evaluation and reports may open this
+
+Round 0 is the base model: its test sets and its evaluation. A finished piece of work is a folder that was
+renamed into place and has a marker with the size and hash of every file; nothing else counts.
+Does not own what is inside a store (store/) or what is due next (plan.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from selu_hpc.errors import CorruptShardError, MissingShardError
+
+MARKER = "done.json"
+
+
+class Stage(StrEnum):
+    """The stages of a round, in the order of DESIGN's picture; the value is the folder's name."""
+
+    TESTSET = "testset"
+    ROLLOUT = "rollout"
+    LABEL = "label"
+    GATE = "gate"
+    FINETUNE_ACTOR = "finetune_actor"
+    FINETUNE_CRITIC = "finetune_critic"
+    EVALUATE = "evaluate"
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What a finished shard is: every file's size and hash, the content's digest, and a summary.
+
+    content: digest of what the shard means; equal for equal work however it was cut, killed or resumed
+    (time stamps and wall-clock figures are in files but not in it).
+    files: path relative to the shard's folder → (bytes, blake2b-128 hex).
+    summary: counts for status and reports ("episodes": 48); wall-clock seconds; the attempt that did it.
+    """
+
+    content: str
+    files: dict[str, tuple[int, str]]
+    summary: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"content": self.content, "files": self.files, "summary": self.summary}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Marker:
+        files = {name: (int(size), str(digest)) for name, (size, digest) in value["files"].items()}
+        return cls(content=value["content"], files=files, summary=value["summary"])
+
+
+@dataclass(frozen=True, slots=True)
+class ShardDir:
+    """One piece of work of a stage: `run.shard(1, Stage.ROLLOUT, 3)`."""
+
+    run: RunDir
+    round_id: int
+    stage: Stage
+    shard: int
+
+    @property
+    def name(self) -> str:
+        return f"r{self.round_id:02d}-{self.stage}-s{self.shard:04d}"
+
+    @property
+    def path(self) -> Path:
+        return self.run.stage(self.round_id, self.stage) / f"shard-{self.shard:04d}"
+
+    @property
+    def truth(self) -> Path:
+        """Where this shard's evaluation truth lies, outside everything a learning stage may open."""
+        return self.run.truth / f"{self.round_id:02d}" / str(self.stage) / f"shard-{self.shard:04d}"
+
+    @property
+    def marker_file(self) -> Path:
+        return self.path / MARKER
+
+    @property
+    def episodes(self) -> Path:
+        return self.path / "episodes.zarr"
+
+    @property
+    def labels(self) -> Path:
+        return self.path / "labels.zarr"
+
+    def attempt(self, number: int) -> Path:
+        return self.path / f"attempt-{number}"
+
+    def log(self, attempt: int) -> Path:
+        return self.attempt(attempt) / "log.txt"
+
+    def read_marker(self) -> Marker | None:
+        """The marker, or None when there is none; a marker is written whole or not at all."""
+        try:
+            return Marker.from_json(json.loads(self.marker_file.read_bytes()))
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorruptShardError(
+                f"{self.marker_file}: not a marker ({error}); remove it and run submit again to make the shard anew"
+            ) from error
+
+    def require_marker(self) -> Marker:
+        marker = self.read_marker()
+        if marker is None:
+            raise MissingShardError(
+                f"round {self.round_id} {self.stage}: shard {self.shard} has no marker in {self.path}; "
+                f"read its newest attempt-*/log.txt, then run `python -m selu_hpc.submit --run {self.run.path}`"
+            )
+        return marker
+
+    def write_marker(self, *, content: str, names: Iterable[str], summary: Mapping[str, Any]) -> Marker:
+        """Hash the named files and folders below this shard and mark it finished; the last write of a stage."""
+        marker = Marker(content=content, files=hash_files(self.path, names), summary=dict(summary))
+        write_json(self.marker_file, marker.to_json())
+        return marker
+
+    def check(self) -> Marker:
+        """Compare every file with the marker; raises CorruptShardError that names the first difference."""
+        marker = self.require_marker()
+        for name, (size, digest) in marker.files.items():
+            file = self.path / name
+            found = _fingerprint(file) if file.is_file() else None
+            if found != (size, digest):
+                what = "is missing" if found is None else f"has {found[0]} bytes, hash {found[1][:8]}"
+                raise CorruptShardError(
+                    f"round {self.round_id} {self.stage}: shard {self.shard}: {file} {what}, its marker says "
+                    f"{size} bytes, hash {digest[:8]}; run `python -m selu_hpc.submit --run {self.run.path}` "
+                    "to make the shard anew"
+                )
+        return marker
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """A run's folder; every path the package uses below it is a property or method here."""
+
+    path: Path
+
+    @property
+    def config_file(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def provenance_file(self) -> Path:
+        return self.path / "provenance.json"
+
+    @property
+    def journal_file(self) -> Path:
+        return self.path / "journal.jsonl"
+
+    @property
+    def image_file(self) -> Path:
+        """The image the run began with (containers/pinned.py); absent when it runs on the host."""
+        return self.path / "image.json"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.path / "lock"
+
+    @property
+    def code(self) -> Path:
+        return self.path / "code"
+
+    @property
+    def truth(self) -> Path:
+        return self.path / "truth"
+
+    @property
+    def scenes(self) -> Path:
+        """What scenes make feasible, remembered; a cache."""
+        return self.path / "scenes"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report"
+
+    @property
+    def jobs(self) -> Path:
+        """Where a scheduler's own files lie (submitit's pickles and logs)."""
+        return self.path / "jobs"
+
+    @property
+    def base_model(self) -> Path:
+        """The base every adapter of this run belongs to, when it was unpacked into the run."""
+        return self.path / "model"
+
+    def round(self, round_id: int) -> Path:
+        return self.path / "rounds" / f"{round_id:02d}"
+
+    def stage(self, round_id: int, stage: Stage) -> Path:
+        return self.round(round_id) / str(stage)
+
+    def shard(self, round_id: int, stage: Stage, shard: int = 0) -> ShardDir:
+        return ShardDir(self, round_id, stage, shard)
+
+    def unfinished(self, round_id: int, stage: Stage, num_shards: int) -> list[int]:
+        """The shards of a stage without a marker; one listing, then one look per folder that is there."""
+        folder = str(self.stage(round_id, stage))
+        try:
+            present = set(os.listdir(folder))  # noqa: PTH208 - names only, and it makes NFS look again
+        except FileNotFoundError:
+            return list(range(num_shards))
+        names = (f"shard-{shard:04d}" for shard in range(num_shards))
+        return [
+            shard
+            for shard, name in enumerate(names)
+            if name not in present or not os.path.exists(f"{folder}/{name}/{MARKER}")  # noqa: PTH110 - 10,000 of them
+        ]
+
+    def seal(self, round_id: int) -> Path:
+        """The manifest of the rollout and label shards that the round's gate accepted."""
+        return self.shard(round_id, Stage.GATE).path / "seal.json"
+
+    def dataset(self, round_id: int, role: str) -> Path:
+        """The round's fine-tuning set of a role: one `Sample` as JSON a line."""
+        return self.shard(round_id, Stage.GATE).path / f"{role}.jsonl"
+
+    def adapter(self, round_id: int, role: str) -> Path | None:
+        """The adapter a role uses after a round; None after round 0, which is the base itself."""
+        if round_id == 0:
+            return None
+        return self.shard(round_id, Stage(f"finetune_{role}")).path / "adapter"
+
+    def relative(self, path: Path) -> str:
+        return path.relative_to(self.path).as_posix()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader sees all of it or none: temporary name, fsync, rename, fsync of the folder."""
+    write_bytes(path, (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}.partial")
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def hash_files(folder: Path, names: Iterable[str]) -> dict[str, tuple[int, str]]:
+    """Size and hash of every file under the named entries, by path relative to the folder."""
+    found: dict[str, tuple[int, str]] = {}
+    for name in names:
+        entry = folder / name
+        files = sorted(p for p in entry.rglob("*") if p.is_file()) if entry.is_dir() else [entry]
+        for file in files:
+            found[file.relative_to(folder).as_posix()] = _fingerprint(file)
+    return found
+
+
+def _fingerprint(file: Path) -> tuple[int, str]:
+    digest = hashlib.blake2b(digest_size=16)
+    size = 0
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+            size += len(block)
+    return size, digest.hexdigest()

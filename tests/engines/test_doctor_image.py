@@ -1,0 +1,62 @@
+"""Doctor's look inside the image on a node: an srun that runs its command here, an apptainer that drops its flags."""
+
+import sys
+
+import pytest
+
+from selu_hpc.config import Site
+from selu_hpc.engines import checks
+from selu_hpc.engines.checks import Grade
+from selu_hpc.recipes import load_recipe
+
+SRUN = """#!/bin/bash
+while [[ $1 == --* ]]; do shift; done
+SLURMD_NODENAME=c1 CUDA_VISIBLE_DEVICES=0,1 exec "$@"
+"""
+APPTAINER = """#!/bin/bash
+[[ -f $IMAGE ]] || { echo "FATAL: could not open image" >&2; exit 255; }
+while [[ $1 != "$IMAGE" ]]; do shift; done
+shift 2
+unset CUDA_VISIBLE_DEVICES SLURMD_NODENAME
+export CUDA_VISIBLE_DEVICES=$APPTAINERENV_CUDA_VISIBLE_DEVICES SLURMD_NODENAME=$APPTAINERENV_SLURMD_NODENAME
+exec PYTHON "$@"
+"""
+
+
+@pytest.fixture
+def node(tmp_path, monkeypatch):
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name, text in (("srun", SRUN), ("apptainer", APPTAINER.replace("PYTHON", sys.executable))):
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+    monkeypatch.setenv("IMAGE", str(tmp_path / "an image.sif"))
+    (tmp_path / "an image.sif").write_bytes(b"SIF")
+    return tmp_path
+
+
+def look(node):
+    site = Site.model_validate({"name": "lab", "partitions": {"cpu": {"name": "cpu", "gpus_per_node": 2}}})
+    settings = [f"image={node / 'an image.sif'}", "resources.finetune.gpus=2"]
+    folder = node / "le lab's runs"
+    folder.mkdir()
+    found = list(checks.check_nodes(site, load_recipe("selu", settings), folder, patience_s=60))
+    assert list(folder.iterdir()) == [], "doctor leaves nothing behind"
+    return {one.check: one for one in found}
+
+
+def test_the_image_is_started_on_a_node_and_sees_the_folder_and_its_gpus(node):
+    found = look(node)
+    assert found["image on cpu"].grade is Grade.OK
+    assert "c1: sees the run folder" in found["image on cpu"].answer
+    assert found["node of cpu"].grade is Grade.OK
+    assert found["gpus"].answer == "c1: 2 handed out, nvidia-smi shows none"
+
+
+def test_an_image_that_does_not_start_there_is_a_problem_with_apptainers_words(node):
+    (node / "an image.sif").unlink()
+    found = look(node)
+    assert found["image on cpu"].grade is Grade.PROBLEM
+    assert "could not open image" in found["image on cpu"].answer
+    assert found["node of cpu"].grade is Grade.OK

@@ -1,0 +1,157 @@
+"""The local engine's decisions, on a fork server whose shards do what a test tells them."""
+
+import signal
+
+import pytest
+
+from selu_hpc.engines.base import Job
+from selu_hpc.engines.local import Interrupted, LocalEngine
+from selu_hpc.errors import StageFailedError
+from selu_hpc.rounds.journal import Journal
+from selu_hpc.rounds.plan import make_plan
+
+
+class ScriptedShards:
+    """A fork server without processes: a shard ends at the next look, with the next code of its script.
+
+    script: shard name → codes of its attempts; shards without a script succeed.
+    """
+
+    def __init__(self, script=None, on_start=lambda shard: None):
+        self.script = {name: list(codes) for name, codes in (script or {}).items()}
+        self.on_start = on_start
+        self.started = []
+        self.alive = {}
+
+    def __call__(self):
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        assert not self.alive, "the engine left shards running"
+
+    def start(self, shard):
+        self.started.append(shard.place.name)
+        self.alive[shard.name] = shard
+        self.most_at_once = max(len(self.alive), getattr(self, "most_at_once", 0))
+        self.on_start(shard)
+
+    def kill(self, name, number):
+        self.killed = number
+        self.script[self.alive[name].place.name] = [-number]
+
+    def messages(self, *, timeout_s):
+        if not self.alive:
+            return []
+        name = next(iter(self.alive))
+        shard = self.alive.pop(name)
+        code = (self.script.get(shard.place.name) or [0]).pop(0)
+        if code == 0:
+            shard.place.write_marker(content="", names=[], summary={})
+        else:
+            shard.place.log(shard.attempt).write_text("line one\nthe simulator would not start\n")
+        return [{"ended": name, "code": code}]
+
+
+@pytest.fixture
+def job(small_run, small_config):
+    return Job(small_run, small_config, make_plan(small_config))
+
+
+def run(job, shards, workers=2):
+    LocalEngine(workers=workers, fork_server=shards).run(job)
+    return shards
+
+
+def test_every_shard_runs_once_and_after_what_it_needs(job):
+    started = run(job, ScriptedShards()).started
+    assert len(started) == len(set(started)) == job.plan.num_tasks
+    at = started.index
+    for shard in ("s0000", "s0001"):
+        assert at(f"r01-rollout-{shard}") < at(f"r01-label-{shard}") < at("r01-gate-s0000")
+    assert at("r01-gate-s0000") < at("r01-finetune_actor-s0000") < at("r02-rollout-s0000")
+
+
+def test_no_more_shards_run_at_once_than_workers(job):
+    assert run(job, ScriptedShards(), workers=2).most_at_once == 2
+
+
+def test_a_label_starts_when_its_own_rollout_is_done_not_when_all_are(job):
+    started = run(job, ScriptedShards(), workers=1).started
+    assert started.index("r02-rollout-s0000") < started.index("r02-label-s0000")
+    script = {"r01-rollout-s0001": [1, 0]}
+    (job.run.path / "rounds").rename(job.run.path / "old")
+    started = run(job, ScriptedShards(script), workers=2).started
+    assert started.index("r01-label-s0000") < len(started) - 1 - started[::-1].index("r01-rollout-s0001")
+
+
+def test_a_failed_shard_is_tried_again_in_a_folder_of_its_own(job):
+    shards = run(job, ScriptedShards({"r01-rollout-s0001": [1, -9, 0]}))
+    assert shards.started.count("r01-rollout-s0001") == 3
+    attempts = job.run.path / "rounds/01/rollout/shard-0001"
+    assert sorted(p.name for p in attempts.glob("attempt-*")) == ["attempt-0", "attempt-1", "attempt-2"]
+
+
+def test_giving_up_shows_the_end_of_the_log_and_the_next_command(job):
+    with pytest.raises(StageFailedError) as caught:
+        run(job, ScriptedShards({"r01-rollout-s0001": [1, 1, 1]}))
+    text = str(caught.value)
+    assert "round 1 rollout: shard 1 failed 3 times" in text
+    assert "the simulator would not start" in text
+    assert f"python -m selu_hpc.submit --run {job.run.path}" in text
+
+
+def test_the_same_command_goes_on_after_a_shard_was_given_up(job):
+    with pytest.raises(StageFailedError):
+        run(job, ScriptedShards({"r01-gate-s0000": [1, 1, 1]}))
+    again = run(job, ScriptedShards())
+    assert "r01-rollout-s0000" not in again.started
+    assert "r01-gate-s0000" in again.started
+    assert job.due() == {}
+
+
+def test_a_lost_shard_above_the_quorum_does_not_stop_the_run(job):
+    config = job.config.model_copy(update={"retry": job.config.retry.model_copy(update={"quorum": 0.5})})
+    job = Job(job.run, config, job.plan)
+    shards = ScriptedShards({"r01-rollout-s0001": [1, 1, 1]})
+    run(job, shards)
+    assert "r01-label-s0001" not in shards.started
+    assert "r02-evaluate-s0000" in shards.started
+
+
+def test_a_shard_that_asks_for_a_requeue_is_no_failure(job):
+    shards = run(job, ScriptedShards({"r01-finetune_actor-s0000": [75, 75, 75, 75, 75, 0]}))
+    assert shards.started.count("r01-finetune_actor-s0000") == 6
+
+
+def test_success_without_a_marker_is_a_failure(job):
+    class Liars(ScriptedShards):
+        def messages(self, *, timeout_s):
+            said = super().messages(timeout_s=timeout_s)
+            return [{**message, "code": 0} for message in said]
+
+    shards = run(job, Liars({"r00-testset-s0000": [1, 0]}))
+    assert shards.started.count("r00-testset-s0000") == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_shards_and_says_how_to_go_on(job, number):
+    def interrupt(shard):
+        if shard.place.name == "r01-rollout-s0001":
+            signal.raise_signal(number)
+
+    shards = ScriptedShards(on_start=interrupt)
+    with pytest.raises(Interrupted, match=r"finished shards.*are kept: run the same command"):
+        run(job, shards)
+    assert shards.killed == signal.SIGTERM
+    assert run(job, ScriptedShards()).started
+    assert job.due() == {}
+
+
+def test_the_journal_tells_every_end(job):
+    run(job, ScriptedShards({"r01-rollout-s0001": [1, 0]}))
+    ends = [e for e in Journal(job.run.journal_file) if e["event"] == "ended"]
+    assert len(ends) == job.plan.num_tasks + 1
+    assert [e["code"] for e in ends if e["shard"] == "r01-rollout-s0001"] == [1, 0]

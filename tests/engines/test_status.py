@@ -1,0 +1,205 @@
+"""What status says of a run, from markers, a queue that a script plays, and what attempts left behind."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from selu_hpc import status
+from selu_hpc.engines.base import Job
+from selu_hpc.engines.calls import Calls
+from selu_hpc.engines.local import LocalEngine
+from selu_hpc.engines.overview import Verdict, look
+from selu_hpc.engines.scheduler import Slurm
+from selu_hpc.errors import EngineError
+from selu_hpc.rounds.lock import hold_lock
+from selu_hpc.rounds.plan import make_plan
+from selu_hpc.rounds.rundir import Stage, write_bytes, write_json
+
+
+@pytest.fixture
+def job(small_run, small_config):
+    made = Job(small_run, small_config, make_plan(small_config))
+    made.note_plan()
+    return made
+
+
+class FakeSqueue:
+    """A squeue that answers with what `says` holds and counts how often it was asked."""
+
+    def __init__(self, folder):
+        folder.mkdir()
+        self.rows, self.count, self.tool = folder / "rows", folder / "count", folder / "squeue"
+        self.says()
+        self.tool.write_text(f"#!/bin/sh\necho >> {self.count}\ncat {self.rows}\n")
+        self.tool.chmod(0o755)
+        self.calls = Calls(environment={"PATH": f"{folder}:/usr/bin:/bin"})
+
+    def says(self, *rows):
+        self.rows.write_text("".join(f"{row}\n" for row in rows))
+
+    def fails(self, words):
+        self.tool.write_text(f'#!/bin/sh\necho "{words}" >&2\nexit 1\n')
+
+    @property
+    def times_asked(self):
+        return len(self.count.read_text().splitlines()) if self.count.exists() else 0
+
+
+@pytest.fixture
+def squeue(tmp_path):
+    return FakeSqueue(tmp_path / "tools")
+
+
+def finish(job, *stages):
+    for stage in job.plan:
+        if not stages or str(stage.key) in stages:
+            for shard in range(stage.num_shards):
+                job.run.shard(stage.key.round_id, stage.key.stage, shard).write_marker(
+                    content="x", names=[], summary={}
+                )
+
+
+def submitted(job, label, job_id, shards="0-1"):
+    name = f"selu-1a2b3c4d-{label}-g0c0"
+    round_id, _, stage = label.partition("-")
+    fields = {"label": label, "key": f"{round_id}/{stage}", "shards": shards, "offset": 0, "generation": 0, "waits": []}
+    job.journal.append("intent", name=name, **fields)
+    job.journal.append("submitted", name=name, job=job_id)
+    return name
+
+
+def states(found):
+    return {str(one.key): (one.done, one.running, one.pending, one.failed, one.open) for one in found.stages}
+
+
+def test_of_a_finished_run_nobody_asks_slurm(job, squeue):
+    submitted(job, "r01-rollout", "7")
+    finish(job)
+    found = look(job.run, squeue.calls)
+    assert found.verdict is Verdict.FINISHED
+    assert found.num_open == 0
+    assert squeue.times_asked == 0
+    assert all(one.share == 1.0 for one in found.stages)
+
+
+def test_shards_are_counted_by_marker_then_queue_then_attempts(job, squeue):
+    job.journal.append("started", engine="slurm")
+    rollout, label = submitted(job, "r01-rollout", "7"), submitted(job, "r01-label", "8")
+    submitted(job, "r02-rollout", "9")
+    finish(job, "r00/testset", "r00/evaluate")
+    job.run.shard(1, Stage.ROLLOUT, 0).write_marker(content="x", names=[], summary={})
+    write_json(job.run.shard(1, Stage.ROLLOUT, 1).attempt(0) / "progress.json", {"done": 1, "total": 4})
+    record = {"name": "n", "job": "9_0", "node": "c1", "begun": 1.0, "ended": 2.0}
+    write_json(job.run.shard(2, Stage.ROLLOUT, 0).attempt(0) / "job.json", {**record, "code": 1})
+    write_json(job.run.shard(2, Stage.ROLLOUT, 1).attempt(0) / "job.json", {**record, "code": 75, "requeued": True})
+    squeue.says(
+        f"7|0|7_0|COMPLETED|2026-01-01T00:00:00|{rollout}|None|c1|",
+        f"7|1|7_1|RUNNING|2026-01-01T00:00:00|{rollout}|None|c1|",
+        f"8|0-1|8_[0-1]|PENDING|2026-01-01T00:00:00|{label}|Dependency||aftercorr:7_*(unfulfilled)",
+    )
+    found = look(job.run, squeue.calls)
+    assert found.verdict is Verdict.RUNNING
+    assert squeue.times_asked == 1
+    told = states(found)
+    assert told["r01/rollout"] == (1, 1, 0, 0, 0)
+    assert told["r01/label"] == (0, 0, 2, 0, 0)
+    assert told["r02/rollout"] == (0, 0, 0, 1, 1)
+    assert next(one.share for one in found.stages if str(one.key) == "r01/rollout") == (1 + 0.25) / 2
+
+
+def test_a_run_with_nothing_on_its_way_is_stopped_and_says_how_to_go_on(job, squeue):
+    submitted(job, "r01-rollout", "7")
+    found = look(job.run, squeue.calls)
+    assert found.verdict is Verdict.STOPPED
+    assert f"go on: python -m selu_hpc.submit --run {job.run.path}" in status.as_text(found)
+
+
+def test_a_queue_that_does_not_answer_is_not_known_and_not_empty(job, squeue):
+    submitted(job, "r01-rollout", "7")
+    squeue.fails("slurm_load_jobs error: Unable to contact slurm controller")
+    found = look(job.run, squeue.calls)
+    assert found.verdict is Verdict.UNKNOWN
+    told = status.as_json(found)
+    assert next(one for one in told["stages"] if one["stage"] == "rollout")["pending"] is None
+    assert "Unable to contact slurm controller" in told["trouble"][0]
+    row = next(line for line in status.as_text(found).splitlines() if line.startswith("r01/rollout"))
+    assert row.split()[1:] == ["2", "?", "?", "?", "0%"]
+
+
+def test_without_any_squeue_the_same(job, tmp_path):
+    submitted(job, "r01-rollout", "7")
+    assert look(job.run, Calls(environment={"PATH": str(tmp_path)})).verdict is Verdict.UNKNOWN
+
+
+def test_jobs_that_can_never_start_shards_given_up_and_bad_nodes_are_named(job, squeue):
+    label = submitted(job, "r01-label", "8")
+    log = job.run.shard(1, Stage.ROLLOUT, 1).log(2)
+    write_bytes(log, b"the reason")
+    job.journal.append("gave_up", key="r01/rollout", shard=1, why="failed 3 times")
+    job.journal.append("quarantined", node="c1", why="2 tasks failed on it")
+    squeue.says(f"8|1|8_1|PENDING|2026-01-01T00:00:00|{label}|DependencyNeverSatisfied||aftercorr:7_*(failed)")
+    found = look(job.run, squeue.calls)
+    assert found.trouble == [
+        f"r01/rollout shard 1 is given up: failed 3 times; read {log}",
+        f"job 8 ({label}): 1 tasks wait for what can't come any more; submit cancels and resends them",
+        "node c1 is excluded for this run: 2 tasks failed on it",
+    ]
+    assert found.verdict is Verdict.STOPPED
+
+
+def test_a_local_run_at_work_is_running_and_its_failed_shards_are_counted(job, squeue):
+    for shard in (0, 1):
+        job.run.shard(1, Stage.ROLLOUT, shard).attempt(0).mkdir(parents=True)
+    job.journal.append("ended", shard="r01-rollout-s0000", attempt=0, code=1, seconds=1.0)
+    with hold_lock(job.run.lock_file, purpose="a local run"):
+        found = look(job.run, squeue.calls)
+    assert found.verdict is Verdict.RUNNING
+    assert states(found)["r01/rollout"] == (0, 1, 0, 1, 0)
+    assert "a local run is at work" in status.as_text(found)
+    assert squeue.times_asked == 0
+
+
+def test_a_run_begun_by_hand_has_its_shape_from_the_config(small_run, small_config, squeue):
+    found = look(small_run, squeue.calls)
+    assert [str(one.key) for one in found.stages] == [str(stage.key) for stage in make_plan(small_config)]
+
+
+def test_the_command_prints_text_and_json_and_loads_no_pydantic(job):
+    finish(job)
+    line = [sys.executable, "-X", "importtime", "-m", "selu_hpc.status", "--run", str(job.run.path)]
+    text = subprocess.run(line, capture_output=True, text=True, check=True)
+    assert (
+        text.stdout.splitlines()[-1]
+        == (f"finished: write the report: python -m selu_hpc.report --run {job.run.path}".splitlines()[-1])
+    )
+    assert "pydantic" not in text.stderr
+    assert "loguru" not in text.stderr
+    told = json.loads(subprocess.run([*line, "--json"], capture_output=True, text=True, check=True).stdout)
+    assert told["verdict"] == "finished"
+    assert told["stages"][0] == {
+        "round": 0, "stage": "testset", "done": 1, "running": 0, "pending": 0, "failed": 0, "open": 0,
+        "share": 1.0, "shards": 1,
+    }  # fmt: skip
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path, capsys):
+    assert status.main(["--run", str(tmp_path)]) == 1
+    assert "not a run folder" in capsys.readouterr().err
+
+
+def test_the_local_engine_refuses_a_run_whose_jobs_slurm_still_has(job, squeue):
+    name = submitted(job, "r01-rollout", "7")
+    squeue.says(f"7|0-1|7_[0-1]|PENDING|2026-01-01T00:00:00|{name}|Priority||")
+    engine = LocalEngine(fork_server=lambda: pytest.fail("a shard was started"), slurm=Slurm(calls=squeue.calls))
+    with pytest.raises(EngineError, match=rf"still has 1 jobs of this run, the first is 7 .*squeue --name={name}"):
+        engine.run(job)
+    assert not job.run.lock_file.exists()
+
+
+def test_the_local_engine_does_not_take_silence_for_an_empty_queue(job, squeue):
+    submitted(job, "r01-rollout", "7")
+    squeue.fails("slurm_load_jobs error: Invalid user id")
+    with pytest.raises(EngineError, match="whether jobs of it are left is not known"):
+        LocalEngine(fork_server=lambda: pytest.fail("a shard was started"), slurm=Slurm(calls=squeue.calls)).run(job)

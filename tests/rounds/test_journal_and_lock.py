@@ -1,0 +1,70 @@
+"""The journal survives torn lines; the lock lets one controller in and outlives dead ones."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+
+import pytest
+
+from selu_hpc.errors import RunFolderError
+from selu_hpc.rounds.journal import Journal
+from selu_hpc.rounds.lock import hold_lock
+
+
+def test_events_come_back_in_order(tmp_path):
+    journal = Journal(tmp_path / "journal.jsonl")
+    for number in range(3):
+        journal.append("ended", number=number, note="zwölf\n'\"")
+    assert [e["number"] for e in journal] == [0, 1, 2]
+
+
+def test_a_line_torn_by_a_crash_is_skipped_and_the_next_one_is_whole(tmp_path):
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.append("one")
+    with journal.path.open("ab") as file:
+        file.write(b'{"event": "to')
+    journal.append("two")
+    assert [e["event"] for e in journal] == ["one", "two"]
+
+
+def _append(path, count):
+    for _ in range(count):
+        Journal(path).append("from", pid=os.getpid(), padding="x" * 3000)
+
+
+def test_two_writers_never_mix_their_lines(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    writers = [multiprocessing.get_context("spawn").Process(target=_append, args=(path, 40)) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert len(list(Journal(path))) == 80
+
+
+def test_a_second_controller_is_refused_and_told_who_holds_the_run(tmp_path):
+    with (
+        hold_lock(tmp_path / "lock", purpose="a local run"),
+        pytest.raises(RunFolderError, match=f"a local run is at work in it \\(process {os.getpid()}"),
+        hold_lock(tmp_path / "lock", purpose="another"),
+    ):
+        pass
+
+
+def test_the_lock_is_free_after_its_block_and_leaves_no_file(tmp_path):
+    for _ in range(2):
+        with hold_lock(tmp_path / "lock", purpose="a local run"):
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_controllers_lock_is_taken_over(tmp_path):
+    code = (
+        "import os, signal, sys; from pathlib import Path; from selu_hpc.rounds.lock import hold_lock\n"
+        "with hold_lock(Path(sys.argv[1]), purpose='doomed'): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "lock")], check=False)
+    assert (tmp_path / "lock").exists()
+    with hold_lock(tmp_path / "lock", purpose="heir"):
+        assert '"heir"' in (tmp_path / "lock").read_text()

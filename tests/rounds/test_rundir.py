@@ -1,0 +1,88 @@
+"""The run folder: markers, provenance, and folders that are not ours."""
+
+import json
+
+import pytest
+
+from selu_hpc.errors import CorruptShardError, MissingShardError, RunFolderError
+from selu_hpc.recipes import load_recipe
+from selu_hpc.rounds.provenance import open_run
+from selu_hpc.rounds.rundir import Stage
+
+
+@pytest.fixture
+def shard(small_run):
+    shard = small_run.shard(1, Stage.ROLLOUT, 3)
+    (shard.episodes / "c").mkdir(parents=True)
+    (shard.episodes / "c" / "0").write_bytes(b"frames")
+    (shard.episodes / "zarr.json").write_text("{}")
+    shard.write_marker(content="abc", names=["episodes.zarr"], summary={"episodes": 1})
+    return shard
+
+
+def test_a_marked_shard_passes_its_check(shard):
+    marker = shard.check()
+    assert set(marker.files) == {"episodes.zarr/c/0", "episodes.zarr/zarr.json"}
+    assert (marker.content, marker.summary) == ("abc", {"episodes": 1})
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda f: f.write_bytes(b"framez"), lambda f: f.write_bytes(b"fr"), lambda f: f.unlink()]
+)
+def test_a_damaged_file_is_named_with_what_to_do(shard, damage):
+    damage(shard.episodes / "c" / "0")
+    with pytest.raises(CorruptShardError, match=r"(?s)shard 3: .*episodes.zarr/c/0.*selu_hpc.submit --run"):
+        shard.check()
+
+
+def test_a_shard_without_marker_is_missing_and_says_where_to_look(small_run):
+    with pytest.raises(MissingShardError, match=r"(?s)round 1 label: shard 7 has no marker in .*label/shard-0007"):
+        small_run.shard(1, Stage.LABEL, 7).require_marker()
+
+
+def test_a_torn_marker_is_corrupt_not_missing(shard):
+    shard.marker_file.write_text('{"content": "ab')
+    with pytest.raises(CorruptShardError, match="not a marker"):
+        shard.read_marker()
+
+
+def test_a_marker_leaves_no_partial_file(shard):
+    assert [p.name for p in shard.path.iterdir() if "partial" in p.name] == []
+
+
+def test_the_folder_keeps_config_and_provenance(small_run, small_config):
+    kept = json.loads(small_run.provenance_file.read_text())
+    assert kept["signature"] == small_config.signature
+    assert {"code", "packages", "python", "image", "machine"} <= set(kept)
+
+
+def test_a_folder_of_another_config_is_refused_with_the_difference(small_run, small_config):
+    other = small_config.model_copy(update={"seed": 7})
+    with pytest.raises(RunFolderError, match=r"(?s)another config.*seed: the run has 0, asked for 7"):
+        open_run(small_run.path, other)
+
+
+def test_more_rounds_continue_a_run_and_fewer_do_not_shrink_it(small_run, small_config):
+    _, longer = open_run(small_run.path, small_config.model_copy(update={"rounds": 8}))
+    assert longer.rounds == 8
+    _, again = open_run(small_run.path, small_config)
+    assert again.rounds == 8
+
+
+def test_a_folder_with_other_things_in_it_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(RunFolderError, match=r"thesis.tex.*not a run folder"):
+        open_run(tmp_path, load_recipe("selu"))
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(RunFolderError, match="is a file"):
+        open_run(file, load_recipe("selu"))
+
+
+def test_a_folder_below_a_file_is_refused_with_the_reason(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RunFolderError, match=r"Not a directory.*--run"):
+        open_run(tmp_path / "file" / "run", load_recipe("selu"))

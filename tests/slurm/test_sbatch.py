@@ -1,0 +1,207 @@
+"""From stages to batch scripts: pure, so it is tested everywhere."""
+
+import subprocess
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from selu_hpc.config import Resources, Site
+from selu_hpc.engines.launch import commands, environment, script
+from selu_hpc.engines.sbatch import (
+    JobSpec,
+    Wait,
+    array_text,
+    check_site,
+    chunks,
+    escalate,
+    partition_of,
+    read_array_text,
+)
+from selu_hpc.errors import ConfigError
+from selu_hpc.rounds.plan import After, Key, make_plan
+from selu_hpc.rounds.rundir import Stage
+
+LAB = {
+    "name": "lab",
+    "account": "ab12",
+    "python": "/opt/env/bin/python",
+    "modules": ["apptainer/1.4 beta"],
+    "partitions": {
+        "cpu": {"name": "standard", "qos": "long"},
+        "gpu": {"name": "a100", "gpus_per_node": 8, "gres": "gpu:a100", "max_timeout_min": 300},
+    },
+    "array_throttle": 20,
+    "sbatch_flags": {"mail-type": "FAIL", "reservation": "my lab's", "exclusive": True},
+}
+
+
+@pytest.fixture
+def site():
+    return check_site(Site.model_validate(LAB))
+
+
+def spec(**changes):
+    given = {
+        "name": "selu-1a2b3c4d-r01-rollout-g0c0",
+        "label": "r01-rollout",
+        "key": Key(1, Stage.ROLLOUT),
+        "shards": (1000, 1002, 1003),
+        "offset": 1000,
+        "is_array": True,
+        "resources": Resources(cpus=4, mem_gb=16, timeout_min=90),
+        "command": (),
+        "waits": (Wait(After.OK, ("selu-1a2b3c4d-r00-finetune_actor-g0c0",)),),
+        "excluded": ("c7", "c9"),
+    }
+    return JobSpec(**(given | changes))
+
+
+def test_the_whole_batch_script_of_an_array(small_run, small_config, site):
+    text = script(spec(), small_run, small_config, site, umask=0o027)
+    quoted = str(small_run.path).replace("'", "'\"'\"'")
+    assert (
+        text
+        == f"""#!/bin/bash
+
+# Parameters
+#SBATCH --account=ab12
+#SBATCH --array=0,2-3%20
+#SBATCH --cpus-per-task=4
+#SBATCH --exclude=c7,c9
+#SBATCH --exclusive
+#SBATCH --job-name=selu-1a2b3c4d-r01-rollout-g0c0
+#SBATCH --kill-on-invalid-dep=yes
+#SBATCH --mail-type=FAIL
+#SBATCH --mem=16GB
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --open-mode=append
+#SBATCH --output=/dev/null
+#SBATCH --partition=standard
+#SBATCH --qos=long
+#SBATCH --requeue
+#SBATCH --reservation='my lab'"'"'s'
+#SBATCH --signal=B:USR2@90
+#SBATCH --time=90
+
+# setup
+module load 'apptainer/1.4 beta'
+export PYTHONPATH='{quoted}/code'
+export PYTHONNOUSERSITE=1
+export OMP_NUM_THREADS=1
+export OPENBLAS_NUM_THREADS=1
+export MKL_NUM_THREADS=1
+export TOKENIZERS_PARALLELISM=false
+export SELU_UMASK=0027
+export SELU_OFFSET=1000
+export SELU_RANKS=1
+export SELU_PYTHON=/opt/env/bin/python
+export DS_ACCELERATOR=cpu
+
+# command
+export SUBMITIT_EXECUTOR=slurm
+exec bash '{quoted}/code/slurm/stage.sh' '{quoted}' 1 rollout
+"""
+    )
+
+
+def test_eight_ranks_get_eight_gpus_and_slurm_says_which(small_run, small_config, site):
+    ask = Resources(cpus=8, gpus=8, mem_gb=400, timeout_min=240, partition="gpu")
+    job = spec(key=Key(1, Stage.FINETUNE_ACTOR), num_ranks=8, resources=ask, is_array=False, shards=(0,), offset=0)
+    text = script(job, small_run, small_config, site, umask=0o022)
+    assert "#SBATCH --gres=gpu:a100:8\n" in text
+    assert "#SBATCH --ntasks-per-node=8\n" in text
+    assert "#SBATCH --array" not in text
+    assert "CUDA_VISIBLE_DEVICES" not in text
+    assert "DS_ACCELERATOR" not in text
+    assert environment(job, small_run, small_config, site, umask=0)["SELU_RANKS"] == "8"
+
+
+def test_a_gate_retries_and_other_stages_run_their_own_entry(small_run, small_config, site):
+    plan = make_plan(small_config)
+    found = commands(plan, small_run, site)
+    gates = [stage.key for stage in plan if stage.key.stage is Stage.GATE]
+    assert all(found[key][:4] == ("/opt/env/bin/python", "-u", "-m", "selu_hpc.engines.gate_job") for key in gates)
+    assert all(found[stage.key] == () for stage in plan if stage.key not in gates)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a b", "it's", '"$(touch pwned)"', "`touch pwned`", "$HOME; touch pwned #", "é räume", "a\nb"],
+)
+def test_names_from_a_run_folder_are_never_executed(text, tmp_path, small_config, site):
+    """The script's own last line, run by bash with `exec` looked at: every word arrives as it was."""
+    from selu_hpc.rounds.rundir import RunDir
+
+    run = RunDir(tmp_path / text)
+    script_text = script(spec(), run, small_config, site, umask=0)
+    body = script_text.partition("# setup")[2].replace("exec bash ", "printf '%s\\0' ")
+    done = subprocess.run(
+        ["bash"], input="module() { :; }\n" + body, capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert done.stdout.split("\0")[1:4] == [str(run.path), "1", "rollout"]
+    assert [p.name for p in tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("option", ["array", "dependency", "job-name", "mem", "requeue", "export", "wrap", "hold"])
+def test_a_profile_may_not_set_what_we_own(option):
+    with pytest.raises(ConfigError, match=f"sbatch_flags.{option}: is set by"):
+        check_site(Site.model_validate(LAB | {"sbatch_flags": {option: "x"}}))
+
+
+@pytest.mark.parametrize("option", ["--nice", "nice 5", "nice\n#SBATCH --uid", "Nice", "", "$(id)"])
+def test_a_profile_may_not_smuggle_in_options(option):
+    with pytest.raises(ConfigError, match="write the long name"):
+        check_site(Site.model_validate(LAB | {"sbatch_flags": {option: "x"}}))
+
+
+@pytest.mark.parametrize("where", ["account", "name", "python", "scratch"])
+def test_a_newline_in_a_profile_is_refused(where):
+    with pytest.raises(ConfigError, match=f"{where}: .* holds a control character"):
+        check_site(Site.model_validate(LAB | {where: "x\n#SBATCH --uid=0"}))
+
+
+@given(st.text(min_size=1, max_size=30))
+def test_any_other_value_is_quoted_or_refused(value):
+    from submitit.slurm.slurm import _as_sbatch_flag
+
+    try:
+        site = check_site(Site.model_validate(LAB | {"sbatch_flags": {"comment-for-us": value}}))
+    except ConfigError:
+        assert any(ord(letter) < 32 or ord(letter) == 127 for letter in value)
+        return
+    import shlex
+
+    line = _as_sbatch_flag("comment-for-us", site.sbatch_flags["comment-for-us"])
+    assert shlex.split(line.removeprefix("#SBATCH "), comments=False) == [f"--comment-for-us={value}"]
+
+
+def test_a_stage_that_does_not_fit_its_partition_is_refused_before_submission(site):
+    with pytest.raises(ConfigError, match="asks for 301 minutes, partition a100 allows 300"):
+        partition_of(spec(resources=Resources(partition="gpu", timeout_min=301)), site)
+    with pytest.raises(ConfigError, match="asks for 9 GPUs on a node, partition a100 has 8"):
+        partition_of(spec(resources=Resources(partition="gpu", gpus=9)), site)
+    with pytest.raises(ConfigError, match="asks for the 'preempt' partition"):
+        partition_of(spec(resources=Resources(partition="preempt")), site)
+
+
+def test_memory_and_time_double_with_every_failure_of_their_kind_up_to_the_partitions_limit(site):
+    ask = Resources(mem_gb=4, timeout_min=90, partition="gpu")
+    assert escalate(ask, num_oom=2, num_timeout=0, partition=site.partitions["gpu"]).mem_gb == 16
+    assert escalate(ask, num_oom=0, num_timeout=1, partition=site.partitions["gpu"]).timeout_min == 180
+    assert escalate(ask, num_oom=0, num_timeout=3, partition=site.partitions["gpu"]).timeout_min == 300
+    assert escalate(ask, num_oom=0, num_timeout=3, partition=None).timeout_min == 720
+
+
+@given(st.sets(st.integers(0, 5000)))
+def test_array_text_is_read_back(indices):
+    assert read_array_text(array_text(indices)) == sorted(indices)
+
+
+@given(st.sets(st.integers(0, 9999), min_size=1), st.integers(1, 1200))
+def test_a_shards_index_depends_on_the_shard_only_and_stays_below_the_limit(shards, size):
+    cut = chunks(sorted(shards), size)
+    indices = {shard: shard - offset for offset, part in cut.items() for shard in part}
+    assert indices == {shard: shard % size for shard in shards}
+    assert sum(map(len, cut.values())) == len(shards)

@@ -1,0 +1,151 @@
+"""Slurm's answers, read: rows as the real commands printed them; why shards failed; which nodes do."""
+
+import pytest
+
+from selu_hpc.engines.attempts import Attempt, count_failures, failing_nodes
+from selu_hpc.engines.calls import clean_environment
+from selu_hpc.engines.discover import choose, read_minutes, read_partitions
+from selu_hpc.engines.ledger import Entry, Ledger
+from selu_hpc.engines.scheduler import LIMIT, TRANSIENT
+from selu_hpc.engines.slurm_state import Cause, causes, read_sacct, read_squeue
+from selu_hpc.errors import EngineError
+from selu_hpc.rounds.plan import After, Key
+from selu_hpc.rounds.rundir import Stage
+
+SQUEUE = """\
+12|0-2,7%4|12_[0-2,7%4]|PENDING|2026-11-21T08:26:19|selu-1a-r01-rollout-g0c0|Dependency||afterok:9(unfulfilled)
+12|5|12_5|RUNNING|2026-11-21T08:26:19|selu-1a-r01-rollout-g0c0|None|c2|(null)
+13|N/A|13|PENDING|2026-11-21T08:26:19|selu-1a-r01-gate-g0c0|DependencyNeverSatisfied||afterok:9(failed)
+14|3|14_3|PENDING|2026-11-21T08:26:19|selu-1a-r01-label-g0c0|launch failed requeued held|c1|(null)
+15|1|15_1|TIMEOUT|2026-11-21T08:26:19|selu-1a-r01-label-g0c0|TimeLimit|c1|(null)
+16|N/A|16|PENDING|2026-11-21T08:26:19|selu-1a-close-g0c0|JobHeldUser||(null)
+"""
+SACCT = """\
+9_0|selu-1a-r01-rollout-g0c0|COMPLETED|0:0|2026|2026|2026|c1||1G
+9_0.batch|batch|COMPLETED|0:0|2026|2026|2026|c1|12200K|
+9_1|selu-1a-r01-rollout-g0c0|FAILED|137:0|2026|2026|2026|c1||1G
+9_1.batch|batch|FAILED|137:0|2026|2026|2026|c1|12200K|
+9_1.0|python|CANCELLED by 0|0:9|2026|2026|2026|c1|1127676K|
+9_2|selu-1a-r01-rollout-g0c0|TIMEOUT|0:0|2026|2026|2026|c1||1G
+9_3|selu-1a-r01-rollout-g0c0|CANCELLED by 1002|0:0|2026|None|2026|None assigned||1G
+9_[4-5]|selu-1a-r01-rollout-g0c0|CANCELLED by 1002|0:0|2026|None|2026|None assigned||1G
+9_6|selu-1a-r01-rollout-g0c0|OUT_OF_MEMORY|0:125|2026|2026|2026|c1||1G
+"""
+KEY = Key(1, Stage.ROLLOUT)
+
+
+def test_squeue_rows_waiting_elements_come_together():
+    rows = read_squeue(SQUEUE)
+    assert [row.indices for row in rows] == [(0, 1, 2, 7), (5,), (0,), (3,), (1,), (0,)]
+    assert [row.will_run for row in rows] == [True, True, False, False, False, True]
+    assert [row.is_stuck for row in rows] == [False, False, True, True, False, False]
+    assert [row.is_held for row in rows] == [False] * 5 + [True]
+
+
+def test_why_elements_ended_by_accounting_and_a_step_above_its_memory_is_out_of_memory():
+    found = causes(read_sacct(SACCT), job_id="9", name="selu-1a-r01-rollout-g0c0")
+    cancelled = dict.fromkeys((3, 4, 5), Cause.CANCELLED)
+    assert found == {1: Cause.OOM, 2: Cause.TIMEOUT, 6: Cause.OOM} | cancelled
+
+
+def test_a_reused_job_id_is_told_by_its_name():
+    assert causes(read_sacct(SACCT), job_id="9", name="selu-1a-r02-label-g0c0") == {}
+
+
+def attempt(name="job", code=1, node="c1", restart_of="9_0", seconds=5.0, **more):
+    value = {"name": name, "job": restart_of, "node": node, "begun": 100.0}
+    if code is not None:
+        value |= {"code": code, "ended": 100.0 + seconds}
+    return Attempt.from_json(value | more)
+
+
+@pytest.fixture
+def ledger():
+    made = Ledger(epoch=2)
+    for name, epoch, waits in (("old", 1, ()), ("job", 2, ()), ("again", 2, ())):
+        made.entries[name] = Entry(
+            name=name, label="r01-rollout", key=KEY, shards=(0,), offset=0, generation=0, epoch=epoch, waits=waits,
+            job_id="9",
+        )  # fmt: skip
+    return made
+
+
+def count(ledger, attempts, **more):
+    found = count_failures(ledger, KEY, 0, attempts, **more)
+    return found.count, found.num_oom, found.num_timeout
+
+
+def test_failures_count_since_the_last_submit_only(ledger):
+    assert count(ledger, [attempt("old"), attempt("job")], alive=["again"]) == (1, 0, 0)
+
+
+def test_a_requeued_or_preempted_start_is_no_failure(ledger):
+    went_on = [attempt(code=75, requeued=True), attempt(code=None), attempt(code=1)]
+    assert count(ledger, went_on, alive=["again"]) == (1, 0, 0)
+
+
+def test_a_job_that_vanished_without_a_trace_is_a_failure_unless_it_still_waited_for_another(ledger):
+    assert count(ledger, []) == (2, 0, 0)
+    ledger.entries["again"].waits = (type("W", (), {"after": After.CORR})(),)
+    assert count(ledger, []) == (1, 0, 0)
+
+
+def test_memory_and_time_are_known_from_the_record_else_from_slurm(ledger):
+    assert count(ledger, [attempt(oom=True), attempt("again", state="TIMEOUT")]) == (2, 1, 1)
+    known = {"job": Cause.OOM, "again": Cause.TIMEOUT}
+    assert count(ledger, [attempt(code=137), attempt("again", code=None)], known=known) == (2, 1, 1)
+
+
+def test_a_node_is_named_when_only_it_fails_fast_and_others_succeed():
+    fails = [attempt(node="c1"), attempt(node="c1")]
+    assert set(failing_nodes([*fails, attempt(node="c2", code=0)])) == {"c1"}
+    assert failing_nodes(fails) == {}, "when nothing succeeds anywhere it is not the node"
+    assert failing_nodes([*fails, attempt(node="c1", code=0)]) == {}
+    assert failing_nodes([*(attempt(node="c1", seconds=600) for _ in range(3)), attempt(node="c2", code=0)]) == {}
+    assert failing_nodes([*(attempt(node="c1", oom=True) for _ in range(3)), attempt(node="c2", code=0)]) == {}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation",
+        "slurm_load_jobs error: Unable to contact slurm controller (connect failure)",
+        "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying",
+    ],
+)
+def test_what_may_pass_is_asked_again(said):
+    assert TRANSIENT.search(said)
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["QOSMaxSubmitJobPerUserLimit", "AssocMaxSubmitJobLimit", "Job violates accounting/QOS policy (job submit limit)"],
+)
+def test_submit_limits_are_known_by_what_sbatch_says(said):
+    assert LIMIT.search(f"sbatch: error: {said}")
+
+
+def test_what_another_job_or_shell_set_does_not_leak_into_ours():
+    leaking = {"SLURM_CPU_BIND": "x", "SBATCH_PARTITION": "x", "PYTHONPATH": "x", "SELU_OFFSET": "3"}
+    kept = {"SLURM_CONF": "/etc/slurm.conf", "HOME": "/h", "PATH": "/bin"}
+    cleaned = clean_environment(leaking | kept)
+    assert cleaned.items() >= kept.items()
+    assert not leaking.keys() & cleaned.keys()
+
+
+def test_partitions_are_chosen_from_what_sinfo_says():
+    listed = (
+        "cpu*|up|1-00:00:00|3|(null)|REQUEUE|10\ngpu|up|2-00:00:00|1|gpu:a100:8(S:0-1)|REQUEUE|10\n"
+        "scavenge|up|4:00:00|3|(null)|REQUEUE|1\nbroken|down|infinite|1|gpu:h100:16|OFF|99\n"
+    )
+    chosen = choose(read_partitions(listed, "preempt/partition_prio"))
+    assert {role: one.name for role, one in chosen.items()} == {"cpu": "cpu", "gpu": "gpu", "preempt": "scavenge"}
+    assert (chosen["gpu"].gres, chosen["gpu"].gpus) == ("gpu:a100", 8)
+    assert set(choose(read_partitions(listed, "preempt/none"))) == {"cpu", "gpu"}
+    with pytest.raises(EngineError, match="sinfo lists no partition"):
+        choose([])
+
+
+@pytest.mark.parametrize(("text", "minutes"), [("1-00:00:00", 1440), ("4:00:00", 240), ("30:00", 30), ("infinite", 0)])
+def test_time_limits_are_read(text, minutes):
+    assert read_minutes(text) == minutes

@@ -1,0 +1,105 @@
+"""The templates in slurm/: looked over by shellcheck, and submitted by hand, chained with --dependency, on Slurm."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from harness import REPO, SMALL, contents, patience
+
+from selu_hpc.rounds.rundir import RunDir, Stage
+
+TEMPLATES = sorted((REPO / "slurm").glob("*.sbatch"))
+NAMES = ["build_image", "evaluate", "finetune_8xa100", "gate", "label_array", "rollout_array"]
+OPEN = """
+import sys
+from pathlib import Path
+from selu_hpc.recipes import load_recipe
+from selu_hpc.rounds.provenance import open_run
+open_run(Path(sys.argv[1]), load_recipe("selu", sys.argv[2:]))
+"""
+
+
+def test_there_is_a_template_for_every_kind_of_job():
+    assert [path.stem for path in TEMPLATES] == NAMES
+
+
+@pytest.mark.parametrize("script", [*TEMPLATES, REPO / "slurm" / "stage.sh"], ids=lambda path: path.name)
+def test_shellcheck_finds_nothing(script):
+    if shutil.which("shellcheck") is None:
+        pytest.skip("shellcheck is not installed")
+    done = subprocess.run(["shellcheck", str(script)], capture_output=True, text=True, check=False)
+    assert done.stdout == ""
+
+
+def test_the_wrapper_and_the_run_folder_agree_where_a_shard_lies(tmp_path):
+    """stage.sh knows the layout by itself; a fake srun prints what it is asked to run."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "srun").write_text('#!/bin/bash\nprintf "%s\\n" "$@" > "$CALL"\n')
+    (tools / "scontrol").write_text("#!/bin/bash\n")
+    for tool in tools.iterdir():
+        tool.chmod(0o755)
+    run = RunDir(tmp_path / "a run")
+    environment = {
+        "PATH": f"{tools}:/usr/bin:/bin", "CALL": str(tmp_path / "call"), "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "x",
+        "SLURM_ARRAY_JOB_ID": "5", "SLURM_ARRAY_TASK_ID": "3", "SELU_OFFSET": "1000", "SELU_PYTHON": "/py",
+    }  # fmt: skip
+    for expected in (0, 1):
+        subprocess.run(
+            ["bash", str(REPO / "slurm" / "stage.sh"), str(run.path), "2", "label"], env=environment, check=True
+        )
+        words = (tmp_path / "call").read_text().splitlines()
+        asked = ["/py", "-u", "-m", "selu_hpc.stages.label", "--run", str(run.path), "--round", "2"]
+        assert words[-12:] == [*asked, "--shard", "1003", "--attempt", str(expected)]
+        assert (run.shard(2, Stage.LABEL, 1003).attempt(expected) / "job.json").is_file()
+
+
+@pytest.mark.slurm
+@pytest.mark.slurm_ci
+@pytest.mark.slow
+def test_every_template_chained_by_hand_makes_a_round_equal_to_submits(lab, run):
+    settings = (*SMALL, "finetune.num_ranks=8")
+    lab.python("-c", OPEN, str(run), *settings, "rounds=1")
+    jobs = _submit_by_hand(lab, run)
+    for _ in patience(180, "the chain by hand", context=lambda: lab.call("squeue", "--array").stdout):
+        queued = lab.call("squeue", "--noheader", "--format=%F").stdout.split()
+        if not set(queued) & set(jobs):
+            break
+    by_submit = run.with_name(f"{run.name}-submit")
+    lab.submit(by_submit, settings=settings)
+    assert contents(run) == lab.wait_done(by_submit)
+    assert len(contents(run)) == 12
+    assert (lab.code / f"built-{run.name}").read_text() == "selu-build"
+
+
+def _submit_by_hand(lab, run: Path) -> list[str]:
+    """Every template once, as its own comment says."""
+    small = ["--mem=500M", "--cpus-per-task=1", f"--chdir={lab.home}"]
+
+    def sbatch(template, *words, after="", flags=()):
+        wait = [f"--dependency={after}"] if after else []
+        script = str(lab.code / "slurm" / f"{template}.sbatch")
+        return lab.call("sbatch", "--parsable", *small, *wait, *flags, script, str(run), *words).stdout.strip()
+
+    mine = type(lab)(lab.cluster, lab.home, lab.code, extra={"SELU_CODE": str(lab.code), "SELU_PYTHON": _python()})
+    lab = mine
+    testset = sbatch("evaluate", "0", "testset", flags=["--array=0"])
+    base = sbatch("evaluate", "0", after=f"afterok:{testset}", flags=["--array=0"])
+    rollout = sbatch("rollout_array", "1", flags=["--array=0-2"])
+    kill = "--kill-on-invalid-dep=yes"
+    label = sbatch("label_array", "1", after=f"aftercorr:{rollout}", flags=["--array=0-2", kill])
+    gate = sbatch("gate", "1", after=f"afterany:{label}")
+    gpu = ["--partition=gpu", "--constraint=a100"]
+    actor, critic = (
+        sbatch("finetune_8xa100", "1", role, after=f"afterok:{gate}", flags=gpu) for role in ("actor", "critic")
+    )
+    last = sbatch("evaluate", "1", after=f"afterok:{actor}:{critic},afterok:{testset}", flags=["--array=0"])
+    image = lab.call("sbatch", "--parsable", *small, str(lab.code / "slurm" / "build_image.sbatch"), "--name", run.name)
+    return [image.stdout.strip(), testset, base, rollout, label, gate, actor, critic, last]
+
+
+def _python() -> str:
+    import sys
+
+    return sys.executable

@@ -1,0 +1,67 @@
+"""The house's walls: imports point one way, and commands start without what only compute nodes need."""
+
+import subprocess
+import sys
+
+import grimp
+import pytest
+
+# From the top of the house to its ground; a layer may import from those below it and from itself only.
+LAYERS = [
+    {"submit", "status", "explain", "report", "doctor", "images", "evaluate", "cancel", "selftest"},
+    {"engines"},
+    {"containers"},
+    {"stages"},
+    {"viz"},
+    {"rounds", "recipes"},
+    {"selu", "rl4vlm", "train", "envs", "models"},
+    {"sim"},
+    {"store"},
+    {"config", "records", "errors", "processes"},
+]
+# The run folder's paths and markers are a contract of every room, like records.
+GROUND = {"selu_hpc.rounds.rundir"}
+HEAVY = {"torch", "transformers", "peft", "deepspeed", "ai2thor", "zarr", "zstandard", "tensorstore", "numba"}
+COMMANDS = ["submit", "status", "report", "images", "cancel", "doctor", "stages.gate"]
+
+
+@pytest.fixture(scope="module")
+def graph() -> grimp.ImportGraph:
+    return grimp.build_graph("selu_hpc", include_external_packages=True, cache_dir=None)
+
+
+def level(module: str) -> int | None:
+    part = module.split(".")[1] if "." in module else ""
+    return next((number for number, layer in enumerate(LAYERS) if part in layer), None)
+
+
+def test_imports_point_from_commands_down_to_records(graph):
+    wrong = [
+        f"{importer} imports {imported}"
+        for importer in graph.modules
+        if level(importer) is not None
+        for imported in graph.find_modules_directly_imported_by(importer)
+        if imported.startswith("selu_hpc.")
+        and imported not in GROUND
+        and level(imported) is not None
+        and level(imported) < level(importer)
+    ]
+    assert wrong == []
+
+
+def test_every_module_has_a_place_in_the_house(graph):
+    ours = {m for m in graph.modules if m.startswith("selu_hpc.")}
+    assert {m for m in ours if level(m) is None} == set()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_starts_without_what_only_compute_nodes_need(command):
+    trace = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", f"selu_hpc.{command}", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stderr
+    imported = {line.rpartition("|")[2].strip().split(".")[0] for line in trace.splitlines()}
+    assert "selu_hpc" in imported
+    assert imported & HEAVY == set()

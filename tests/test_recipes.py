@@ -1,0 +1,102 @@
+"""Recipes, overrides and what is said about wrong ones."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from selu_hpc.config import RunConfig, Site
+from selu_hpc.errors import ConfigError
+from selu_hpc.recipes import CONFIGS, load_recipe, load_run, load_settings, schema, to_yaml
+
+
+def said(*overrides, recipe="selu"):
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(recipe, overrides)
+    return str(caught.value)
+
+
+def test_an_override_reaches_its_setting():
+    assert load_recipe("selu", ["env.horizon=20", "recipe=mine"]).env.horizon == 20
+
+
+def test_all_mistakes_are_named_at_once_with_source_key_value_and_what_is_allowed():
+    text = said("rollout.num_shards=0", "env.simulator=unity", "rolout.x=1")
+    assert "--set rollout.num_shards=0: rollout.num_shards: found 0; allowed: greater than 0" in text
+    assert "env.simulator: found \"unity\"; allowed: 'thor' or 'virtualhome'" in text
+    assert "rolout: unknown key; did you mean 'rollout'?" in text
+
+
+def test_an_unknown_key_deep_in_a_section_lists_that_sections_keys():
+    text = said("finetune.actor.learning_rat=1")
+    assert "did you mean 'learning_rate'?" in text
+    assert "epochs" in text
+
+
+def test_a_value_in_a_file_is_blamed_on_the_file(tmp_path):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("extends: selu\nenv:\n  horizon: -3\n")
+    assert f"{recipe}: env.horizon: found -3" in said(recipe=str(recipe))
+
+
+def test_a_key_given_twice_is_refused_with_its_line(tmp_path):
+    recipe = tmp_path / "twice.yaml"
+    recipe.write_text("seed: 1\nseed: 2\n")
+    assert "key 'seed' is given twice" in said(recipe=str(recipe))
+    assert "line 2" in said(recipe=str(recipe))
+
+
+@pytest.mark.parametrize("text", ["- a list", "{unclosed", "just words", "seed: !!python/object:os.system {}"])
+def test_a_file_that_is_no_recipe_is_refused_without_a_traceback(tmp_path, text):
+    recipe = tmp_path / "bad.yaml"
+    recipe.write_text(text)
+    assert str(recipe) in said(recipe=str(recipe))
+
+
+def test_a_recipe_that_extends_itself_is_refused(tmp_path):
+    (tmp_path / "a.yaml").write_text("extends: b\n")
+    (tmp_path / "b.yaml").write_text("extends: a\n")
+    assert "extends itself" in said(recipe=str(tmp_path / "a.yaml"))
+
+
+def test_batches_that_do_not_divide_over_ranks_are_refused():
+    assert "finetune.num_ranks 3" in said("finetune.num_ranks=3")
+
+
+@pytest.mark.parametrize("value", ["nan", ".inf", "-1", "''", "[]", "{}", "yes please"])
+def test_a_wrong_temperature_is_refused(value):
+    assert "rollout.temperature" in said(f"rollout.temperature={value}")
+
+
+@pytest.mark.parametrize("recipe", sorted(p.stem for p in CONFIGS.glob("*.yaml")))
+def test_every_recipe_loads_and_survives_yaml(recipe, tmp_path):
+    config = load_recipe(recipe)
+    (tmp_path / "config.yaml").write_text(to_yaml(config))
+    assert load_run(tmp_path) == config
+    assert RunConfig.model_validate(yaml.safe_load(to_yaml(config))).signature == config.signature
+
+
+@pytest.mark.parametrize("site", sorted((CONFIGS / "sites").glob("*.yaml")))
+def test_every_site_profile_loads(site):
+    assert load_settings(Site, site).partitions
+
+
+def test_the_signature_knows_what_decides_bytes_and_ignores_scheduling():
+    base = load_recipe("selu").signature
+    assert load_recipe("selu", ["rounds=9", "retry.quorum=0.5", "env.num_processes=7"]).signature == base
+    assert load_recipe("selu", ["seed=1"]).signature != base
+
+
+def test_the_schema_for_editors_is_true():
+    assert json.loads((CONFIGS / "schema.json").read_text()) == schema(), "run `make schema`"
+
+
+def test_a_wrong_setting_ends_the_command_with_code_2_and_no_traceback():
+    done = subprocess.run(
+        [sys.executable, "-m", "selu_hpc.submit", "--set", "env.horizon=0"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "env.horizon: found 0; allowed: greater than 0" in done.stderr

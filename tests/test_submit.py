@@ -1,0 +1,98 @@
+"""The one command as a user runs it: dry runs, budgets, unkind folders, and a whole small run."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from selu_hpc.rounds.journal import Journal
+from selu_hpc.selftest import TINY
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system, which needs root")
+
+
+def submit(*words, check=True):
+    line = [sys.executable, "-m", "selu_hpc.submit", "--engine=local", *words]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def tiny(run, *words, **options):
+    return submit("--run", str(run), *(f"--set={setting}" for setting in TINY), *words, **options)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A tmpfs of its own; `small_disk(size)` mounts or remounts it."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(options):
+        again = ["remount,"] if folder.is_mount() else [""]
+        words = ["mount", "-t", "tmpfs", "-o", again[0] + options, "tmpfs", str(folder)]
+        subprocess.run(words, check=True)
+        return folder
+
+    yield mount
+    if folder.is_mount():
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_dry_run_starts_nothing_and_shows_the_worst_case(tmp_path):
+    done = submit("--rounds=2", "--dry-run", "--run", str(tmp_path / "run"))
+    assert "r02/finetune_critic" in done.stdout
+    assert "core-hours" in done.stdout
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_plan_above_the_budget_is_refused_before_anything_is_made(tmp_path):
+    gpus = ["--set=resources.finetune={gpus: 8, timeout_min: 240}", "--budget-gpu-hours=100"]
+    done = submit("--rounds=5", *gpus, "--run", str(tmp_path / "run"), check=False)
+    assert done.returncode == 2
+    assert "worst case is 960.0 GPU-hours, the budget 100.0" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_slurm_asked_for_where_there_is_none_is_refused_with_the_way_out(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", os.path.dirname(sys.executable))  # noqa: PTH120
+    line = [sys.executable, "-m", "selu_hpc.submit", "--engine=slurm", "--run", str(tmp_path / "run")]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "no sbatch on this machine; run this on a login node, or use --engine local" in done.stderr
+
+
+@needs_root
+def test_a_read_only_folder_is_named_with_the_reason(small_disk):
+    small_disk("size=1m")
+    done = tiny(small_disk("ro") / "run", check=False)
+    assert done.returncode == 1
+    assert "Read-only file system" in done.stderr
+    assert "choose another with --run" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_whole_small_run_on_an_unkind_path_and_the_same_command_again(unkind_path):
+    run = unkind_path / "run"
+    first = tiny(run)
+    assert first.stdout == f"report: {run}/report/index.html\n"
+    assert (run / "report" / "index.html").stat().st_size > 10_000
+    before = len(list(Journal(run / "journal.jsonl")))
+    assert tiny(run).stdout == first.stdout
+    added = list(Journal(run / "journal.jsonl"))[before:]
+    assert [event["event"] for event in added] == ["started", "finished"]
+    assert json.loads((run / "provenance.json").read_text())["packages"]["torch"]
+
+
+@needs_root
+@pytest.mark.slow
+def test_a_disk_that_fills_up_is_named_and_with_room_the_run_goes_on(small_disk):
+    folder = small_disk("size=300k")
+    done = tiny(folder / "run", check=False)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    small_disk("size=500m")
+    assert "report: " in tiny(folder / "run").stdout
