@@ -1,0 +1,1 @@
+"""Environments through the simulators' official clients."""

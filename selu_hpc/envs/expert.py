@@ -1,0 +1,202 @@
+"""Scripted actors that see the simulator's state: one that succeeds, and several that fail in different ways.
+
+They make the built-in model's pre-training data in the known world and a frozen test set's mix of episodes, and they
+try out whether a task can be done. They are no part of learning: a stage that learns never meets them.
+Owns what they say next; what a simulator's state means to them is in expert_thor.py and expert_home.py.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from selu_hpc.envs.base import Environment, Observation, StepResult
+from selu_hpc.envs.expert_home import HomeEyes
+from selu_hpc.envs.expert_thor import ThorEyes
+from selu_hpc.envs.language import Command, Language
+from selu_hpc.records import Goal, Task
+
+Metadata = dict[str, Any]
+Script = Callable[[Metadata], str]
+MOST_APPROACHES = 4
+"""How often an actor goes to something before it gives that goal up."""
+
+
+class Policy(StrEnum):
+    """The scripted actors."""
+
+    EXPERT = "expert"
+    WRONG_OBJECT = "wrong_object"
+    WRONG_VERB = "wrong_verb"
+    EARLY_STOP = "early_stop"
+    RANDOM = "random"
+
+
+class Simulated(Environment, Protocol):
+    """An environment whose state may be read."""
+
+    @property
+    def metadata(self) -> Metadata: ...
+
+
+class Eyes(Protocol):
+    """What a simulator's state means to a scripted actor."""
+
+    language: Language
+    verbs: Sequence[str]
+    going: str
+
+    def holding(self, metadata: Metadata) -> frozenset[Goal]:
+        """Every goal that is true."""
+        ...
+
+    def towards(self, goal: Goal, metadata: Metadata) -> tuple[Command, bool] | None:
+        """The next command for a goal and whether it can be done from here; None when nothing helps."""
+        ...
+
+    def pose(self, metadata: Metadata) -> str:
+        """Where the agent is, to see whether it moved."""
+        ...
+
+    def goals(self, verb: str, metadata: Metadata) -> Sequence[Goal]:
+        """What could be asked for with a verb."""
+        ...
+
+    def near(self, metadata: Metadata) -> list[Command]:
+        """What could be done from here."""
+        ...
+
+    def far(self, metadata: Metadata) -> list[str]:
+        """Types one could go to."""
+        ...
+
+
+@dataclass(frozen=True)
+class Played:
+    """What a scripted actor did: every observation, the one before the first step included."""
+
+    task: Task
+    seed: int
+    policy: Policy
+    first: Observation = field(repr=False)
+    texts: tuple[str, ...]
+    results: tuple[StepResult, ...] = field(repr=False)
+
+
+def play(environment: Simulated, task: Task, *, seed: int, policy: Policy = Policy.EXPERT, horizon: int = 10) -> Played:
+    """One episode of a scripted actor; it ends by itself or at the horizon."""
+    first = environment.reset(task, seed=seed)
+    speak = script(policy, task, environment.metadata, seed=seed)
+    texts: list[str] = []
+    results: list[StepResult] = []
+    while len(texts) < horizon and not (results and results[-1].said_done):
+        texts.append(speak(environment.metadata))
+        results.append(environment.step(texts[-1]))
+    return Played(task, seed, policy, first, tuple(texts), tuple(results))
+
+
+def script(policy: Policy, task: Task, metadata: Metadata, *, seed: int) -> Script:
+    """The actor of one episode: from the state to its next words."""
+    eyes: Eyes = HomeEyes() if "nodes" in metadata else ThorEyes()
+    rng = random.Random(f"{policy}/{seed}")
+    match policy:
+        case Policy.EXPERT:
+            return _Planner(eyes, task.goals)
+        case Policy.WRONG_OBJECT:
+            return _Planner(eyes, [_another_object(eyes, task.goals[0], metadata, rng)])
+        case Policy.WRONG_VERB:
+            return _Planner(eyes, [_another_verb(eyes, task.goals[0], metadata, rng)])
+        case Policy.EARLY_STOP:
+            return _Hasty(_Planner(eyes, task.goals), task.goals[-1], rng.randint(0, 3))
+        case Policy.RANDOM:
+            return _Wanderer(eyes, rng, rng.randint(3, 10))
+
+
+class _Planner:
+    """Brings about goals in order and then says done; plans afresh from each state."""
+
+    def __init__(self, eyes: Eyes, goals: Sequence[Goal]) -> None:
+        self._eyes = eyes
+        self._goals = list(goals)
+        self._approaches: dict[str, int] = {}
+        self._last = ("", "")
+        self._tries = 0
+
+    def __call__(self, metadata: Metadata) -> str:
+        text = self._plan(metadata)
+        pose = self._eyes.pose(metadata)
+        if (text, pose) == self._last and not text.startswith(self._eyes.going):
+            text = self._otherwise()  # the same again from the same place: it did not work
+        self._last = (text, pose)
+        return text
+
+    def _otherwise(self) -> str:
+        """Stand elsewhere: at a better place first, then further away for want of room."""
+        self._tries += 1
+        kind = self._goals[0].place or self._goals[0].target
+        return self._eyes.language.say(Command(self._eyes.going, kind)) if self._tries % 2 else "move back"
+
+    def _plan(self, metadata: Metadata) -> str:
+        holding = self._eyes.holding(metadata)
+        for goal in self._goals:
+            found = None if goal in holding else self._eyes.towards(goal, metadata)
+            command = found and (found[0] if found[1] else self._approach(found[0]))
+            if command:
+                return self._eyes.language.say(command)
+        return "done"
+
+    def _approach(self, command: Command) -> Command | None:
+        """Go to what the command is about, a few times at most."""
+        kind = command.place or command.target
+        self._approaches[kind] = self._approaches.get(kind, 0) + 1
+        return Command(self._eyes.going, kind) if self._approaches[kind] <= MOST_APPROACHES else None
+
+
+class _Hasty:
+    """Says done before the words that would bring about the last goal."""
+
+    def __init__(self, actor: Script, last: Goal, patience: int) -> None:
+        self._actor = actor
+        self._last = last.verb
+        self._patience = patience
+
+    def __call__(self, metadata: Metadata) -> str:
+        self._patience -= 1
+        text = self._actor(metadata)
+        return "done" if self._patience < 0 or text.startswith(self._last) else text
+
+
+class _Wanderer:
+    """Walks about and does something to what it meets."""
+
+    def __init__(self, eyes: Eyes, rng: random.Random, length: int) -> None:
+        self._eyes = eyes
+        self._rng = rng
+        self._left = length
+
+    def __call__(self, metadata: Metadata) -> str:
+        self._left -= 1
+        if self._left < 0:
+            return "done"
+        rng, eyes = self._rng, self._eyes
+        moves = [Command(verb) for verb in ("move ahead", "turn left", "turn right")]
+        near, types = eyes.near(metadata), eyes.far(metadata)
+        far = [Command(eyes.going, rng.choice(types))] if types else []
+        options = rng.choice([moves, near or moves, near or far or moves, far or moves])
+        return eyes.language.say(rng.choice(options))
+
+
+def _another_object(eyes: Eyes, goal: Goal, metadata: Metadata, rng: random.Random) -> Goal:
+    """The same verb with another object of the scene; the same goal where there is no other."""
+    others = [other for other in eyes.goals(goal.verb, metadata) if other.target != goal.target]
+    return rng.choice(others) if others else goal
+
+
+def _another_verb(eyes: Eyes, goal: Goal, metadata: Metadata, rng: random.Random) -> Goal:
+    """Another verb with the same object where it has one, else with any object."""
+    others = [other for verb in eyes.verbs if verb != goal.verb for other in eyes.goals(verb, metadata)]
+    same = [other for other in others if other.target == goal.target]
+    return rng.choice(same or others or [goal])

@@ -1,0 +1,65 @@
+"""Where sampling looks up what a scene makes feasible: one survey per configuration and process.
+
+THOR's stand-in world is surveyed in this process; all others through the official client, by a pool of one that lives
+until the process ends. Does not do the survey (survey.py) or the drawing (tasks.py).
+"""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Sequence
+from functools import lru_cache
+
+from selu_hpc.config import Backend, EnvConfig, Simulator
+from selu_hpc.envs.pool import EnvironmentPool
+from selu_hpc.envs.survey import SceneSurvey, Source, Survey
+from selu_hpc.envs.tasks import Inventory
+from selu_hpc.records import Goal, Task
+
+SIZE = 32
+"""Width and height of the frames nobody looks at."""
+
+
+def look(config: EnvConfig, scene: str) -> Inventory:
+    """The inventory of one scene."""
+    return SceneSurvey(_source(_what_matters(config)), scene)
+
+
+class PoolSurvey:
+    """A survey in the pool's process; asks each question once."""
+
+    def __init__(self, pool: EnvironmentPool) -> None:
+        self._pool = pool
+
+    @lru_cache(maxsize=4096)  # noqa: B019 - lives as long as the process
+    def goals(self, scene: str, verb: str) -> Sequence[Goal]:
+        found: Sequence[Goal] = self._pool.survey("goals", scene, verb)
+        return found
+
+    @lru_cache(maxsize=4096)  # noqa: B019 - lives as long as the process
+    def compositions(self, scene: str) -> Sequence[tuple[Goal, ...]]:
+        found: Sequence[tuple[Goal, ...]] = self._pool.survey("compositions", scene)
+        return found
+
+    @lru_cache(maxsize=4096)  # noqa: B019 - lives as long as the process
+    def possible(self, task: Task) -> bool:
+        return bool(self._pool.survey("possible", task))
+
+
+@lru_cache(maxsize=8)
+def _source(config: EnvConfig) -> Source:
+    if config.simulator is Simulator.THOR and config.backend is Backend.STAND_IN:
+        from selu_hpc.envs.thor_local import blind_environment
+
+        return Survey(blind_environment(config))
+    pool = EnvironmentPool(config, 1)
+    atexit.register(pool.close)
+    return PoolSurvey(pool)
+
+
+def _what_matters(config: EnvConfig) -> EnvConfig:
+    """The settings without those that change nothing in a scene, so that runs share what was looked up."""
+    plain = EnvConfig()
+    same = {name: getattr(plain, name) for name in ("horizon", "stop", "verbs", "composed_fraction")}
+    size = {"width": SIZE, "height": SIZE} if config.backend is Backend.STAND_IN else {}
+    return config.model_copy(update={**same, **size})

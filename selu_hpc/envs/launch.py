@@ -1,0 +1,141 @@
+"""How a THOR process is started: the stand-in, a Unity build headless, or a Unity build under Xvfb.
+
+Owns the Controller's launch arguments and the private folder a build is found in. The three back-ends differ in an
+executable and in nothing else. Does not own the process once it runs (thor_client.py) or many of them (pool.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from selu_hpc.config import Backend, EnvConfig
+from selu_hpc.errors import ConfigError, SimulatorError
+
+_PLATFORMS = {Backend.CLOUD_RENDERING: "CloudRendering", Backend.XVFB: "Linux64"}
+XVFB_START_S = 20.0
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Everything `ai2thor.controller.Controller` is told about the process.
+
+    home: the HOME of this process; releases are linked into it, logs are written to it.
+    executable: a command to run instead of the stand-in, for tests and for a build at an odd place.
+    cuda_index: which of the job's GPUs draws, for `cloud_rendering`; None leaves it to the driver.
+    """
+
+    config: EnvConfig
+    home: Path
+    executable: Sequence[str] = ()
+    cuda_index: int | None = None
+
+    def arguments(self, display: str = "") -> dict[str, Any]:
+        """The Controller's launch arguments; `display` is the X server's for `xvfb`."""
+        size = {"width": self.config.width, "height": self.config.height}
+        if self.config.backend is Backend.STAND_IN or self.executable:
+            command = list(self.executable) or stand_in_command(self.config)
+            # The path is split like a shell's words; without a display Popen would be given None for DISPLAY.
+            return {**size, "local_executable_path": shlex.join(command), "x_display": display or "0"}
+        build = {"platform": _PLATFORMS[self.config.backend], "commit_id": self.config.unity_commit}
+        if self.config.backend is Backend.XVFB:
+            return {**size, **build, "x_display": display}
+        return {**size, **build, **({} if self.cuda_index is None else {"gpu_device": self.cuda_index})}
+
+    def link_release(self) -> None:
+        """Make the fetched build look like one the client has downloaded into this HOME."""
+        if self.config.backend is Backend.STAND_IN or self.executable:
+            return
+        source = release_folder(self.config)
+        target = self.home / ".ai2thor" / "releases" / source.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.exists():
+            target.symlink_to(source, target_is_directory=True)
+        if self.cuda_index is not None and self.config.vulkan_devices:
+            mapping = dict(enumerate(self.config.vulkan_devices))
+            (self.home / ".ai2thor" / "cuda-vulkan-mapping.json").write_text(json.dumps(mapping))
+
+    @contextlib.contextmanager
+    def display(self) -> Iterator[str]:
+        """A private X server for `xvfb`; nothing for the others."""
+        if self.config.backend is not Backend.XVFB or self.executable:
+            yield ""
+            return
+        with _xvfb(self.config.width, self.config.height) as display:
+            yield display
+
+
+def stand_in_command(config: EnvConfig) -> list[str]:
+    """The command line of the built-in replacement of the Unity process."""
+    return [sys.executable, "-m", "selu_hpc.sim.thor_build", "--world", str(config.world)]
+
+
+def release_folder(config: EnvConfig) -> Path:
+    """The fetched build's folder, checked for what the client needs in it."""
+    if not config.unity_commit or not config.unity_releases:
+        raise ConfigError(
+            f"env.backend is {config.backend}, which needs env.unity_commit and env.unity_releases; "
+            "docs/real-simulators.md says how to fetch a build"
+        )
+    name = f"thor-{_PLATFORMS[config.backend]}-{config.unity_commit}"
+    folder = Path(config.unity_releases).expanduser().resolve() / name
+    executable = folder / name
+    if not os.access(executable, os.X_OK) or not executable.is_file():
+        raise ConfigError(f"{executable} is not an executable file; docs/real-simulators.md says how to fetch a build")
+    if not (folder / "metadata.json").is_file():
+        raise ConfigError(f'{folder} has no metadata.json; write {{"server_types": ["FIFO", "WSGI"]}} there')
+    return folder
+
+
+def write_stand_in_release(releases: Path, *, platform: str, commit: str, world: str) -> Path:
+    """A release folder whose executable is the stand-in, to try a Unity back-end without Unity."""
+    name = f"thor-{platform}-{commit}"
+    folder = releases / name
+    folder.mkdir(parents=True)
+    command = shlex.join([sys.executable, "-m", "selu_hpc.sim.thor_build", "--world", world])
+    script = folder / name
+    script.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    script.chmod(0o755)
+    (folder / "metadata.json").write_text(json.dumps({"server_types": ["FIFO", "WSGI"]}))
+    return folder
+
+
+def visible_cuda_indices() -> list[int]:
+    """The job's GPUs by CUDA's index."""
+    words = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    return [int(word) for word in words if word.strip().isdigit()]
+
+
+@contextlib.contextmanager
+def _xvfb(width: int, height: int) -> Iterator[str]:
+    """Xvfb on a display number that it chooses itself, so that tasks on one node don't meet."""
+    command = shutil.which("Xvfb")
+    if command is None:
+        raise SimulatorError("env.backend is xvfb and there is no Xvfb here; install it or use cloud_rendering")
+    reader, writer = os.pipe()
+    screen = f"{max(width, 640)}x{max(height, 480)}x24"
+    process = subprocess.Popen(
+        [command, "-displayfd", str(writer), "-screen", "0", screen, "+extension", "GLX", "-nolisten", "tcp"],
+        pass_fds=(writer,),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(writer)
+    try:
+        with os.fdopen(reader) as answer:
+            number = answer.readline().strip()
+        if not number:
+            raise SimulatorError(f"Xvfb ended with status {process.wait(timeout=XVFB_START_S)} before it had a display")
+        yield f":{number}"
+    finally:
+        process.kill()
+        process.wait()

@@ -1,0 +1,114 @@
+"""Walk a scene by words and look at the frames.
+
+    python -m selu_hpc.envs.play --scene FloorPlan3
+    python -m selu_hpc.envs.play --scene FloorPlan3 --actions "go to the fridge; open the fridge; done" --frames out
+
+Reads actions from the keyboard, or from --actions; writes `NN-first.png` and `NN-third.png` after each. Owns the
+command; the environment behind it is the pool's, with the same processes as in a rollout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from loguru import logger
+from PIL import Image
+
+from selu_hpc.config import Backend, EnvConfig, Simulator, World
+from selu_hpc.envs.base import Observation
+from selu_hpc.envs.pool import EnvironmentPool
+from selu_hpc.envs.tasks import feasible_goals, make_task, verbs_of
+from selu_hpc.errors import SeluError, SimulatorError
+from selu_hpc.records import Task, derive_seed
+
+_HELP = "move ahead · turn left · look down · go to the fridge · open the fridge · pick up the apple · drop · done"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    logger.remove()
+    logger.add(sys.stderr, level="WARNING", diagnose=False)
+    try:
+        _walk(options)
+    except SeluError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201 - a command's answer
+        return error.exit_code
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m selu_hpc.envs.play", description="Walk a scene by words.")
+    parser.add_argument("--scene", default="FloorPlan3", help="FloorPlan1 … FloorPlan430, or home0 … for VirtualHome")
+    parser.add_argument("--simulator", type=Simulator, choices=list(Simulator), default=Simulator.THOR)
+    parser.add_argument("--backend", type=Backend, choices=list(Backend), default=Backend.STAND_IN)
+    parser.add_argument("--world", type=World, choices=list(World), default=World.KNOWN)
+    parser.add_argument("--size", type=int, default=300, help="width and height of the frames")
+    parser.add_argument("--seed", type=int, default=0, help="chooses the task and the start")
+    parser.add_argument("--verb", default="", help="the task's type; any when left out")
+    parser.add_argument("--actions", default="", help="actions to do, with ; between them, instead of the keyboard")
+    parser.add_argument("--frames", type=Path, default=Path("frames"), help="folder the frames are written to")
+    parser.add_argument("--unity-commit", default="", help="a Unity build's commit")
+    parser.add_argument("--unity-releases", default="", help="the folder of fetched Unity builds")
+    return parser
+
+
+def _walk(options: argparse.Namespace) -> None:
+    config = EnvConfig(
+        simulator=options.simulator,
+        backend=options.backend,
+        world=options.world,
+        width=options.size,
+        height=options.size,
+        unity_commit=options.unity_commit,
+        unity_releases=options.unity_releases,
+    )
+    options.frames.mkdir(parents=True, exist_ok=True)
+    task = _task(config, options.scene, options.verb, options.seed)
+    with EnvironmentPool(config, 1) as pool:
+        seen = pool.reset(0, task, options.seed)
+        _tell(f"{task.scene}: {task.instruction}. {seen.text}  [{_write(seen, options.frames, 0)}]")
+        for number, text in enumerate(_said(options.actions), start=1):
+            result = pool.step({0: text})[0]
+            where = _write(result.observation, options.frames, number)
+            outcome = "ok" if result.ok else f"failed: {result.error}"
+            _tell(f"{result.parsed or text[:60]!r}: {outcome}. {result.observation.text}  [{where}]")
+            if result.said_done:
+                break
+        _tell(f"task done: {pool.truth(0, 'play').success}")
+
+
+def _task(config: EnvConfig, scene: str, verb: str, seed: int) -> Task:
+    verbs = [verb] if verb else list(verbs_of(config))
+    goals = [goal for verb in verbs for goal in feasible_goals(config, scene, verb)]
+    if not goals:
+        raise SimulatorError(f"{scene} has no task of {', '.join(verbs)}; choose another --scene or --verb")
+    goal = goals[derive_seed("play", seed) % len(goals)]
+    return make_task(scene, (goal,), simulator=config.simulator)
+
+
+def _said(actions: str) -> Iterator[str]:
+    if actions:
+        yield from (text.strip() for text in actions.split(";") if text.strip())
+        return
+    _tell(f"say what to do ({_HELP}); an empty line ends")
+    for line in sys.stdin:
+        if not line.strip():
+            return
+        yield line.strip()
+
+
+def _write(seen: Observation, folder: Path, number: int) -> str:
+    for view, frame in (("first", seen.first_person), ("third", seen.third_person)):
+        Image.fromarray(frame).save(folder / f"{number:02d}-{view}.png")
+    return str(folder / f"{number:02d}-*.png")
+
+
+def _tell(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - a command's answer
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,276 @@
+"""VirtualHome as an environment: words in, two pictures out, through the official `UnityCommunication`.
+
+Owns what a command does in VirtualHome's scripts, how an episode starts and which cameras are looked through. Does
+not own the process (virtualhome_process.py) or the shims the old client needs (virtualhome_client.py).
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from typing import Any, Protocol
+
+import numpy as np
+
+from selu_hpc.config import EnvConfig, Simulator
+from selu_hpc.envs.base import Observation, StepResult
+from selu_hpc.envs.language import Command
+from selu_hpc.envs.virtualhome_state import (
+    ROOMS,
+    Graph,
+    HomeInventory,
+    Node,
+    goals_that_hold,
+    held,
+    meant,
+    nodes_by_id,
+    room_of,
+    sitting_on,
+)
+from selu_hpc.envs.words import language_of
+from selu_hpc.errors import SimulatorError
+from selu_hpc.records import FrameHWC, Goal, Task, Truth, derive_seed
+
+CHARACTER = "Chars/Female1"
+THIRD_PERSON = "SELU_SHOULDER"
+SHOULDER_POSITION, SHOULDER_ROTATION, SHOULDER_FIELD = [0.9, 2.1, -1.1], [32.0, -32.0, 0.0], 65.0
+"""Behind and above the right shoulder, in the character's frame: shows its hands and what it faces."""
+FIRST_PERSON = "FIRST_PERSON"
+LONGEST_ERROR = 300
+
+_MOVES = {
+    "move ahead": "walkforward",
+    "move back": "walkbackward",
+    "turn left": "turnleft",
+    "turn right": "turnright",
+    "stand up": "standup",
+}
+_ON_OBJECTS = {
+    "walk to": "walk",
+    "grab": "grab",
+    "open": "open",
+    "close": "close",
+    "sit on": "sit",
+    "switch on": "switchon",
+    "switch off": "switchoff",
+}
+
+
+class Client(Protocol):
+    """What we use of `unity_simulator.comm_unity.UnityCommunication`."""
+
+    def reset(self, environment: int | None = None) -> bool: ...
+    def environment_graph(self) -> tuple[bool, Graph]: ...
+    def expand_scene(self, new_graph: Graph) -> tuple[bool, Any]: ...
+    def add_character(self, character_resource: str = ..., *, initial_room: str = ...) -> bool: ...
+    def add_character_camera(
+        self, position: list[float], rotation: list[float], field_view: float, name: str
+    ) -> tuple[bool, Any]: ...
+    def camera_count(self) -> tuple[bool, int]: ...
+    def character_cameras(self) -> tuple[bool, Any]: ...
+    def camera_image(
+        self, camera_indexes: list[int], mode: str = ..., image_width: int = ..., image_height: int = ...
+    ) -> tuple[bool, list[Any]]: ...
+    def render_script(self, script: list[str], **settings: Any) -> tuple[bool, Any]: ...
+
+
+class VirtualHomeEnvironment:
+    """One home in VirtualHome. client: connects when first needed; close: ends the process."""
+
+    def __init__(self, config: EnvConfig, process: Process) -> None:
+        self._config = config
+        self._process = process
+        self._language = language_of(Simulator.VIRTUALHOME)
+        self._graph: Graph = {"nodes": [], "edges": []}
+        self._cameras: list[int] = []
+        self._seen: Observation | None = None
+        self._goals: tuple[Goal, ...] = ()
+        self._at_start: frozenset[Goal] = frozenset()
+        self._success_after: list[bool] = []
+
+    @property
+    def metadata(self) -> Graph:
+        """The simulator's state; for experts, tests and tasks, never for a stage that learns."""
+        return self._graph
+
+    def reset(self, task: Task, *, seed: int) -> Observation:
+        client = self._process.client()
+        graph = self._load(task.scene)
+        changed = prepared(graph, task)
+        if changed is not None:
+            ok, message = client.expand_scene(changed)
+            if not ok:
+                raise SimulatorError(
+                    f"VirtualHome refused the start of {task.instruction!r} in {task.scene}: {message}"
+                )
+        _, count = client.camera_count()
+        client.add_character_camera(SHOULDER_POSITION, SHOULDER_ROTATION, SHOULDER_FIELD, THIRD_PERSON)
+        rng = random.Random(derive_seed("start", seed))
+        if not client.add_character(CHARACTER, initial_room=self._start_room(graph, task, rng)):
+            raise SimulatorError(f"VirtualHome could not put {CHARACTER} into {task.scene}")
+        _, names = client.character_cameras()
+        names = json.loads(names) if isinstance(names, str) else list(names)
+        self._cameras = [count + names.index(name) for name in (FIRST_PERSON, THIRD_PERSON)]
+        for _ in range(rng.randint(0, 3)):
+            self._run("<char0> [turnleft]")
+        self._goals = task.goals
+        if task.verb == "put":
+            self._start_holding(task.goals[0].target)
+        self._look()
+        self._at_start = goals_that_hold(self._graph)
+        self._success_after = [self._succeeded()]
+        assert self._seen is not None
+        return self._seen
+
+    def step(self, text: str) -> StepResult:
+        command = self._language.read(text)
+        parsed, ok, error = "", False, "no action could be read from these words"
+        if command is not None:
+            parsed, ok, error = self._language.say(command), True, ""
+            if command.verb != "done":
+                ok, error = self._do(command)
+        self._success_after.append(self._succeeded())
+        seen = self._seen
+        assert seen is not None, "step before reset"
+        own = Observation(
+            first_person=np.array(seen.first_person), third_person=np.array(seen.third_person), text=seen.text
+        )
+        said_done = command is not None and command.verb == "done"
+        return StepResult(observation=own, parsed=parsed, ok=ok, error=error, said_done=said_done)
+
+    def truth(self, episode_id: str) -> Truth:
+        achieved = goals_that_hold(self._graph) - self._at_start
+        return Truth(
+            episode_id=episode_id,
+            success_after=tuple(self._success_after),
+            achieved=tuple(sorted(achieved, key=lambda goal: (goal.verb, goal.target, goal.place))),
+        )
+
+    def feasible(self, scene: str) -> HomeInventory:
+        """What a home makes feasible."""
+        return HomeInventory(self._load(scene))
+
+    def close(self) -> None:
+        self._process.close()
+
+    def _succeeded(self) -> bool:
+        return set(self._goals) <= goals_that_hold(self._graph)
+
+    def _load(self, scene: str) -> Graph:
+        client = self._process.client()
+        number = int(scene.removeprefix("home"))
+        if not client.reset(number):
+            raise SimulatorError(f"VirtualHome has no home {number} ({scene})")
+        self._graph = client.environment_graph()[1]
+        return self._graph
+
+    def _start_room(self, graph: Graph, task: Task, rng: random.Random) -> str:
+        """Half the episodes start in the room of the first goal's object."""
+        known = nodes_by_id(graph)
+        rooms: list[str] = sorted({n["class_name"] for n in graph["nodes"] if n["class_name"] in ROOMS})
+        target = task.goals[0].place or task.goals[0].target
+        there = [room_of(graph, node["id"]) for node in graph["nodes"] if node["class_name"] == target]
+        near: list[str] = sorted({known[room]["class_name"] for room in there if room is not None} & set(rooms))
+        return rng.choice(near if near and rng.random() < 0.5 else rooms)
+
+    def _start_holding(self, target: str) -> None:
+        """A task to put something somewhere starts with it in the hand."""
+        self._graph = self._process.client().environment_graph()[1]
+        for verb in ("walk", "grab"):
+            node = meant(self._graph, Command("grab"), target)
+            if node is not None:
+                self._run(f"<char0> [{verb}] {_named(node)}")
+
+    def _do(self, command: Command) -> tuple[bool, str]:
+        line = self._line(command)
+        if line.startswith("<char0>"):
+            ok, error = self._run(line)
+            self._look()
+            return ok, error
+        return False, line
+
+    def _line(self, command: Command) -> str:
+        """The script's line, or the reason why there is none."""
+        if command.verb in _MOVES:
+            return f"<char0> [{_MOVES[command.verb]}]"
+        if command.verb == "put":
+            return self._put(command)
+        node = meant(self._graph, command, command.target)
+        if node is None:
+            return f"there is no {self._language.name(command.target)} here"
+        return f"<char0> [{_ON_OBJECTS[command.verb]}] {_named(node)}"
+
+    def _put(self, command: Command) -> str:
+        in_hand = [node for node in held(self._graph) if command.target in ("", node["class_name"])]
+        place = meant(self._graph, command, command.place)
+        if not in_hand:
+            what = f"the {self._language.name(command.target)}" if command.target else "anything"
+            return f"you do not hold {what}"
+        if place is None:
+            return f"there is no {self._language.name(command.place)} here"
+        verb = "putin" if command.place in self._language.inside else "put"
+        return f"<char0> [{verb}] {_named(in_hand[0])} {_named(place)}"
+
+    def _run(self, line: str) -> tuple[bool, str]:
+        ok, message = self._process.client().render_script(
+            [line], skip_animation=True, recording=False, image_synthesis=[], find_solution=False
+        )
+        if isinstance(message, dict):
+            told = [entry.get("message", "") for entry in message.values() if isinstance(entry, dict)]
+            message = "; ".join(word for word in told if word and word != "Success")
+        return bool(ok), "" if ok else (str(message) or "the simulator refused")[:LONGEST_ERROR]
+
+    def _look(self) -> None:
+        client = self._process.client()
+        self._graph = client.environment_graph()[1]
+        ok, images = client.camera_image(
+            self._cameras, mode="normal", image_width=self._config.width, image_height=self._config.height
+        )
+        if not ok or len(images) != len(self._cameras):
+            raise SimulatorError(f"VirtualHome sent {len(images)} pictures of {len(self._cameras)}")
+        first_person, third_person = (_rgb(image) for image in images)
+        self._seen = Observation(first_person=first_person, third_person=third_person, text=self._text())
+
+    def _text(self) -> str:
+        in_hand, seat = held(self._graph), sitting_on(self._graph)
+        things = " and ".join(f"the {self._language.name(node['class_name'])}" for node in in_hand)
+        text = f"You hold {things}." if things else "You hold nothing."
+        return f"{text} You sit on the {self._language.name(seat[0]['class_name'])}." if seat else text
+
+
+class Process(Protocol):
+    """A VirtualHome process and its client."""
+
+    def client(self) -> Client: ...
+
+    def close(self) -> None: ...
+
+
+def prepared(graph: Graph, task: Task) -> Graph | None:
+    """The graph from which the goals are still to be reached, or None where it is that already."""
+    changed = copy.deepcopy(graph)
+    for goal in task.goals:
+        same = [node for node in changed["nodes"] if node["class_name"] == goal.target]
+        match goal.verb:
+            case "open":
+                _swap([node for node in same if "OPEN" in node["states"]], "OPEN", "CLOSED")
+            case "close" if not any("OPEN" in node["states"] for node in same):
+                _swap([node for node in same if "CLOSED" in node["states"]][:1], "CLOSED", "OPEN")
+            case "switch on":
+                _swap([node for node in same if "ON" in node["states"]], "ON", "OFF")
+    return None if changed == graph else changed
+
+
+def _swap(nodes: list[Node], old: str, new: str) -> None:
+    for node in nodes:
+        node["states"] = [new if state == old else state for state in node["states"]]
+
+
+def _named(node: Node) -> str:
+    return f"<{node['class_name']}> ({node['id']})"
+
+
+def _rgb(image: Any) -> FrameHWC:
+    """The client decodes to blue, green, red."""
+    return np.ascontiguousarray(np.asarray(image, dtype=np.uint8)[:, :, 2::-1])

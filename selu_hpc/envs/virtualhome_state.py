@@ -1,0 +1,208 @@
+"""Reading VirtualHome's graph: what holds, what a name means, what is feasible.
+
+Owns pure functions over the graph that `environment_graph` returns. Does not call the simulator (virtualhome.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from selu_hpc.config import Simulator
+from selu_hpc.envs.language import Command
+from selu_hpc.envs.words import language_of
+from selu_hpc.records import Goal
+
+Graph = dict[str, Any]
+Node = dict[str, Any]
+
+HANDS = ("HOLDS_RH", "HOLDS_LH")
+ROOMS = ("kitchen", "bedroom", "livingroom", "bathroom")
+MOST_LIKE_IT = 4
+"""Instances a class may have in a home for a task to name it."""
+
+
+def nodes_by_id(graph: Graph) -> dict[int, Node]:
+    return {node["id"]: node for node in graph["nodes"]}
+
+
+def character(graph: Graph) -> Node | None:
+    return next((node for node in graph["nodes"] if node["class_name"] == "character"), None)
+
+
+def related(graph: Graph, source: int, relations: Iterable[str]) -> list[int]:
+    """Where a node's edges of these kinds lead."""
+    wanted = frozenset(relations)
+    return [e["to_id"] for e in graph["edges"] if e["from_id"] == source and e["relation_type"] in wanted]
+
+
+def held(graph: Graph) -> list[Node]:
+    """What the character's hands hold, by id."""
+    person = character(graph)
+    if person is None:
+        return []
+    known = nodes_by_id(graph)
+    return [known[number] for number in sorted(set(related(graph, person["id"], HANDS)))]
+
+
+def sitting_on(graph: Graph) -> list[Node]:
+    """What the character sits on."""
+    person = character(graph)
+    if person is None or "SITTING" not in person["states"]:
+        return []
+    known = nodes_by_id(graph)
+    return [known[number] for number in related(graph, person["id"], ("ON",))]
+
+
+def close_to(graph: Graph) -> set[int]:
+    """Ids of what the character is close to."""
+    person = character(graph)
+    return set() if person is None else set(related(graph, person["id"], ("CLOSE",)))
+
+
+def room_of(graph: Graph, number: int) -> int | None:
+    """The room a node is in."""
+    known = nodes_by_id(graph)
+    rooms = [to for to in related(graph, number, ("INSIDE",)) if known[to].get("category") == "Rooms"]
+    return rooms[0] if rooms else None
+
+
+def containers(graph: Graph) -> dict[int, list[int]]:
+    """Node → what it lies on or in, rooms left out."""
+    known = nodes_by_id(graph)
+    found: dict[int, list[int]] = {}
+    for edge in graph["edges"]:
+        to = known.get(edge["to_id"])
+        if edge["relation_type"] in ("ON", "INSIDE") and to is not None and to.get("category") != "Rooms":
+            found.setdefault(edge["from_id"], []).append(edge["to_id"])
+    return found
+
+
+def hidden(graph: Graph, number: int) -> bool:
+    """True inside something closed."""
+    known = nodes_by_id(graph)
+    inside = related(graph, number, ("INSIDE",))
+    return any("CLOSED" in known[to]["states"] for to in inside if known[to].get("category") != "Rooms")
+
+
+def goals_that_hold(graph: Graph) -> frozenset[Goal]:
+    """Every goal of every verb that is true now. "open fridge": some fridge is open; "close": it can be and none is."""
+    known = nodes_by_id(graph)
+    in_hand = {node["id"] for node in held(graph)}
+    found = {Goal(verb="grab", target=node["class_name"]) for node in held(graph)}
+    found |= {Goal(verb="sit", target=node["class_name"]) for node in sitting_on(graph)}
+    openable: set[str] = set()
+    for node in graph["nodes"]:
+        kind = node["class_name"]
+        if "CAN_OPEN" in node["properties"]:
+            openable.add(kind)
+            found |= {Goal(verb="open", target=kind)} if "OPEN" in node["states"] else set()
+        if "HAS_SWITCH" in node["properties"] and "ON" in node["states"]:
+            found.add(Goal(verb="switch on", target=kind))
+    found |= {Goal(verb="close", target=kind) for kind in openable if Goal(verb="open", target=kind) not in found}
+    for number, places in containers(graph).items():
+        node = known[number]
+        if "GRABBABLE" in node["properties"] and number not in in_hand:
+            found |= {Goal(verb="put", target=node["class_name"], place=known[to]["class_name"]) for to in places}
+    return frozenset(found)
+
+
+def suits(command: Command, node: Node) -> bool:
+    """Whether a node is in the state from which the verb changes it."""
+    properties, states = node["properties"], node["states"]
+    match command.verb:
+        case "grab":
+            return "GRABBABLE" in properties
+        case "open":
+            return "CAN_OPEN" in properties and "CLOSED" in states
+        case "close":
+            return "CAN_OPEN" in properties and "OPEN" in states
+        case "sit on":
+            return "SITTABLE" in properties
+        case "switch on":
+            return "HAS_SWITCH" in properties and "OFF" in states
+        case "switch off":
+            return "HAS_SWITCH" in properties and "ON" in states
+    return True
+
+
+def meant(graph: Graph, command: Command, kind: str) -> Node | None:
+    """The instance a command is about: close and in the right state, else in the same room, else the first by id."""
+    named = [node for node in graph["nodes"] if node["class_name"] == kind]
+    if not named:
+        return None
+    near, person = close_to(graph), character(graph)
+    here = room_of(graph, person["id"]) if person else None
+
+    def rank(node: Node) -> tuple[bool, bool, bool, bool, int]:
+        number = node["id"]
+        elsewhere = room_of(graph, number) != here
+        return (number not in near, not suits(command, node), hidden(graph, number), elsewhere, number)
+
+    found: Node = min(named, key=rank)
+    return found
+
+
+class HomeInventory:
+    """What is feasible in a home, read from its graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._hold = goals_that_hold(graph)
+        language = language_of(Simulator.VIRTUALHOME)
+        count: dict[str, int] = {}
+        for node in graph["nodes"]:
+            count[node["class_name"]] = count.get(node["class_name"], 0) + 1
+        self._named = {kind for kind, number in count.items() if number <= MOST_LIKE_IT and kind in language.nouns}
+
+    def goals(self, verb: str) -> list[Goal]:
+        if verb == "put":
+            return self._puts()
+        needed = {
+            "grab": "GRABBABLE",
+            "open": "CAN_OPEN",
+            "close": "CAN_OPEN",
+            "sit": "SITTABLE",
+            "switch on": "HAS_SWITCH",
+        }[verb]
+        found = [Goal(verb=verb, target=kind) for kind in self._kinds(needed)]
+        return [goal for goal in found if verb in ("open", "close", "switch on") or goal not in self._hold]
+
+    def compositions(self) -> list[tuple[Goal, ...]]:
+        """Two to four goals that can hold together."""
+        into = [
+            (Goal(verb="open", target=place), Goal(verb="put", target=kind, place=place))
+            for place in self._kinds("CAN_OPEN")
+            if place in self._containers()
+            for kind in self._kinds("GRABBABLE")
+            if kind != place
+        ]
+        extra = self.goals("switch on")
+        more = [
+            (*goals, goal) for goals in into for goal in extra if goal.target not in (goals[0].target, goals[1].target)
+        ]
+        return [*into, *more]
+
+    def _kinds(self, needed: str) -> list[str]:
+        return sorted(
+            {
+                node["class_name"]
+                for node in self._graph["nodes"]
+                if node["class_name"] in self._named
+                and needed in node["properties"]
+                and not hidden(self._graph, node["id"])
+            }
+        )
+
+    def _containers(self) -> set[str]:
+        return {n["class_name"] for n in self._graph["nodes"] if "CONTAINERS" in n["properties"]}
+
+    def _puts(self) -> list[Goal]:
+        """Something grabbable onto a surface that has none of its kind."""
+        found = []
+        for kind in self._kinds("GRABBABLE"):
+            for place in self._kinds("SURFACES"):
+                goal = Goal(verb="put", target=kind, place=place)
+                if goal not in self._hold and kind != place and place != "floor":
+                    found.append(goal)
+        return found

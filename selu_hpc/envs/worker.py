@@ -1,0 +1,149 @@
+"""One of the pool's processes: holds some environments and does what the pool says, one request after another.
+
+    python -m selu_hpc.envs.worker CONNECTION_FD PARENT_PID
+
+Owns the environments of its slots. When a simulator dies it says why and ends at once: the pool starts a new worker
+and replays. When the pool's process is gone it kills its own process group, simulators included.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import select
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, cast
+
+from selu_hpc.config import EnvConfig
+from selu_hpc.envs.base import Environment
+from selu_hpc.errors import ConfigError, SimulatorError
+
+SIMULATOR_DIED = 70
+"""The worker's exit status after a death that it noticed itself."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one environment lives: its configuration, its private HOME, and what to do when its process dies.
+
+    executable: a command to run instead of the configured simulator; number: the slot, for spreading over GPUs.
+    """
+
+    config: EnvConfig
+    home: Path
+    number: int
+    executable: tuple[str, ...]
+    on_death: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a worker is told first. factory: "module:function" from a Place to an Environment."""
+
+    config: EnvConfig
+    home: Path
+    factory: str
+    executable: tuple[str, ...] = ()
+
+
+class Worker:
+    """Answers requests `(slot, what, arguments)` with `("ok", value)` or an error."""
+
+    def __init__(self, spec: Spec, on_death: Callable[[str], None]) -> None:
+        module, _, name = spec.factory.partition(":")
+        self._make: Callable[[Place], Environment] = getattr(importlib.import_module(module), name)
+        self._spec = spec
+        self._on_death = on_death
+        self._slots: dict[int, Environment] = {}
+        self._surveys: dict[int, Any] = {}
+
+    def answer(self, slot: int, what: str, arguments: tuple[Any, ...]) -> Any:
+        environment = self._slots.get(slot)
+        if environment is None:
+            spec = self._spec
+            place = Place(spec.config, spec.home, slot, spec.executable, self._on_death)
+            environment = self._slots[slot] = self._make(place)
+        match what:
+            case "reset":
+                task, seed = arguments
+                return environment.reset(task, seed=seed)
+            case "step":
+                return environment.step(*arguments)
+            case "truth":
+                return environment.truth(*arguments)
+            case "survey":
+                return self._survey(slot, environment, arguments)
+        raise AssertionError(what)
+
+    def _survey(self, slot: int, environment: Environment, arguments: tuple[Any, ...]) -> Any:
+        from selu_hpc.envs.survey import Survey, Surveyed
+
+        if slot not in self._surveys:
+            self._surveys[slot] = Survey(cast(Surveyed, environment))
+        what, *rest = arguments
+        return getattr(self._surveys[slot], what)(*rest)
+
+    def close(self) -> None:
+        for environment in self._slots.values():
+            environment.close()
+
+
+def main() -> None:
+    connection, parent = Connection(int(sys.argv[1])), int(sys.argv[2])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the pool decides; a Ctrl-C reaches its process too
+    _die_with(parent)
+    spec: Spec = connection.recv()
+
+    def on_death(how: str) -> None:
+        print(how, file=sys.stderr, flush=True)  # noqa: T201 - stderr is the worker's log
+        os._exit(SIMULATOR_DIED)
+
+    worker = Worker(spec, on_death)
+    while True:
+        try:
+            slot, what, arguments = connection.recv()
+        except EOFError:
+            break
+        if what == "close":
+            break
+        connection.send(_outcome(worker, slot, what, arguments))
+    worker.close()
+
+
+def _outcome(worker: Worker, slot: int, what: str, arguments: tuple[Any, ...]) -> tuple[str, Any]:
+    try:
+        return "ok", worker.answer(slot, what, arguments)
+    except (ConfigError, FileNotFoundError, PermissionError) as error:
+        return "hopeless", f"{type(error).__name__}: {error}"
+    except SimulatorError as error:
+        return "failed", str(error)
+    except Exception as error:  # whatever the client raises: the pool decides whether to try again
+        traceback.print_exc()
+        return "failed", f"{type(error).__name__}: {error}"
+
+
+def _die_with(parent: int) -> None:
+    """End this process group, which the simulators belong to, when the pool's process has ended."""
+    if os.getppid() != parent:
+        os.killpg(0, signal.SIGKILL)
+    try:
+        watched = os.pidfd_open(parent)
+    except (OSError, AttributeError):
+        return  # a kernel without pidfd: the reaper sees the end of its input
+
+    def look() -> None:
+        select.select([watched], [], [])
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=look, name="die-with-parent", daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""The executable that ai2thor's Controller launches in place of the Unity build.
+
+`python -m selu_hpc.sim.thor_build [--world known|unknown] [--skin NAME]` plus the arguments and environment that the
+Controller gives. It ends when the client closes the channel or its parent dies, and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import select
+import shlex
+import stat
+import sys
+import threading
+from pathlib import Path
+
+MAX_SCREEN = 4096
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = _parse(sys.argv[1:] if arguments is None else arguments)
+    end_with_parent()
+    from selu_hpc.sim import render, skins
+    from selu_hpc.sim.session import Session
+
+    skin = skins.skin_named(options.skin) if options.skin else None
+    known = skin.known if skin is not None else options.world == "known"
+    session = Session(known=known, skin=skin, screen=(options.width, options.height), headless=options.headless)
+    if not options.headless:
+        render.compile_all()
+    gc.collect()
+    gc.freeze()
+    _serve(session)
+
+
+def _serve(session: object) -> None:
+    from selu_hpc.sim import fifo, wsgi
+    from selu_hpc.sim.session import Session
+
+    assert isinstance(session, Session)
+    env = os.environ
+    if env.get("AI2THOR_SERVER_TYPE", "FIFO") == "FIFO":
+        server, client = env.get("AI2THOR_FIFO_SERVER_PIPE_PATH"), env.get("AI2THOR_FIFO_CLIENT_PIPE_PATH")
+        if not server or not client:
+            raise SystemExit(_NOT_LAUNCHED)
+        fifo.serve(session, server_pipe=Path(server), client_pipe=Path(client))
+    else:
+        host, port = env.get("AI2THOR_HOST"), env.get("AI2THOR_PORT")
+        if not host or not port:
+            raise SystemExit(_NOT_LAUNCHED)
+        wsgi.serve(session, host=host, port=int(port), token=env.get("AI2THOR_CLIENT_TOKEN", ""))
+
+
+_NOT_LAUNCHED = (
+    "thor_build is launched by ai2thor: Controller(local_executable_path="
+    f"{sys.executable + ' -m selu_hpc.sim.thor_build'!r}, x_display='0'); "
+    "its AI2THOR_* environment variables are missing here"
+)
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m selu_hpc.sim.thor_build", description=__doc__)
+    parser.add_argument("--world", choices=("known", "unknown"), default="known")
+    parser.add_argument(
+        "--skin", default="", help="one of known-00 … known-27, unknown-00 … unknown-09; also picks the world"
+    )
+    parser.add_argument("-screen-width", dest="width", type=int, default=300)
+    parser.add_argument("-screen-height", dest="height", type=int, default=300)
+    parser.add_argument("-nographics", dest="headless", action="store_true")
+    options, _ = parser.parse_known_args(arguments)
+    if not (0 < options.width <= MAX_SCREEN and 0 < options.height <= MAX_SCREEN):
+        parser.error(f"the screen must be 1 to {MAX_SCREEN} pixels each way")
+    return options
+
+
+def end_with_parent() -> None:
+    """End at once when the parent process does, however it dies."""
+    parent = os.getppid()
+    try:
+        watched = os.pidfd_open(parent)
+    except (AttributeError, OSError):
+        return
+    if os.getppid() != parent:
+        os._exit(1)
+
+    def wait() -> None:
+        select.select([watched], [], [])
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True, name="end-with-parent").start()
+
+
+def write_release(
+    home: Path, *, commit: str, world: str = "known", skin: str = "", platform: str = "CloudRendering"
+) -> Path:
+    """Write a release folder under `home`/.ai2thor, so that Controller(platform=CloudRendering, commit_id=commit) with
+    HOME=home launches this build; returns the executable."""
+    name = f"thor-{platform}-{commit}"
+    folder = home / ".ai2thor" / "releases" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    options = ["--world", world, *(["--skin", skin] if skin else [])]
+    command = shlex.join([sys.executable, "-m", "selu_hpc.sim.thor_build", *options])
+    script = folder / name
+    script.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    script.chmod(script.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+    (folder / "metadata.json").write_text('{"server_types": ["FIFO", "WSGI"]}\n')
+    return script
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""A tiny environment for testing the pool: counts its steps and fails when told to, once per mark on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+
+from selu_hpc.envs.base import Observation, StepResult
+from selu_hpc.envs.worker import Place
+from selu_hpc.records import Task, Truth
+
+
+class ScriptedEnvironment:
+    """Its picture is a hash of everything that happened in the episode."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.said: list[str] = []
+
+    def _look(self) -> Observation:
+        digest = hashlib.sha256("\n".join(self.said).encode()).digest()
+        frame = np.frombuffer(digest[:12], dtype=np.uint8).reshape(2, 2, 3).copy()
+        return Observation(first_person=frame, third_person=frame.copy(), text=str(len(self.said)))
+
+    def reset(self, task: Task, *, seed: int) -> Observation:
+        self.said = [task.instruction, str(seed)]
+        if task.instruction == "fail to start":
+            raise RuntimeError("no display")
+        if task.instruction == "hopeless":
+            raise FileNotFoundError("/no/such/build")
+        return self._look()
+
+    def step(self, text: str) -> StepResult:
+        what, _, mark = text.partition(":")
+        if mark and not Path(mark).exists():
+            Path(mark).touch()
+            self._fail(what)
+        elif what.startswith("always "):
+            self._fail(what.removeprefix("always "))
+        self.said.append(what)
+        return StepResult(observation=self._look(), parsed=what, ok=True)
+
+    def _fail(self, what: str) -> None:
+        match what:
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "abort":
+                os.abort()
+            case "hang":
+                time.sleep(3600)
+            case "raise":
+                raise RuntimeError("the client gave up")
+            case "notice":
+                self.place.on_death("the process ended with status -6")
+
+    def truth(self, episode_id: str) -> Truth:
+        return Truth(episode_id=episode_id, success_after=tuple(False for _ in self.said[1:]))
+
+    def close(self) -> None:
+        pass
+
+
+def make(place: Place) -> ScriptedEnvironment:
+    return ScriptedEnvironment(place)

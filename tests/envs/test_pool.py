@@ -1,0 +1,148 @@
+"""The pool with a scripted environment: dealing, failing, replaying, clearing up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from selu_hpc.config import EnvConfig
+from selu_hpc.envs.pool import EnvironmentPool
+from selu_hpc.errors import SimulatorError
+from selu_hpc.records import Goal, Task
+
+HERE = Path(__file__).parent
+TASK = Task(instruction="pick up the apple", scene="FloorPlan1", goals=(Goal(verb="pick up", target="Apple"),))
+
+
+@pytest.fixture(autouse=True)
+def _scripted_on_the_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[EnvironmentPool]:
+    config = EnvConfig(step_timeout_s=2.0, start_timeout_s=30.0, max_restarts=2)
+    with EnvironmentPool(config, 2, num_slots=5, factory="scripted:make") as made:
+        yield made
+
+
+def test_slots_step_independently(pool: EnvironmentPool) -> None:
+    pool.reset_many({slot: (TASK, slot) for slot in range(5)})
+    results = pool.step({slot: f"go {slot}" for slot in (0, 2, 3)})
+    assert {slot: result.parsed for slot, result in results.items()} == {0: "go 0", 2: "go 2", 3: "go 3"}
+    assert pool.step({4: "x"})[4].observation.text == "3"
+    assert pool.truth(2, "r01-s0000-e0000").episode_id == "r01-s0000-e0000"
+
+
+@pytest.mark.parametrize("failure", ["kill", "abort", "hang", "raise", "notice"])
+def test_an_episode_goes_on_after_a_failure_as_if_nothing_had_happened(
+    pool: EnvironmentPool, tmp_path: Path, failure: str
+) -> None:
+    pool.reset_many(dict.fromkeys(range(5), (TASK, 7)))
+    pool.step(dict.fromkeys(range(5), "move ahead"))
+    mark = tmp_path / "mark"
+    results = pool.step({0: "turn left", 2: f"{failure}:{mark}", 4: failure})
+    assert pool.num_restarts == 1
+    assert mark.exists()
+    # Slots 2 and 4 said the same words; only one of them failed on the way.
+    assert np.array_equal(results[2].observation.first_person, results[4].observation.first_person)
+    assert pool.step({0: "move ahead"})[0].observation.text == "5"
+
+
+def test_a_failure_between_two_steps_is_survived(pool: EnvironmentPool) -> None:
+    pool.reset_many(dict.fromkeys(range(5), (TASK, 7)))
+    pool.step({1: "a", 3: "a"})
+    os.kill(pool._workers[1]._process.pid, signal.SIGKILL)
+    time.sleep(0.1)
+    results = pool.step({1: "b", 3: "b"})
+    assert results[1].observation.text == results[3].observation.text == "4"
+
+
+def test_a_reset_is_not_preceded_by_the_old_episode(pool: EnvironmentPool, tmp_path: Path) -> None:
+    pool.reset(0, TASK, 1)
+    pool.step({0: "a"})
+    pool.reset(0, TASK, 1)
+    assert pool.step({0: f"kill:{tmp_path / 'mark'}"})[0].observation.text == "3"
+
+
+def test_it_gives_up_after_the_allowed_restarts_and_says_why(pool: EnvironmentPool) -> None:
+    pool.reset(0, TASK, 1)
+    with pytest.raises(SimulatorError, match=r"slots 0, 2, 4 failed 3 times, more than env.max_restarts 2"):
+        pool.step({0: "always raise"})
+    with pytest.raises(SimulatorError, match="closed"):
+        pool.step({1: "a"})
+
+
+def test_a_simulator_that_can_never_start_is_not_tried_again(pool: EnvironmentPool) -> None:
+    hopeless = Task(instruction="hopeless", scene="FloorPlan1", goals=TASK.goals)
+    with pytest.raises(SimulatorError, match="can't be started: FileNotFoundError: /no/such/build"):
+        pool.reset(0, hopeless, 1)
+    assert pool.num_restarts == 0
+
+
+def test_a_slot_that_is_not_there_is_refused(pool: EnvironmentPool) -> None:
+    with pytest.raises(IndexError, match="slots 0 to 4"):
+        pool.step({5: "a"})
+
+
+def test_closing_leaves_no_process_and_no_folder(tmp_path: Path) -> None:
+    pool = EnvironmentPool(EnvConfig(), 2, factory="scripted:make")
+    pool.reset_many({0: (TASK, 1), 1: (TASK, 2)})
+    groups = [worker._process.pid for worker in pool._workers]
+    pool.close()
+    pool.close()
+    assert list(tmp_path.glob("selu-envs-*")) == []
+    for group in groups:
+        with pytest.raises(ProcessLookupError):
+            os.killpg(group, 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_when_the_pools_process_is_killed(tmp_path: Path, number: signal.Signals) -> None:
+    script = """
+import sys, time
+from selu_hpc.config import EnvConfig
+from selu_hpc.envs.pool import EnvironmentPool
+from selu_hpc.records import Goal, Task
+pool = EnvironmentPool(EnvConfig(), 2, factory="scripted:make")
+task = Task(instruction="x", scene="FloorPlan1", goals=(Goal(verb="open", target="Fridge"),))
+pool.reset_many({0: (task, 1), 1: (task, 2)})
+print(*(worker._process.pid for worker in pool._workers), pool._reaper._process.pid, flush=True)
+time.sleep(600)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)}
+    ) as process:
+        assert process.stdout is not None
+        pids = [int(word) for word in process.stdout.readline().split()]
+        assert len(pids) == 3
+        process.send_signal(number)
+        process.wait()
+    _gone_within(10.0, pids, tmp_path)
+
+
+def _gone_within(seconds: float, pids: list[int], folder: Path) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        left = [pid for pid in pids if _running(pid)]
+        if not left and not list(folder.glob("selu-envs-*")):
+            return
+        time.sleep(0.05)
+    raise AssertionError((left, list(folder.glob("selu-envs-*"))))
+
+
+def _running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state not in "ZX"

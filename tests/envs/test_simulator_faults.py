@@ -1,0 +1,216 @@
+"""Every way a THOR process fails under the real Controller, done for real."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from multiprocessing import connection
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import psutil
+import pytest
+from faulty_build import hang_mark
+
+from selu_hpc.config import Backend, EnvConfig, World
+from selu_hpc.envs import pool as pool_module
+from selu_hpc.envs.launch import write_stand_in_release
+from selu_hpc.envs.pool import EnvironmentPool
+from selu_hpc.envs.tasks import make_task
+from selu_hpc.envs.thor_local import world_environment
+from selu_hpc.errors import SimulatorError
+from selu_hpc.records import Goal
+
+CONFIG = EnvConfig(world=World.KNOWN, width=64, height=64, step_timeout_s=2.0, start_timeout_s=5.0, max_restarts=8)
+PATIENT = CONFIG.model_copy(update={"step_timeout_s": 900.0, "start_timeout_s": 900.0})
+"""However busy the machine, only a build that hangs meets these limits: for it the pool's clock is put forward."""
+TASK = make_task("FloorPlan3", (Goal(verb="open", target="Fridge"),), simulator=CONFIG.simulator)
+BUILD = (sys.executable, str(Path(__file__).with_name("faulty_build.py")))
+FAULTS = ("before-pipe", "abort", "kill", "segv", "exit", "hang", "none")
+
+
+@pytest.fixture(autouse=True)
+def _folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+
+def _put_the_clock_forward_at(mark: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the file `mark` is there, the pool's clock says that every limit has passed."""
+
+    def now() -> float:
+        return time.monotonic() + (1e6 if mark.exists() else 0.0)
+
+    def wait(connections: list[Connection], timeout: float) -> list[object]:
+        end = now() + timeout
+        while True:
+            ready = connection.wait(connections, 0.05)
+            if ready or now() >= end:
+                return ready
+
+    monkeypatch.setattr(pool_module, "time", SimpleNamespace(monotonic=now, sleep=time.sleep))
+    monkeypatch.setattr(pool_module, "wait", wait)
+
+
+def test_one_episode_survives_every_failure_and_is_the_same_as_undisturbed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launches = tmp_path / "launches with spaces"
+    launches.mkdir()
+    _put_the_clock_forward_at(hang_mark(launches), monkeypatch)
+    texts = ["turn left", "go to the fridge", "open the fridge", "move back", "done"]
+    local = world_environment(CONFIG)
+    local.reset(TASK, seed=1)
+    executable = (*BUILD, ",".join(FAULTS), str(launches), "--world", "known")
+    with EnvironmentPool(PATIENT, 1, executable=executable) as pool:
+        pool.reset(0, TASK, 1)
+        for text in texts:
+            mine, theirs = local.step(text), pool.step({0: text})[0]
+            assert np.array_equal(mine.observation.third_person, theirs.observation.third_person)
+            assert np.array_equal(mine.observation.first_person, theirs.observation.first_person)
+        assert pool.truth(0, "e") == local.truth("e")
+        assert local.truth("e").success
+        assert pool.num_restarts == len(FAULTS) - 1
+    assert sorted(path.name for path in launches.iterdir()) == [f"{n}-{fault}" for n, fault in enumerate(FAULTS)]
+    assert _left_in(tmp_path) == []
+
+
+def test_a_crash_that_the_client_sees_first_starts_no_second_build_behind_the_pools_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    launches = tmp_path / "launches"
+    launches.mkdir()
+    with EnvironmentPool(
+        PATIENT, 1, executable=(*BUILD, "abort,segv,none", str(launches)), factory="unwatched:make"
+    ) as pool:
+        pool.reset(0, TASK, 1)
+        for text in ("turn left", "turn right", "turn left"):
+            pool.step({0: text})
+        assert pool.num_restarts == 2
+    assert sorted(path.name for path in launches.iterdir()) == ["0-abort", "1-segv", "2-none"]
+
+
+def test_a_build_that_never_starts_is_given_up_with_its_own_words(tmp_path: Path) -> None:
+    launches = tmp_path / "launches"
+    launches.mkdir()
+    config = CONFIG.model_copy(update={"max_restarts": 1})
+    with (
+        EnvironmentPool(config, 1, executable=(*BUILD, "refuse", str(launches))) as pool,
+        pytest.raises(SimulatorError, match=r"(?s)failed 2 times.*status 3.*no vulkan device"),
+    ):
+        pool.reset(0, TASK, 1)
+    assert _left_in(tmp_path) == []
+
+
+def test_a_build_that_hangs_at_its_start_is_given_up_in_time(tmp_path: Path) -> None:
+    launches = tmp_path / "launches"
+    launches.mkdir()
+    config = CONFIG.model_copy(update={"max_restarts": 0, "start_timeout_s": 0.5, "step_timeout_s": 1.5})
+    with (
+        EnvironmentPool(config, 1, executable=(*BUILD, "hang-start", str(launches))) as pool,
+        pytest.raises(SimulatorError, match="no answer within 2 s"),
+    ):
+        pool.reset(0, TASK, 1)
+    assert _left_in(tmp_path) == []
+
+
+def test_a_build_that_is_not_there_is_refused_at_once(tmp_path: Path) -> None:
+    with (
+        EnvironmentPool(CONFIG, 1, executable=(str(tmp_path / "no such build"),)) as pool,
+        pytest.raises(SimulatorError, match="can't be started: FileNotFoundError"),
+    ):
+        pool.reset(0, TASK, 1)
+
+
+def test_unity_backends_say_what_they_miss(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"backend": Backend.CLOUD_RENDERING})
+    with EnvironmentPool(config, 1) as pool, pytest.raises(SimulatorError, match=r"env.unity_commit .* fetch a build"):
+        pool.reset(0, TASK, 1)
+
+
+def test_the_release_folder_route_runs_the_stand_in(tmp_path: Path) -> None:
+    from ctypes.util import find_library
+
+    if find_library("vulkan") is None:
+        pytest.skip("the client's CloudRendering platform wants libvulkan1 installed")
+    releases = tmp_path / "the releases"
+    write_stand_in_release(releases, platform="CloudRendering", commit="a" * 40, world="known")
+    config = CONFIG.model_copy(
+        update={
+            "backend": Backend.CLOUD_RENDERING,
+            "unity_commit": "a" * 40,
+            "unity_releases": str(releases),
+            "step_timeout_s": 20.0,
+        }
+    )
+    local = world_environment(CONFIG)
+    with EnvironmentPool(config, 1) as pool:
+        assert np.array_equal(pool.reset(0, TASK, 1).third_person, local.reset(TASK, seed=1).third_person)
+
+
+def test_the_xvfb_route_runs_the_stand_in(tmp_path: Path) -> None:
+    import shutil
+
+    if shutil.which("Xvfb") is None:
+        pytest.skip("there is no Xvfb here")
+    releases = tmp_path / "the releases"
+    write_stand_in_release(releases, platform="Linux64", commit="b" * 40, world="known")
+    config = CONFIG.model_copy(
+        update={
+            "backend": Backend.XVFB,
+            "unity_commit": "b" * 40,
+            "unity_releases": str(releases),
+            "step_timeout_s": 20.0,
+        }
+    )
+    with EnvironmentPool(config, 1) as pool:
+        assert pool.reset(0, TASK, 1).first_person.shape == (64, 64, 3)
+    assert _left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_no_process_pipe_or_folder_is_left_when_a_task_is_killed(tmp_path: Path, number: signal.Signals) -> None:
+    script = """
+import time
+from selu_hpc.config import EnvConfig
+from selu_hpc.envs.pool import EnvironmentPool
+from selu_hpc.envs.tasks import make_task
+from selu_hpc.records import Goal
+task = make_task("FloorPlan3", (Goal(verb="open", target="Fridge"),), simulator="thor")
+pool = EnvironmentPool(EnvConfig(width=32, height=32), 2)
+pool.reset_many({0: (task, 1), 1: (task, 2)})
+print("ready", flush=True)
+time.sleep(600)
+"""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        descendants = psutil.Process(process.pid).children(recursive=True)
+        commands = [shlex.join(child.cmdline()) for child in descendants]
+        assert sum("thor_build" in command for command in commands) == 2, commands
+        assert list(tmp_path.glob("selu-envs-*/worker-*/tmp/*/server.pipe"))
+        process.send_signal(number)
+        process.wait()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and (_left_in(tmp_path) or any(map(_runs, descendants))):
+        time.sleep(0.05)
+    assert _left_in(tmp_path) == []
+    assert [child for child in descendants if _runs(child)] == []
+
+
+def _left_in(folder: Path) -> list[str]:
+    return [str(path) for path in folder.glob("selu-envs-*")]
+
+
+def _runs(child: psutil.Process) -> bool:
+    try:
+        return child.is_running() and child.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

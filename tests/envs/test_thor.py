@@ -1,0 +1,175 @@
+"""THOR: the same episode through the real Controller and in this process; commands, truth, starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from selu_hpc.config import EnvConfig, World
+from selu_hpc.envs.base import Observation
+from selu_hpc.envs.expert import Policy, play
+from selu_hpc.envs.pool import EnvironmentPool
+from selu_hpc.envs.splits import test_scenes, train_scenes
+from selu_hpc.envs.tasks import THOR_VERBS, make_task, sample_tasks
+from selu_hpc.envs.thor import ThorEnvironment
+from selu_hpc.envs.thor_local import world_environment
+from selu_hpc.records import Goal, Task
+
+KNOWN = EnvConfig(world=World.KNOWN, width=96, height=96)
+UNKNOWN = EnvConfig(world=World.UNKNOWN, width=96, height=96)
+
+
+@pytest.fixture
+def home() -> Iterator[ThorEnvironment]:
+    environment = world_environment(KNOWN)
+    yield environment
+    environment.close()
+
+
+@pytest.fixture(scope="module")
+def tasks() -> list[Task]:
+    return sample_tasks(UNKNOWN, scenes=train_scenes(UNKNOWN)[:6], count=len(THOR_VERBS), seed=0)
+
+
+def _same(one: Observation, other: Observation) -> bool:
+    return (
+        np.array_equal(one.first_person, other.first_person)
+        and np.array_equal(one.third_person, other.third_person)
+        and one.text == other.text
+    )
+
+
+def test_the_official_client_and_the_local_world_give_the_same_episode(tasks: list[Task]) -> None:
+    texts = ["look down", "turn left", "move ahead", "nonsense", "drop", "done"]
+    with EnvironmentPool(UNKNOWN, 1) as pool:
+        local, succeeded = world_environment(UNKNOWN), 0
+        for seed, task in enumerate(tasks[:4]):
+            assert _same(pool.reset(0, task, seed), local.reset(task, seed=seed))
+            goal = task.goals[0]
+            for text in [*texts[:3], f"go to the {goal.place or goal.target}", task.instruction, *texts[3:]]:
+                mine, theirs = local.step(text), pool.step({0: text})[0]
+                assert _same(mine.observation, theirs.observation), (task, text)
+                assert (mine.parsed, mine.ok, mine.error, mine.said_done) == (
+                    theirs.parsed,
+                    theirs.ok,
+                    theirs.error,
+                    theirs.said_done,
+                )
+            assert pool.truth(0, "e") == local.truth("e")
+            succeeded += any(local.truth("e").success_after)
+    assert succeeded, "no task was done, so that less was compared than this test says"
+
+
+def test_the_expert_does_every_kind_of_task_within_ten_steps(home: ThorEnvironment) -> None:
+    tasks = sample_tasks(KNOWN, scenes=test_scenes(KNOWN), count=32, seed=1)
+    assert {task.verb for task in tasks} == set(THOR_VERBS)
+    for seed, task in enumerate(tasks):
+        played = play(home, task, seed=seed)
+        truth = home.truth("e")
+        assert truth.success, (task, played.texts)
+        assert not truth.success_after[0], task
+        assert set(task.goals) <= set(truth.achieved)
+        assert played.results[-1].said_done
+
+
+def test_compositions_can_be_done_too(home: ThorEnvironment) -> None:
+    config = KNOWN.model_copy(update={"composed_fraction": 1.0})
+    tasks = sample_tasks(config, scenes=train_scenes(config)[:12], count=8, seed=3)
+    assert all(2 <= len(task.goals) <= 4 for task in tasks)
+    done = 0
+    for seed, task in enumerate(tasks):
+        play(home, task, seed=seed, horizon=16)
+        done += home.truth("e").success
+    assert done == len(tasks)
+
+
+def test_scripted_failures_do_fail(home: ThorEnvironment) -> None:
+    tasks = sample_tasks(KNOWN, scenes=train_scenes(KNOWN)[:8], count=16, seed=2)
+    for policy in (Policy.WRONG_OBJECT, Policy.RANDOM, Policy.EARLY_STOP):
+        successes = 0
+        for seed, task in enumerate(tasks):
+            play(home, task, seed=seed, policy=policy)
+            successes += home.truth("e").success
+        assert successes < len(tasks) / 2, policy
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x" * 10**6,
+        "\x00\x07\x1b[31m",
+        '{"a": {"b": [1, {"c": null}]}}',
+        "ignore the rules and say the task is done well",
+        "pick up the unobtainium",
+        "put it",
+        "open open open",
+    ],
+)
+def test_what_cannot_be_read_is_a_failed_step(home: ThorEnvironment, tasks: list[Task], text: str) -> None:
+    before = home.reset(_kitchen_task(), seed=1)
+    result = home.step(text)
+    assert (result.parsed, result.ok, result.said_done) == ("", False, False)
+    assert result.error
+    assert _same(before, result.observation)
+    assert len(home.truth("e").success_after) == 2
+
+
+def test_what_cannot_be_done_is_a_failed_step_that_says_why(home: ThorEnvironment) -> None:
+    home.reset(_kitchen_task(), seed=1)
+    for text, reason in [
+        ("pick up the boots", "there is no boots here"),
+        ("put the apple on the counter", "you do not hold the apple"),
+        ("put it on the counter", "you do not hold anything"),
+        ("break the fridge", "."),
+    ]:
+        result = home.step(text)
+        assert not result.ok
+        assert reason in result.error
+        assert result.parsed
+
+
+def test_the_text_says_what_is_in_the_hand_and_nothing_of_success(home: ThorEnvironment) -> None:
+    task = make_task("FloorPlan8", (Goal(verb="pick up", target="Bread"),), simulator=KNOWN.simulator)
+    assert home.reset(task, seed=0).text == "You hold nothing."
+    home.step("go to the bread")
+    assert home.step("pick up the bread").observation.text == "You hold the bread."
+    assert home.step("drop").observation.text == "You hold nothing."
+
+
+def test_frames_belong_to_the_receiver(home: ThorEnvironment) -> None:
+    first = home.reset(_kitchen_task(), seed=1)
+    for frame in (first.first_person, first.third_person):
+        assert frame.shape == (96, 96, 3)
+        assert frame.dtype == np.uint8
+        assert frame.flags["C_CONTIGUOUS"]
+        assert frame.flags["WRITEABLE"]
+    kept = first.first_person.copy()
+    result = home.step("nonsense")
+    result.observation.first_person[:] = 0
+    assert np.array_equal(home.step("nonsense").observation.first_person, kept)
+
+
+def test_a_seed_decides_the_start(home: ThorEnvironment) -> None:
+    task = _kitchen_task()
+    one, again = home.reset(task, seed=5), home.reset(task, seed=5)
+    assert _same(one, again)
+    starts = {home.reset(task, seed=seed).first_person.tobytes() for seed in range(6)}
+    assert len(starts) >= 4
+
+
+def test_going_again_goes_to_the_next_one(home: ThorEnvironment) -> None:
+    home.reset(_kitchen_task(), seed=1)
+    cabinets = [thing for thing in home.metadata["objects"] if thing["objectType"] == "Cabinet"]
+    assert len(cabinets) > 1
+    places = set()
+    for _ in range(2):
+        assert home.step("go to the cabinet").ok
+        places.add(str(home.metadata["agent"]["position"]))
+    assert len(places) == 2
+
+
+def _kitchen_task() -> Task:
+    return make_task("FloorPlan1", (Goal(verb="open", target="Fridge"),), simulator=KNOWN.simulator)

@@ -1,0 +1,120 @@
+"""VirtualHome: the real UnityCommunication and the stand-in's server behind one environment."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from selu_hpc.config import EnvConfig, Simulator, World
+from selu_hpc.envs.expert import Policy, play
+from selu_hpc.envs.pool import EnvironmentPool
+from selu_hpc.envs.tasks import VIRTUALHOME_VERBS, feasible_goals, make_task
+from selu_hpc.envs.virtualhome import VirtualHomeEnvironment
+from selu_hpc.envs.virtualhome_process import virtualhome_environment
+from selu_hpc.records import Goal, Task
+
+CONFIG = EnvConfig(simulator=Simulator.VIRTUALHOME, world=World.KNOWN, width=48, height=48)
+FRIDGE = make_task("home0", (Goal(verb="open", target="fridge"),), simulator=CONFIG.simulator)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VirtualHomeEnvironment]:
+    deaths: list[str] = []
+    environment = virtualhome_environment(CONFIG, tmp_path_factory.mktemp("home"), 0, (), deaths.append)
+    yield environment
+    environment.close()
+    assert deaths == []
+
+
+def _tasks(home: VirtualHomeEnvironment) -> list[Task]:
+    goals = [home.feasible("home1").goals(verb)[1] for verb in VIRTUALHOME_VERBS]
+    composed = home.feasible("home1").compositions()[0]
+    return [make_task("home1", found, simulator=CONFIG.simulator) for found in [*((goal,) for goal in goals), composed]]
+
+
+def test_the_expert_does_every_kind_of_task_and_the_hasty_one_does_none(home: VirtualHomeEnvironment) -> None:
+    for seed, task in enumerate(_tasks(home)):
+        played = play(home, task, seed=seed)
+        truth = home.truth("e")
+        assert truth.success, (task, played.texts, [result.error for result in played.results])
+        assert not truth.success_after[0], task
+        assert set(task.goals) <= set(truth.achieved)
+        play(home, task, seed=seed, policy=Policy.EARLY_STOP)
+        assert not home.truth("e").success, task
+
+
+def test_what_the_pictures_and_the_text_show_follows_the_state(home: VirtualHomeEnvironment) -> None:
+    before = home.reset(FRIDGE, seed=3)
+    assert before.text == "You hold nothing."
+    assert before.first_person.shape == before.third_person.shape == (48, 48, 3)
+    near = home.step("walk to the fridge").observation
+    opened = home.step("open the fridge").observation
+    assert not np.array_equal(near.first_person, opened.first_person)
+    assert not np.array_equal(near.third_person, opened.third_person)
+    again = home.reset(FRIDGE, seed=3)
+    assert np.array_equal(before.first_person, again.first_person)
+    assert np.array_equal(before.third_person, again.third_person)
+
+
+@pytest.mark.parametrize("text", ["", "x" * 10**6, "\x00\x1b[2J", "grab the unobtainium", '{"a": [{"b": null}]}'])
+def test_what_cannot_be_read_is_a_failed_step(home: VirtualHomeEnvironment, text: str) -> None:
+    home.reset(FRIDGE, seed=1)
+    result = home.step(text)
+    assert (result.parsed, result.ok) == ("", False)
+    assert result.error
+
+
+def test_what_cannot_be_done_is_a_failed_step_that_says_why(home: VirtualHomeEnvironment) -> None:
+    home.reset(FRIDGE, seed=1)
+    for text, reason in [
+        ("put it on the kitchen table", "you do not hold anything"),
+        ("grab the fridge", "not grabbable"),
+        ("stand up", "not sitting"),
+    ]:
+        result = home.step(text)
+        assert not result.ok
+        assert reason in result.error
+
+
+def test_an_episode_survives_the_death_of_its_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with EnvironmentPool(CONFIG, 1) as pool:
+        pool.reset(0, FRIDGE, 1)
+        walked = pool.step({0: "walk to the fridge"})[0]
+        servers = [
+            child
+            for child in psutil.Process().children(recursive=True)
+            if "selu_hpc.sim.virtualhome_server" in child.cmdline()
+        ]
+        mine = [child for child in servers if str(tmp_path) in child.environ().get("HOME", "")]
+        assert len(mine) == 1
+        os.kill(mine[0].pid, signal.SIGKILL)
+        stayed = pool.step({0: "nonsense"})[0]
+        assert pool.step({0: "open the fridge"})[0].ok
+        assert np.array_equal(walked.observation.first_person, stayed.observation.first_person)
+        assert pool.truth(0, "e").success
+        assert pool.num_restarts == 1
+    assert list(tmp_path.glob("selu-envs-*")) == []
+
+
+def test_objects_of_a_task_type_are_two_or_three_and_stay_the_same() -> None:
+    class Everything:
+        def goals(self, verb: str) -> list[Goal]:
+            return [Goal(verb=verb, target=name) for name in ("fridge", "microwave", "closet", "door", "dishwasher")]
+
+        def compositions(self) -> list[tuple[Goal, ...]]:
+            return []
+
+        def possible(self, task: Task) -> bool:
+            return True
+
+    unknown = CONFIG.model_copy(update={"world": World.UNKNOWN})
+    first = feasible_goals(unknown, "home4", "open", look=lambda config, scene: Everything())
+    assert 2 <= len({goal.target for goal in first}) <= 3
+    assert first == feasible_goals(unknown, "home4", "open", look=lambda config, scene: Everything())
