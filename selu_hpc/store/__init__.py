@@ -1,0 +1,1 @@
+"""Trajectories in Zarr: the only code that knows the layout."""

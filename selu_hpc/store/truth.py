@@ -1,0 +1,135 @@
+"""What the simulator knows of success: written by rollouts, read by evaluation and reports, closed to learning.
+
+`forbid_truth` is a guard against mistakes, not against malice: it sees every file that is opened through Python, and
+what a started program is told on its command line; native code of one's own would get past it.
+Does not own how lines are stored (lines.py) or who may evaluate.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from selu_hpc.errors import TruthLeakError
+from selu_hpc.records import Truth
+from selu_hpc.store.lines import LineReader, LineWriter
+
+Purpose = Literal["evaluation", "report", "oracle"]
+
+_forbidden: list[str] = []
+_BEHIND_PYTHON = "tensorstore"
+"""Opens files without Python's `open`, so a learning process does not get to load it."""
+_FILES = {"open", "os.listdir", "os.scandir", "os.link", "os.symlink", "os.rename", "os.chdir", "shutil.copytree"}
+_PROGRAMS = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn"}
+
+
+class TruthWriter(LineWriter):
+    """Appends truths; a rollout flushes it before its episodes, and rewinds it to them when it goes on."""
+
+    def append_truth(self, truth: Truth) -> None:
+        self.append(truth.to_json())
+
+
+class TruthReader:
+    """The truths of a shard, in the order of its episodes; `purpose` says what for."""
+
+    def __init__(self, folder: Path, *, purpose: Purpose) -> None:
+        allowed = get_args(Purpose)
+        if purpose not in allowed:
+            raise TruthLeakError(f"{folder}: truth is read for {', '.join(allowed)} only, not for {purpose!r}")
+        self.truths = tuple(Truth.from_json(record) for record in LineReader(folder).records)
+
+    def __len__(self) -> int:
+        return len(self.truths)
+
+    def __getitem__(self, index: int) -> Truth:
+        return self.truths[index]
+
+
+def forbid_truth(truth: Path) -> None:
+    """From now on nothing in this process may open a path under `truth` (a run's `RunDir.truth`); not to be undone."""
+    folder = os.path.realpath(truth)
+    if folder in _forbidden:
+        return
+    if not _forbidden:
+        sys.addaudithook(_audit)
+    _forbidden.append(folder)
+    if _BEHIND_PYTHON in sys.modules:
+        _guard_loaded(sys.modules[_BEHIND_PYTHON])
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if event in _FILES:
+        for path in arguments[:2]:
+            if isinstance(path, str | bytes | os.PathLike):
+                _refuse_path(path)
+    elif event in _PROGRAMS:
+        for text in _texts(arguments):
+            _refuse_word(text)
+    elif event == "import" and str(arguments[0]).partition(".")[0] == _BEHIND_PYTHON:
+        raise TruthLeakError(f"{_BEHIND_PYTHON} opens files behind Python's back; a learning stage may not load it")
+
+
+def _refuse_path(path: str | bytes | os.PathLike[Any]) -> None:
+    """Raise when a path lies under a forbidden folder, by whatever links it is reached."""
+    text = os.fsdecode(path)
+    if "\0" in text:
+        return
+    for folder in _forbidden:
+        path = Path(text)
+        starts = [Path()] if path.is_absolute() else [Path(), *Path(folder).parents]  # hooks are not told of a dir_fd
+        if any(_is_under(os.path.realpath(start / path), folder) for start in starts):
+            raise TruthLeakError(f"{text}: a learning stage may not open what the simulator knows of success")
+
+
+def _refuse_word(text: str) -> None:
+    """Raise when a word of a command line names a forbidden folder."""
+    for folder in _forbidden:
+        if folder in text:
+            raise TruthLeakError(
+                f"{text}: a learning stage may not start programs on what the simulator knows of success"
+            )
+    if "\n" not in text and len(text) < 4096 and os.path.lexists(text):
+        _refuse_path(text)
+
+
+def _is_under(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder + os.sep)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a program's arguments and working folder; its environment holds no paths to open."""
+    if isinstance(value, str | bytes | os.PathLike):
+        yield os.fsdecode(value)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _texts(part)
+
+
+def _guard_loaded(module: Any) -> None:
+    """A library that is loaded already is asked to tell us what it opens."""
+    for owner, name in ((module, "open"), (module.KvStore, "open")):
+        setattr(owner, name, _guarded(getattr(owner, name)))
+
+
+def _guarded(opener: Any) -> Any:
+    def open_checked(spec: Any, *arguments: Any, **options: Any) -> Any:
+        plain = spec.to_json() if hasattr(spec, "to_json") else spec
+        for text in _leaves([plain, options]):
+            path = text.removeprefix("file://")
+            if os.path.lexists(path):
+                _refuse_path(path)
+        return opener(spec, *arguments, **options)
+
+    return open_checked
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | tuple | dict):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(part)

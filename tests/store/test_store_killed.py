@@ -1,0 +1,87 @@
+"""A writer that is killed at any moment and started again leaves the bytes of one that never was."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from store_episodes import SIZE, make_episode
+
+from selu_hpc.store.trajectories import EpisodeReader, EpisodeWriter
+
+NUM_EPISODES = 30
+WRITER = f"""
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from store_episodes import SIZE, make_episode
+from selu_hpc.store.trajectories import EpisodeWriter
+with EpisodeWriter(Path(sys.argv[1]), **SIZE) as writer:
+    print(writer.num_committed, flush=True)
+    for index in range(writer.num_committed, {NUM_EPISODES}):
+        writer.append(make_episode(index))
+        if index % 3 == 0:
+            writer.flush()
+        print(writer.num_committed, flush=True)
+    writer.finish()
+"""
+
+
+def run_once(folder: Path, *, kill_after: int, delay_s: float) -> tuple[int, int]:
+    """Start a writer, kill it after it has said so many lines; what it began with and what it last acknowledged."""
+    with subprocess.Popen([sys.executable, "-c", WRITER, folder], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = []
+        for line in process.stdout:
+            said.append(int(line))
+            if len(said) == kill_after:
+                time.sleep(delay_s)
+                process.send_signal(signal.SIGKILL)
+                break
+        said += [int(line) for line in process.stdout.read().split("\n")[:-1] if line.isdigit()]
+    return said[0], said[-1]
+
+
+def kill_and_resume(folder: Path, *, seed: int) -> int:
+    """Kill writers until one ends; the number of kills."""
+    rng = random.Random(seed)
+    acknowledged = 0
+    for kills in range(20):
+        began, last = run_once(folder, kill_after=rng.randint(1, 12), delay_s=rng.random() * 0.004)
+        assert began >= acknowledged, "an acknowledged episode was lost"
+        acknowledged = last
+        if (folder / "zarr.json").exists():
+            return kills
+    began, _ = run_once(folder, kill_after=-1, delay_s=0)
+    assert began >= acknowledged
+    return 20
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole") / "e"
+    with EpisodeWriter(folder, **SIZE) as writer:
+        for index in range(NUM_EPISODES):
+            writer.append(make_episode(index))
+        writer.finish()
+    return folder
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, whole: Path, seed: int, files_of) -> None:
+    kills = kill_and_resume(tmp_path / "e", seed=seed)
+    assert kills > 1
+    assert files_of(tmp_path / "e") == files_of(whole)
+    assert len(EpisodeReader(tmp_path / "e")) == NUM_EPISODES
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10, 30))
+def test_killed_and_resumed_equals_uninterrupted_many_times(tmp_path: Path, whole: Path, seed: int, files_of) -> None:
+    kill_and_resume(tmp_path / "e", seed=seed)
+    assert files_of(tmp_path / "e") == files_of(whole)
