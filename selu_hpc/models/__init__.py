@@ -1,0 +1,1 @@
+"""Vision-language models: one frozen backbone, many adapters."""

@@ -1,0 +1,132 @@
+"""Finds a base model's files and loads them, or says which are missing and how to fetch them.
+
+Owns the three places a base may be: the package (`pocket`), a folder, the hub's cache. Nothing is downloaded here:
+compute nodes have no network. Does not own adapters (generate.py, train/).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from loguru import logger
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from selu_hpc.config import ModelConfig
+from selu_hpc.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_INDEX = "model.safetensors.index.json"
+
+
+def load(config: ModelConfig) -> tuple[PreTrainedModel, Any]:
+    """Base and processor, in evaluation mode and without gradients; sets this process's torch threads."""
+    torch.set_num_threads(config.threads_per_process)
+    transformers.utils.logging.disable_progress_bar()
+    folder = find(config.base)
+    try:
+        model = AutoModelForImageTextToText.from_pretrained(
+            folder, dtype=getattr(torch, config.dtype), local_files_only=True
+        )
+        processor = load_processor(folder)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(
+            f"model.base {config.base!r}: cannot load {folder} ({type(error).__name__}: {error}); it must hold an "
+            "image-text-to-text model and its processor; see docs/add-a-backbone.md"
+        ) from error
+    model.requires_grad_(requires_grad=False)
+    model.eval()
+    return model, processor
+
+
+def find(base: str) -> Path:
+    """The folder with the base's files; raises ModelError that lists what is missing."""
+    if base == "pocket":
+        from selu_hpc.models.pocket import weights_folder
+
+        return weights_folder()
+    folder = Path(base).expanduser()
+    if folder.is_dir():
+        return _checked(folder, base)
+    if folder.is_absolute() or base.startswith("."):
+        raise ModelError(f"model.base {base!r}: no such folder; give a folder, a hub id, or `pocket`")
+    try:
+        return _checked(Path(snapshot_download(base, local_files_only=True)), base)
+    except (LocalEntryNotFoundError, HfHubHTTPError, ValueError, OSError) as error:
+        raise ModelError(
+            f"model.base {base!r}: neither a folder nor in the hub cache (config.json, processor files, "
+            f"*.safetensors); on a login node run `hf download {base}` with HF_HOME on shared storage, then submit "
+            "again; or set model.base to a folder or to `pocket`"
+        ) from error
+
+
+def load_processor(folder: Path) -> Any:
+    """The base's processor with the PIL image backend, left-padded; the same pixels with and without torchvision."""
+    try:
+        processor = AutoProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
+    except ImportError:
+        processor = _without_video(folder)
+    processor.tokenizer.padding_side = "left"
+    if processor.tokenizer.pad_token is None:
+        processor.tokenizer.pad_token = processor.tokenizer.eos_token
+    return processor
+
+
+def _without_video(folder: Path) -> Any:
+    """Qwen's processors want torchvision for video; ours sees pictures only."""
+    name = _read(folder / "processor_config.json", folder / "preprocessor_config.json").get("processor_class", "")
+    full = getattr(transformers, name, None)
+    if full is None:
+        raise ModelError(f"{folder}: processor class {name!r} is not in transformers {transformers.__version__}")
+    logger.debug("{}: torchvision is not installed, loading {} for pictures only", folder, name)
+    image_processor = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return pictures_only(full)(image_processor, tokenizer, chat_template=tokenizer.chat_template)
+
+
+def pictures_only(full: Any) -> Any:
+    """A processor class that is `full` without its video part."""
+
+    class PicturesOnly(full):  # type: ignore[misc]  # a class known at run time only
+        attributes = ("image_processor", "tokenizer")
+
+        def __init__(self, image_processor: Any, tokenizer: Any, chat_template: str | None = None, **kwargs: Any):
+            super().__init__(image_processor, tokenizer, chat_template=chat_template, **kwargs)
+
+        def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
+            return None if argument is None else super().check_argument_for_proper_class(argument_name, argument)
+
+    PicturesOnly.__name__ = full.__name__
+    return PicturesOnly
+
+
+def _checked(folder: Path, base: str) -> Path:
+    missing = [name for name in ("config.json",) if not (folder / name).is_file()]
+    if not any((folder / name).is_file() for name in ("processor_config.json", "preprocessor_config.json")):
+        missing.append("processor_config.json or preprocessor_config.json")
+    if (folder / _INDEX).is_file():
+        shards = set(_read(folder / _INDEX).get("weight_map", {}).values())
+        missing.extend(sorted(shard for shard in shards if not (folder / shard).is_file()))
+    elif not any(folder.glob("*.safetensors")):
+        missing.append("model.safetensors")
+    if missing:
+        raise ModelError(
+            f"model.base {base!r}: {folder} lacks {', '.join(missing)}; on a login node run "
+            f"`hf download HUB_ID --local-dir {folder}`, which resumes where it stopped"
+        )
+    return folder
+
+
+def _read(*files: Path) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for file in files:
+        if file.is_file():
+            merged |= json.loads(file.read_text())
+    return merged

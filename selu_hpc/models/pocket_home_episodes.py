@@ -1,0 +1,191 @@
+"""Scripted episodes in VirtualHome's known homes, for the built-in model's judging and acting.
+
+Owns how episodes are played there in this process. How narrow judging and acting stay is pocket_episodes.py's.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from selu_hpc.config import EnvConfig, Simulator, World
+from selu_hpc.envs.language import Command
+from selu_hpc.envs.splits import pair_is_held_out
+from selu_hpc.envs.tasks import VIRTUALHOME_VERBS
+from selu_hpc.envs.virtualhome import (
+    CHARACTER,
+    VirtualHomeEnvironment,
+)
+from selu_hpc.envs.virtualhome_state import Graph, Node, close_to, goals_that_hold, held, hidden, sitting_on, suits
+from selu_hpc.envs.words import language_of
+from selu_hpc.models.pocket_data import save
+from selu_hpc.models.pocket_episodes import LONGEST_EXPLORATION, play_all
+from selu_hpc.models.pocket_homes import OWN_LAYOUT, facts_of, homes_of, labelled, layout_seed
+from selu_hpc.models.pocket_questions import HOME, LEAST_PIXELS
+from selu_hpc.models.pocket_scenes import Picture
+from selu_hpc.records import Goal, derive_seed
+from selu_hpc.sim.home_view import drawables
+from selu_hpc.sim.homes import NUM_HOMES
+from selu_hpc.sim.render import render
+from selu_hpc.sim.skins import Skin
+from selu_hpc.sim.virtualhome_world import HomeWorld, RequestError
+
+
+class LabelledHome:
+    """A home in this process in the place of VirtualHome's client; `labelled` holds the last two views."""
+
+    labelled: tuple[Picture, Picture]
+
+    def __init__(self, config: EnvConfig, *, skin: Skin, rng: random.Random) -> None:
+        self._config, self._rng = config, rng
+        self._seed: int | None = None
+        self.world = HomeWorld(known=config.world is World.KNOWN, skin=skin)
+
+    def client(self) -> LabelledHome:
+        return self
+
+    def close(self) -> None:
+        """There is no process to end."""
+
+    def reset(self, environment: int | None = None) -> bool:
+        """A home as the environment loads it, or one of its own with that plan, but the same at every reset."""
+        if self._seed is None and environment is not None:
+            own = self._rng.random() < OWN_LAYOUT
+            self._seed = environment if own else layout_seed(environment, self._rng)
+        assert self._seed is not None
+        number = self._seed % NUM_HOMES
+        if self._seed == number:
+            return self._ask("environment", [number])[0]
+        return self._ask("procedural_generation", [self._seed])[0]
+
+    def environment_graph(self) -> tuple[bool, Graph]:
+        return True, self.world.graph
+
+    def expand_scene(self, new_graph: Graph) -> tuple[bool, Any]:
+        return self._ask("expand_scene", [], ["", json.dumps(new_graph)])
+
+    def add_character(self, character_resource: str = CHARACTER, *, initial_room: str = "") -> bool:
+        asked = {"character_resource": character_resource, "mode": "fix_room", "initial_room": initial_room}
+        return self._ask("add_character", [], [json.dumps(asked)])[0]
+
+    def add_character_camera(
+        self, position: list[float], rotation: list[float], field_view: float, name: str
+    ) -> tuple[bool, Any]:
+        point, turn = dict(zip("xyz", position, strict=True)), dict(zip("xyz", rotation, strict=True))
+        asked = {"position": point, "rotation": turn, "field_view": field_view, "camera_name": name}
+        return self._ask("add_character_camera", [], [json.dumps(asked)])
+
+    def camera_count(self) -> tuple[bool, int]:
+        return True, int(self.world.handle("camera_count", [], [])["value"])
+
+    def character_cameras(self) -> tuple[bool, Any]:
+        return self._ask("character_cameras", [])
+
+    def camera_image(
+        self, camera_indexes: list[int], mode: str = "normal", image_width: int = 96, image_height: int = 96
+    ) -> tuple[bool, list[Any]]:
+        world, found = self.world, []
+        states = {node["id"]: node["states"] for node in world.graph["nodes"]}
+        for index in camera_indexes:
+            _, view, without = world._camera(index)
+            drawn = drawables(world.places, world.graph, world.skin, view, without=without)
+            images = render(drawn, view, width=image_width, height=image_height, skin=world.skin)
+            known = facts_of(world.places, states, seen=set(images.ids.ravel().tolist()))
+            found.append(labelled(np.array(images.rgb), images.ids, known))
+        self.labelled = (found[0], found[1])
+        return True, [picture.rgb[..., ::-1] for picture in found]
+
+    def render_script(self, script: list[str], **settings: Any) -> tuple[bool, Any]:
+        ok, told = self._ask("render_script", [], [json.dumps(settings), *script])
+        return ok, json.loads(told) if told.startswith("{") else told
+
+    def _ask(self, action: str, numbers: list[int], texts: Sequence[str] = ()) -> tuple[bool, Any]:
+        try:
+            answer = self.world.handle(action, numbers, texts)
+        except RequestError as error:
+            return False, str(error)
+        return bool(answer["success"]), answer["message"]
+
+
+class HomeClassroom:
+    """A home in one skin."""
+
+    simulator, verbs, subject = Simulator.VIRTUALHOME, VIRTUALHOME_VERBS, HOME
+
+    def __init__(self, scene: str, skin: Skin, *, known: bool, rng: random.Random) -> None:
+        config = EnvConfig(simulator=Simulator.VIRTUALHOME, world=World.KNOWN if known else World.UNKNOWN)
+        self.scene = scene
+        self.driver = LabelledHome(config, skin=skin, rng=rng)
+        self.environment = VirtualHomeEnvironment(config, self.driver)
+
+    def goals(self, verbs: Sequence[str]) -> list[Goal]:
+        inventory = self.environment.feasible(self.scene)
+        return [goal for verb in verbs for goal in inventory.goals(verb)]
+
+    def holding(self, metadata: Graph) -> frozenset[Goal]:
+        return goals_that_hold(metadata)
+
+    def explorer(self, goal: Goal) -> Callable[[Graph], str]:
+        return home_explorer(goal, self)
+
+
+def home_explorer(goal: Goal, room: HomeClassroom) -> Callable[[Graph], str]:
+    """Tries the instruction's verb on what it sees best, else another verb; walks to what it sees; then is done."""
+    language = language_of(Simulator.VIRTUALHOME)
+    tried: set[str] = set()
+    left = [LONGEST_EXPLORATION]
+
+    def speak(graph: Graph) -> str:
+        left[0] -= 1
+        if left[0] < 0:
+            return "done"
+        if sitting_on(graph):
+            return "stand up"
+        sightings = sorted(room.driver.labelled[0].seen, key=lambda thing: -thing.prominence)
+        seen = list(dict.fromkeys(thing.kind for thing in sightings if thing.pixels >= LEAST_PIXELS))
+        close, in_hand = close_to(graph), {node["id"] for node in held(graph)}
+        near: dict[str, list[Node]] = {}
+        for node in graph["nodes"]:
+            if node["id"] in close - in_hand and not hidden(graph, node["id"]):
+                near.setdefault(node["class_name"], []).append(node)
+        options: list[str] = []
+        for verb in (goal.verb, *(verb for verb in VIRTUALHOME_VERBS if verb not in (goal.verb, "put"))):
+            for kind in seen:
+                if kind in near and not pair_is_held_out(verb, kind):
+                    options += _tries(verb, kind, near[kind], bool(in_hand))
+            if options and verb == goal.verb:
+                break
+        options += [language.say(Command("walk to", kind)) for kind in seen if kind not in near]
+        for text in (*options, "turn right", "move ahead"):
+            if text not in tried:
+                tried.add(text)
+                if text.startswith(goal.verb):
+                    left[0] = 0
+                return text
+        return "done"
+
+    return speak
+
+
+def _tries(verb: str, kind: str, near: Sequence[Node], holds: bool) -> list[str]:
+    """The words for a verb with a type that is near, where it can be done."""
+    say = language_of(Simulator.VIRTUALHOME).say
+    if verb == "put":
+        return [say(Command("put", "", kind))] if holds and any("SURFACES" in n["properties"] for n in near) else []
+    command = Command("sit on" if verb == "sit" else verb, kind)
+    return [say(command)] if any(suits(command, node) for node in near) else []
+
+
+def draw_home_episodes(folder: Path, *, split: str, number: int, episodes: int) -> None:
+    """One shard of episodes in homes, the same for the same arguments."""
+    world, known, scenes = homes_of(split)
+    rng = random.Random(derive_seed("pocket home episodes", split, number))
+    snapshots, drawn = play_all(
+        HomeClassroom, "home_episodes", split, world, scenes, rng, episodes=episodes, known=known
+    )
+    save(folder / f"home_episodes-{split}-{number:03d}", snapshots, drawn)

@@ -1,0 +1,90 @@
+"""What the built-in model can do before any self-learning: the known world's held-out scenes and the unknown world.
+
+    python -m selu_hpc.models.pocket_report --tasks 96
+
+Owns a table of success by world and by verb: the base acts greedily in this process's own copy of the simulator. The
+unknown world's numbers are for the reader; nothing is chosen by them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+
+from selu_hpc.config import EnvConfig, ModelConfig, Simulator, World
+from selu_hpc.envs.splits import test_scenes, test_seed
+from selu_hpc.envs.tasks import sample_tasks
+from selu_hpc.envs.thor_local import world_environment
+from selu_hpc.models.pocket_episodes import is_narrow
+from selu_hpc.models.vlm import Generator, load_generator
+from selu_hpc.records import Task
+from selu_hpc.selu.actor import Actor, Situation
+
+SLOTS = 16
+
+
+def successes(generator: Generator, config: EnvConfig, tasks: Sequence[Task], *, explore: bool = False) -> list[bool]:
+    """Whether the base reached each task's goals by the end of its episode."""
+    found: list[bool] = []
+    for start in range(0, len(tasks), SLOTS):
+        found += _together(generator, config, tasks[start : start + SLOTS], start, explore=explore)
+    return found
+
+
+def _together(
+    generator: Generator, config: EnvConfig, tasks: Sequence[Task], first: int, *, explore: bool
+) -> list[bool]:
+    actor = Actor(generator=generator, adapter=None, simulator=Simulator.THOR, explore=explore)
+    seeds = [test_seed("pocket report", first + place) for place in range(len(tasks))]
+    rooms = [world_environment(config) for _ in tasks]
+    seen = [room.reset(task, seed=seed) for room, task, seed in zip(rooms, tasks, seeds, strict=True)]
+    histories: list[tuple[str, ...]] = [()] * len(tasks)
+    going = list(range(len(tasks)))
+    for _ in range(config.horizon):
+        situations = [
+            Situation(
+                instruction=tasks[at].instruction,
+                first_person=seen[at].first_person,
+                seen=seen[at].text,
+                history=histories[at],
+                seed=seeds[at],
+            )
+            for at in going
+        ]
+        for at, text in zip(tuple(going), actor.act(situations), strict=True):
+            result = rooms[at].step(text)
+            seen[at], histories[at] = result.observation, (*histories[at], result.parsed)
+            if result.said_done:
+                going.remove(at)
+        if not going:
+            break
+    return [room.truth("report").success for room in rooms]
+
+
+def report(tasks: int) -> dict[str, dict[str, tuple[float, int]]]:
+    """World → kind of task → (success, tasks)."""
+    generator = load_generator(ModelConfig(), adapters={})
+    table: dict[str, dict[str, tuple[float, int]]] = {}
+    for world in World:
+        config = EnvConfig(world=world)
+        sampled = sample_tasks(config, scenes=test_scenes(config), count=tasks, seed=1)
+        groups: dict[str, list[bool]] = defaultdict(list)
+        groups["exploring"] = successes(generator, config, sampled, explore=True)
+        for task, success in zip(sampled, successes(generator, config, sampled), strict=True):
+            for group in ("all", "narrow" if is_narrow(task.goals[0]) else "beyond", task.verb):
+                groups[group].append(success)
+        table[world] = {name: (round(sum(won) / len(won), 3), len(won)) for name, won in sorted(groups.items())}
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", type=int, default=96)
+    options = parser.parse_args()
+    print(json.dumps(report(options.tasks), indent=1))  # noqa: T201  a command's result
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""The shared beginning of questions over the same pictures: its keys and values, computed once.
+
+Owns how they are kept, bounded in bytes, and stacked again into a batch. Does not own the forward pass (generate.py).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+_BUDGET_BYTES = 512 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """One row's layers as (keys, values), each (1, heads, P, head size), and its mask (1, P)."""
+
+    layers: tuple[tuple[torch.Tensor, torch.Tensor], ...] = field(repr=False)
+    mask: torch.Tensor = field(repr=False)
+
+    @classmethod
+    def split(cls, cache: Any, mask: torch.Tensor) -> list[Prefix]:
+        """A batch's cache, row by row; copies, so that a kept row does not keep its whole batch alive."""
+        return [
+            cls(
+                tuple((layer.keys[at : at + 1].clone(), layer.values[at : at + 1].clone()) for layer in cache.layers),
+                mask[at : at + 1],
+            )
+            for at in range(mask.shape[0])
+        ]
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(2 * keys.numel() * keys.element_size() for keys, _ in self.layers)
+
+
+class PrefixCache:
+    """The last used prefixes, at most `budget_bytes` of them (and always a batch)."""
+
+    def __init__(self, budget_bytes: int = _BUDGET_BYTES) -> None:
+        self.budget_bytes = budget_bytes
+        self.num_computed = 0
+        self._rows: OrderedDict[Hashable, Prefix] = OrderedDict()
+        self._used_bytes = 0
+        self._token_bytes = 0
+
+    def capacity(self, num_tokens: int) -> int:
+        """How many prefixes of this length fit; 0 before the first was seen."""
+        return self.budget_bytes // (2 * self._token_bytes * max(1, num_tokens)) if self._token_bytes else 0
+
+    def touch(self, key: Hashable) -> bool:
+        if key not in self._rows:
+            return False
+        self._rows.move_to_end(key)
+        return True
+
+    def get(self, key: Hashable) -> Prefix:
+        return self._rows[key]
+
+    def put(self, keys: Sequence[Hashable], prefixes: Sequence[Prefix], *, keep: int) -> None:
+        for key, prefix in zip(keys, prefixes, strict=True):
+            self._rows[key] = prefix
+            self._used_bytes += prefix.num_bytes
+            self._token_bytes = prefix.num_bytes // prefix.mask.shape[1]
+            self.num_computed += 1
+        while self._used_bytes > self.budget_bytes and len(self._rows) > keep:
+            _, dropped = self._rows.popitem(last=False)
+            self._used_bytes -= dropped.num_bytes
+
+
+def stack_prefixes(prefixes: Sequence[Prefix]) -> tuple[DynamicCache, torch.Tensor]:
+    """A fresh cache and mask for a batch of rows whose prefixes have one padded length."""
+    cache = DynamicCache()
+    for number in range(len(prefixes[0].layers)):
+        keys = torch.cat([prefix.layers[number][0] for prefix in prefixes])
+        values = torch.cat([prefix.layers[number][1] for prefix in prefixes])
+        cache.update(keys, values, number)
+    return cache, torch.cat([prefix.mask for prefix in prefixes])
+
+
+def bucket(length: int, step: int) -> int:
+    """The padded length: a multiple of `step`, coarser for long rows so that few shapes occur; 0 stays 0."""
+    if length > 8 * step:
+        step *= 4
+    return -(-length // step) * step
+
+
+def left_pad(rows: Sequence[Sequence[int]], width: int) -> torch.Tensor:
+    """(B, width), zeros on the left."""
+    padded = torch.zeros(len(rows), width, dtype=torch.long)
+    for at, row in enumerate(rows):
+        if row:
+            padded[at, width - len(row) :] = torch.tensor(row)
+    return padded

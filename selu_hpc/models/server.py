@@ -1,0 +1,183 @@
+"""Answers from an OpenAI-compatible server: vLLM, SGLang, or transformers' own `transformers serve`.
+
+Owns the client side: one chat completion a request, as many in flight as `batch_size` (the server makes its own
+batches), adapters by name. Does not start servers. What a server answers may depend on its batches: runs that must be
+repeatable bit by bit generate in process (generate.py).
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import requests as http
+from loguru import logger
+from PIL import Image
+
+from selu_hpc.config import ModelConfig
+from selu_hpc.errors import ModelError
+from selu_hpc.models.vlm import Adapter, Answer, Request
+from selu_hpc.records import FrameHWC
+
+_TIMEOUT_S = 600.0
+_TRIES = 4
+_FIRST_WAIT_S = 1.0
+_WORTH_REPEATING = frozenset({408, 409, 429, 500, 502, 503, 504})
+
+
+class ServerGenerator:
+    """A `Generator` over HTTP; see vlm.py. `logprobs` and `choose` need a model in process and say so."""
+
+    def __init__(self, config: ModelConfig, *, adapters: Mapping[str, Path]) -> None:
+        self._url = config.server_url.rstrip("/").removesuffix("/v1")
+        self._config = config
+        self._session = http.Session()
+        self._session.mount("http://", http.adapters.HTTPAdapter(pool_maxsize=config.batch_size))
+        self._names: dict[str | None, str] = {None: config.base}
+        served = self._served()
+        for name, folder in adapters.items():
+            self._names[name] = self._adapter(name, folder, served)
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        *,
+        adapter: Adapter,
+        temperature: float = 0.0,
+        seeds: Sequence[int] | None = None,
+        max_new_tokens: int | None = None,
+    ) -> list[Answer]:
+        if temperature > 0 and seeds is None:
+            raise ValueError("a sampled answer needs a seed for each request")
+        names = [adapter] * len(requests) if adapter is None or isinstance(adapter, str) else list(adapter)
+        limit = self._config.max_new_tokens if max_new_tokens is None else max_new_tokens
+        bodies = [
+            self._body(request, name, temperature, None if seeds is None else seeds[at], limit)
+            for at, (request, name) in enumerate(zip(requests, names, strict=True))
+        ]
+        with ThreadPoolExecutor(self._config.batch_size) as pool:
+            return list(pool.map(self._complete, bodies))
+
+    def logprobs(self, requests: Sequence[Request], answers: Sequence[str], *, adapter: Adapter) -> list[float]:
+        raise ModelError(
+            f"{self._url}: the chat completions interface gives no log-probabilities of given answers; "
+            "set model.server_url to empty to score in process"
+        )
+
+    def choose(self, requests: Sequence[Request], choices: Sequence[Sequence[str]], *, adapter: Adapter) -> list[int]:
+        self.logprobs(requests, [], adapter=adapter)
+        return []
+
+    def _body(
+        self, request: Request, adapter: str | None, temperature: float, seed: int | None, limit: int
+    ) -> dict[str, Any]:
+        if adapter not in self._names:
+            known = ", ".join(name for name in self._names if name) or "none"
+            raise ModelError(f"adapter {adapter!r} is not known (known: {known}); name it in load_generator's adapters")
+        content: list[dict[str, Any]] = [
+            {"type": "image_url", "image_url": {"url": data_url(frame)}} for frame in request.images
+        ]
+        content.append({"type": "text", "text": request.prompt})
+        body: dict[str, Any] = {
+            "model": self._names[adapter],
+            "messages": [{"role": "user", "content": content}],
+            "max_tokens": limit,
+            "temperature": temperature,
+            "stream": False,
+        }
+        return body if seed is None or temperature == 0 else body | {"seed": seed % (1 << 31)}
+
+    def _complete(self, body: dict[str, Any]) -> Answer:
+        answer = self._post("/v1/chat/completions", body)
+        try:
+            choice = answer["choices"][0]
+            text = choice["message"].get("content") or ""
+            tokens = int((answer.get("usage") or {}).get("completion_tokens") or 0)
+            listed = (choice.get("logprobs") or {}).get("content") or []
+            total = sum(float(one["logprob"]) for one in listed) if listed else float("nan")
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise ModelError(f"{self._url}: not a chat completion: {str(answer)[:300]}") from error
+        return Answer(text.strip(), tokens, total)
+
+    def _adapter(self, name: str, folder: Path, served: frozenset[str]) -> str:
+        """The model name that means this adapter: its own where the server has it, else its folder."""
+        if name in served:
+            return name
+        if not (folder / "adapter_config.json").is_file():
+            raise ModelError(
+                f"adapter {name!r}: {self._url} does not serve it and {folder} has no adapter_config.json; "
+                "finish its fine-tuning stage first"
+            )
+        body = {"lora_name": name, "lora_path": str(folder.resolve())}
+        for path in ("/v1/load_lora_adapter", "/load_lora_adapter"):
+            reply = self._try(path, body)
+            if reply is not None and reply.ok:
+                return name
+        if not (folder / "config.json").is_file():
+            raise ModelError(
+                f"adapter {name!r}: {self._url} neither serves nor loads it by name; start vLLM with "
+                f"`--enable-lora --lora-modules {name}={folder}`, or, for `transformers serve`, lay it out with "
+                "selu_hpc.models.server.lay_out and give that folder"
+            )
+        logger.debug("{}: no way to load adapters by name; asking for {} by its folder", self._url, folder)
+        return str(folder.resolve())
+
+    def _served(self) -> frozenset[str]:
+        try:
+            reply = self._session.get(f"{self._url}/v1/models", timeout=_TIMEOUT_S)
+        except http.RequestException as error:
+            raise ModelError(
+                f"model.server_url {self._config.server_url!r}: {self._url}/v1/models does not answer ({error}); "
+                "start the server, or set model.server_url to empty"
+            ) from error
+        try:
+            return frozenset(str(one["id"]) for one in reply.json()["data"])
+        except (ValueError, KeyError, TypeError):
+            # transformers' server lists the hub's cache and fails where there is none; it serves folders all the same.
+            logger.debug("{}/v1/models: HTTP {}, no list of models", self._url, reply.status_code)
+            return frozenset()
+
+    def _try(self, path: str, body: dict[str, Any]) -> http.Response | None:
+        try:
+            return self._session.post(f"{self._url}{path}", json=body, timeout=_TIMEOUT_S)
+        except http.RequestException:
+            return None
+
+    def _post(self, path: str, body: dict[str, Any]) -> Any:
+        wait, last = _FIRST_WAIT_S, "no reply"
+        for tried in range(_TRIES):
+            if tried:
+                time.sleep(wait)
+                wait *= 2
+            reply = self._try(path, body)
+            if reply is not None and reply.ok:
+                try:
+                    return reply.json()
+                except ValueError:
+                    last = f"no JSON: {reply.text[:200]}"
+                    continue
+            last = "no reply" if reply is None else f"HTTP {reply.status_code}: {reply.text[:300]}"
+            if reply is not None and reply.status_code not in _WORTH_REPEATING:
+                break
+        raise ModelError(f"{self._url}{path}: {last} (model {body.get('model')!r}); read the server's log")
+
+
+def lay_out(base: Path, adapter: Path, out: Path) -> Path:
+    """A folder of links that `transformers serve` takes for a model: the base's files and the adapter's."""
+    out.mkdir(parents=True)
+    files = {file.name: file for folder in (base, adapter) for file in folder.iterdir() if file.is_file()}
+    for name, file in files.items():
+        (out / name).symlink_to(file.resolve())
+    return out
+
+
+def data_url(frame: FrameHWC) -> str:
+    """A picture as the chat interface takes it; PNG, so that no pixel changes."""
+    stream = io.BytesIO()
+    Image.fromarray(frame).save(stream, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()

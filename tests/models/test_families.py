@@ -1,0 +1,101 @@
+"""LlavaNext, Qwen2-VL, Qwen2.5-VL and Qwen3-VL through the very code the pocket runs through."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from selu_hpc.config import ModelConfig
+from selu_hpc.models.chat import stack_images
+from selu_hpc.models.generate import LocalGenerator
+from selu_hpc.models.vlm import Request
+
+sys.path.append(str(Path(__file__).parent))
+from conftest import make_adapters
+from families import FAMILIES
+
+
+@pytest.fixture(scope="module", params=sorted(FAMILIES))
+def family(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[ModelConfig, dict[str, Path]]:
+    folder = tmp_path_factory.mktemp(request.param)
+    FAMILIES[request.param](folder / "base")
+    config = ModelConfig(base=str(folder / "base"), batch_size=4, max_new_tokens=4)
+    return config, make_adapters(folder / "base", folder)
+
+
+@pytest.fixture(scope="module")
+def generator(family) -> LocalGenerator:
+    config, adapters = family
+    return LocalGenerator.load(config, adapters=adapters)
+
+
+def picture(seed: int, height: int, width: int):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+REQUESTS = [
+    Request("is the apple red? yes or no", (picture(0, 64, 64),)),
+    Request("and what of these two? please say", (picture(1, 40, 90), picture(2, 64, 64))),
+    Request("what is the colour of the door", (picture(3, 90, 40),)),
+    Request("no picture at all", ()),
+]
+
+
+def test_a_batch_of_different_pictures_answers_as_the_plain_model_does_alone(generator):
+    answers = generator.generate(REQUESTS, adapter=None)
+    for request, answer in zip(REQUESTS, answers, strict=True):
+        encoded = generator.chat.encode(request.prompt, request.images)
+        ids = torch.tensor([encoded.prompt_ids])
+        tensors = stack_images(encoded.images)
+        if "image_grid_thw" in tensors:
+            tensors["mm_token_type_ids"] = (ids == generator.chat.image_token_id).int()
+        with torch.inference_mode(), generator.model.disable_adapter():
+            generator.model.get_base_model().model.rope_deltas = None
+            said = generator.model.generate(input_ids=ids, **tensors, do_sample=False, max_new_tokens=4)
+        assert answer.text == generator.chat.decode(said[0, ids.shape[1] :].tolist())
+
+
+def test_answers_do_not_depend_on_the_batch(family, generator):
+    config, adapters = family
+    among = generator.generate(REQUESTS, adapter="actor")
+    fresh = LocalGenerator.load(config, adapters=adapters)
+    assert [fresh.generate([request], adapter="actor")[0] for request in REQUESTS] == among
+
+
+def test_adapters_change_the_language_model_and_never_the_tower(generator):
+    hit = {name for name, _ in generator.model.named_parameters() if "lora_" in name}
+    assert hit
+    assert not [name for name in hit if "vision" in name or "visual" in name]
+    scores = {name: generator.logprobs(REQUESTS, ["yes"] * 4, adapter=name) for name in ("actor", "critic", None)}
+    assert scores["actor"] != scores["critic"] != scores[None]
+
+
+def test_training_and_generation_share_one_encoding(generator):
+    request = REQUESTS[0]
+    asked = generator.chat.encode(request.prompt, request.images)
+    taught = generator.chat.encode(request.prompt, request.images, answer="green")
+    assert taught.prompt_ids == asked.prompt_ids
+    assert taught.labels[: len(asked.prompt_ids)] == (-100,) * len(asked.prompt_ids)
+    assert generator.chat.decode(taught.answer_ids) == "green"
+    assert taught.answer_ids[-1] == generator.chat.tokenizer.eos_token_id
+
+
+def test_the_processor_agrees_on_what_a_turn_with_pictures_is(generator):
+    """Our expansion of placeholders is the processor's own."""
+    from PIL import Image
+
+    request = REQUESTS[1]
+    content = [{"type": "image"}] * 2 + [{"type": "text", "text": request.prompt}]
+    processor = generator.chat.processor
+    text = processor.apply_chat_template(
+        [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+    )
+    pictures = [Image.fromarray(frame) for frame in request.images]
+    made = processor(text=[text], images=[pictures], add_special_tokens=False, return_tensors="pt")
+    assert tuple(made["input_ids"][0].tolist()) == generator.chat.encode(request.prompt, request.images).prompt_ids

@@ -1,0 +1,195 @@
+"""In-process generation: an answer depends on its own request only, and a shared prefix is read once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from selu_hpc.config import ModelConfig
+from selu_hpc.errors import ModelError
+from selu_hpc.models.generate import LocalGenerator
+from selu_hpc.models.prefix import PrefixCache, bucket
+from selu_hpc.models.vlm import Generator, Request, load_generator
+
+
+@pytest.fixture
+def generator(pocket_config: ModelConfig, adapters: dict[str, Path]) -> LocalGenerator:
+    return LocalGenerator.load(pocket_config, adapters=adapters)
+
+
+def fresh(config: ModelConfig, adapters: dict[str, Path]) -> Generator:
+    return load_generator(config, adapters=adapters)
+
+
+def test_a_greedy_answer_is_bit_identical_alone_and_among_others(generator, pocket_config, adapters, ask):
+    requests = ask(7)
+    among = generator.generate(requests, adapter="actor")
+    alone = [fresh(pocket_config, adapters).generate([request], adapter="actor")[0] for request in requests[:3]]
+    assert alone == among[:3]
+    reversed_order = fresh(pocket_config, adapters).generate(requests[::-1], adapter="actor")[::-1]
+    assert reversed_order == among
+
+
+def test_a_prompt_that_fills_its_bucket_is_bit_identical_alone_and_among_others(generator, ask):
+    """A batch without padding would take another path through attention than one with some."""
+    [short, *_, shown] = ask(5)
+    length = len(generator.chat.encode("", shown.images).prompt_ids)
+    words = [replace(shown, prompt="yes " * count) for count in range(20, 40)]
+    full = [r for r in words if (len(generator.chat.encode(r.prompt, r.images).prompt_ids) - length + 1) % 32 == 0]
+    assert full
+    for request in full:
+        assert generator.generate([short, request], adapter=None)[1:] == generator.generate([request], adapter=None)
+
+
+def test_log_probabilities_are_bit_identical_alone_and_among_others(generator, pocket_config, adapters, ask):
+    requests, answers = ask(5), ["yes", "no", "the fridge", "done", "go to the counter top"]
+    among = generator.logprobs(requests, answers, adapter="critic")
+    other = fresh(pocket_config, adapters)
+    alone = [other.logprobs([r], [a], adapter="critic")[0] for r, a in zip(requests, answers, strict=True)]
+    assert alone == among
+
+
+def test_questions_over_one_picture_read_it_once_and_answer_as_if_asked_alone(generator, pocket_config, adapters, ask):
+    [shown] = ask(1)
+    questions = [
+        replace(shown, prompt=words) for words in ("is it open?", "what do you see here?", "where is the mug?")
+    ]
+    together = generator.generate(questions, adapter="critic")
+    assert generator._prefixes.num_computed == 1
+    later = generator.generate(questions[:1], adapter="critic")
+    assert generator._prefixes.num_computed == 1
+    alone = fresh(pocket_config, adapters).generate(questions[2:], adapter="critic")
+    assert (later, alone) == (together[:1], together[2:])
+
+
+def test_a_shared_prefix_gives_the_plain_models_own_answer(generator, ask):
+    import torch
+
+    request = ask(4)[3]
+    encoded = generator.chat.encode(request.prompt, request.images)
+    pixels = encoded.images[0].tensors["pixel_values"]
+    ids = torch.tensor([encoded.prompt_ids])
+    with torch.inference_mode(), generator.model.disable_adapter():
+        said = generator.model.generate(input_ids=ids, pixel_values=pixels, do_sample=False, max_new_tokens=5)
+    expected = generator.chat.decode(said[0, ids.shape[1] :].tolist())
+    assert generator.generate([request], adapter=None)[0].text == expected
+
+
+def test_adapters_by_name_differ_and_none_is_the_base(generator, pocket_config, ask):
+    requests = ask(3)
+    said = {name: generator.generate(requests, adapter=name) for name in ("actor", "critic", None)}
+    assert said["actor"] != said["critic"] != said[None] != said["actor"]
+    assert fresh(pocket_config, {}).generate(requests, adapter=None) == said[None]
+
+
+def test_one_batch_may_mix_adapters(generator, ask):
+    requests = ask(4)
+    names = ["actor", None, "critic", "actor"]
+    mixed = generator.generate(requests, adapter=names)
+    for request, name, answer in zip(requests, names, mixed, strict=True):
+        alone = generator.generate([request], adapter=name)[0]
+        assert answer.text == alone.text
+        assert answer.logprob == pytest.approx(alone.logprob, abs=1e-4)
+
+
+def test_a_sampled_answer_follows_its_own_seed(generator, ask):
+    requests = ask(4)
+    said = generator.generate(requests, adapter="actor", temperature=1.0, seeds=[1, 2, 3, 4])
+    again = generator.generate(requests[::-1], adapter="actor", temperature=1.0, seeds=[4, 3, 2, 1])[::-1]
+    other = generator.generate(requests, adapter="actor", temperature=1.0, seeds=[5, 6, 7, 8])
+    assert said == again
+    assert [a.text for a in said] != [a.text for a in other]
+
+
+def test_samples_follow_the_models_distribution(generator, ask):
+    [request] = ask(1)
+    words = ["yes", "no", "fridge", "apple"]
+    ids = [generator.chat.tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in words]
+    bias = dict(zip(ids, (3.0, 2.0, 1.0, 0.0), strict=True))
+    found = dict.fromkeys(words, 0)
+    original = generator._forward
+
+    def biased(*args, **kwargs):
+        out = original(*args, **kwargs)
+        out.logits[:] = -30.0
+        for token, value in bias.items():
+            out.logits[..., token] = value
+        return out
+
+    generator._forward = biased
+    count = 400
+    said = generator.generate([request] * count, adapter=None, temperature=1.0, seeds=range(count), max_new_tokens=1)
+    for answer in said:
+        found[answer.text] += 1
+    total = sum(math.exp(value) for value in bias.values())
+    for word, value in zip(words, bias.values(), strict=True):
+        assert found[word] / count == pytest.approx(math.exp(value) / total, abs=0.07)
+
+
+def test_logprobs_of_what_was_generated_agree_with_generation(generator, ask):
+    requests = ask(3)
+    stop = generator.chat.tokenizer.eos_token_id
+    original = generator._forward
+
+    def soon_done(*args, **kwargs):
+        out = original(*args, **kwargs)
+        out.logits[..., stop] += 3.0
+        return out
+
+    generator._forward = soon_done
+    answers = generator.generate(requests, adapter=None, max_new_tokens=12)
+    finished = [
+        (r, a)
+        for r, a in zip(requests, answers, strict=True)
+        if len(generator.chat.answer_ids(a.text)) == a.num_tokens and a.num_tokens < 12
+    ]
+    values = generator.logprobs([r for r, _ in finished], [a.text for _, a in finished], adapter=None)
+    assert values == pytest.approx([a.logprob for _, a in finished], abs=1e-3)
+
+
+def test_choose_takes_the_likeliest(generator, ask):
+    requests = ask(3)
+    choices = [["yes", "no"], ["no", "yes", "the apple"], ["done"]]
+    picked = generator.choose(requests, choices, adapter="critic")
+    for request, row, at in zip(requests, choices, picked, strict=True):
+        scores = generator.logprobs([request] * len(row), row, adapter="critic")
+        assert at == scores.index(max(scores))
+
+
+def test_rows_may_have_no_one_or_several_pictures(generator, ask):
+    (a, *_), (b, *_) = (request.images for request in ask(2))
+    requests = [Request("hello", ()), Request("one", (a,)), Request("two", (a, b)), Request("again", (b, a, b))]
+    together = generator.generate(requests, adapter="actor")
+    assert together == [generator.generate([request], adapter="actor")[0] for request in requests]
+
+
+def test_prefixes_beyond_the_memory_budget_are_dropped_and_made_again(pocket_config, adapters, ask):
+    small = LocalGenerator.load(pocket_config, adapters=adapters)
+    small._prefixes = PrefixCache(budget_bytes=1 << 20)
+    requests = ask(9)
+    said = small.generate(requests, adapter="actor")
+    assert len(small._prefixes._rows) <= 4
+    assert said == LocalGenerator.load(pocket_config, adapters=adapters).generate(requests, adapter="actor")
+
+
+def test_an_unknown_adapter_is_named_with_those_that_are_loaded(generator, ask):
+    with pytest.raises(ModelError, match=r"'judge' is not loaded \(loaded: actor, critic\)"):
+        generator.generate(ask(1), adapter="judge")
+
+
+def test_an_unfinished_adapter_folder_is_refused(pocket_config, tmp_path):
+    with pytest.raises(ModelError, match=r"'actor'.*no adapter_config\.json"):
+        load_generator(pocket_config, adapters={"actor": tmp_path})
+
+
+def test_sampling_without_seeds_is_refused(generator, ask):
+    with pytest.raises(ValueError, match="seed"):
+        generator.generate(ask(1), adapter=None, temperature=0.5)
+
+
+@pytest.mark.parametrize(("length", "step", "width"), [(0, 8, 0), (1, 8, 8), (64, 8, 64), (65, 8, 96), (257, 32, 384)])
+def test_lengths_are_padded_to_few_buckets(length, step, width):
+    assert bucket(length, step) == width
