@@ -1,0 +1,64 @@
+"""Hindsight relabelling: an episode that failed its instruction may have succeeded at another.
+
+The verb comes from the instruction, and the critic is asked which object it happened to ("Which object is open?");
+when it names another object, the episode becomes a success for that instruction. An option asks over all verbs.
+Before a new instruction is used the critic must say yes to it (`critic.consistency_check`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from selu_hpc.config import CriticConfig, Hindsight, Simulator
+from selu_hpc.envs.tasks import THOR_VERBS, VIRTUALHOME_VERBS, make_task
+from selu_hpc.envs.words import language_of
+from selu_hpc.records import Goal, Task
+from selu_hpc.selu import wording
+from selu_hpc.selu.interview import Interview, Question
+from selu_hpc.selu.reading import read_yes_no, relabelled_goal
+
+
+def relabel(
+    interview: Interview, places: Sequence[int], config: CriticConfig, *, simulator: Simulator
+) -> list[Task | None]:
+    """For each of these cases the task it did achieve, or None."""
+    asked = [(place, goal) for place in places for goal in _wondered(interview.cases[place].task, config, simulator)]
+    said = interview.ask(
+        [
+            Question(place, "which", wording.which_prompt(wording.which_question(goal, simulator=simulator)))
+            for place, goal in asked
+        ],
+        read=lambda text: text or None,
+    )
+    language = language_of(simulator)
+    candidates: list[tuple[int, Task]] = []
+    for (place, goal), text in zip(asked, said, strict=True):
+        task = interview.cases[place].task
+        found = relabelled_goal(goal, text or "", language)
+        if found is not None and found not in task.goals:
+            candidates.append((place, make_task(task.scene, (found,), simulator=simulator)))
+    agreed = _consistent(interview, candidates, config) if config.consistency_check else [True] * len(candidates)
+    chosen: dict[int, Task] = {}
+    for (place, task), yes in zip(candidates, agreed, strict=True):
+        if yes:
+            chosen.setdefault(place, task)
+    return [chosen.get(place) for place in places]
+
+
+def _wondered(task: Task, config: CriticConfig, simulator: Simulator) -> list[Goal]:
+    """The goals whose verbs are asked about, the instruction's first; each stands for its verb with any object."""
+    goals = {goal.verb: goal for goal in task.goals}
+    if config.hindsight is Hindsight.ANY_VERB:
+        target = task.goals[0].target
+        verbs = THOR_VERBS if simulator is Simulator.THOR else VIRTUALHOME_VERBS
+        # Where something lies tells of a put only when the instruction was to put it.
+        goals |= {verb: Goal(verb=verb, target=target) for verb in verbs if verb not in goals and verb != "put"}
+    return list(goals.values())
+
+
+def _consistent(interview: Interview, candidates: Sequence[tuple[int, Task]], config: CriticConfig) -> list[bool]:
+    questions = [
+        Question(place, "consistency", wording.verdict_prompt(task.instruction, frames=config.frames))
+        for place, task in candidates
+    ]
+    return [bool(yes) for yes in interview.ask(questions, read=read_yes_no)]

@@ -1,0 +1,116 @@
+"""Questions to the critic about a batch of episodes, and the record of every one.
+
+All questions of one step of an algorithm are asked in one batch over all episodes; questions about the same episode
+share its pictures, which the generator reads once. Does not own what is asked or concluded (critic.py, hindsight.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from selu_hpc.config import CriticFrames
+from selu_hpc.models.vlm import Generator, Request
+from selu_hpc.records import Exchange, FrameHWC, FramesTVHWC, Task, View, derive_seed
+from selu_hpc.selu.reading import clean
+
+Read = TypeVar("Read")
+UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One episode as the critic meets it: its task and third-person pictures, and nothing of the simulator's."""
+
+    episode_id: str
+    task: Task
+    images: tuple[FrameHWC, ...] = field(repr=False)
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A prompt about the case at a place in the batch, and what it is for ("verdict", "state", "which", …)."""
+
+    place: int
+    purpose: str
+    prompt: str
+
+
+class Interview:
+    """`interview.ask(questions, read=read_yes_no)`; `exchanges[place]` holds what was said about each case."""
+
+    def __init__(self, generator: Generator, adapter: str | None, cases: Sequence[Case]) -> None:
+        self.cases = cases
+        self.exchanges: list[list[Exchange]] = [[] for _ in cases]
+        self._generator = generator
+        self._adapter = adapter
+
+    def ask(
+        self,
+        questions: Sequence[Question],
+        *,
+        read: Callable[[str], Read | None],
+        temperature: float = 0.0,
+        vote: int = 0,
+    ) -> list[Read | None]:
+        """What was read from each answer, None where nothing was; above temperature 0 `vote` seeds a fresh sample."""
+        if not questions:
+            return []
+        seeds = [derive_seed("ask", self.cases[q.place].seed, q.prompt, vote) for q in questions]
+        answers = self._generator.generate(
+            [Request(question.prompt, self.cases[question.place].images) for question in questions],
+            adapter=self._adapter,
+            temperature=temperature,
+            seeds=seeds if temperature > 0 else None,
+        )
+        found: list[Read | None] = []
+        for question, answer in zip(questions, answers, strict=True):
+            said = clean(answer.text)
+            taken = read(said)
+            self._keep(question, said, _written(taken))
+            found.append(taken)
+        return found
+
+    def probability_of(self, questions: Sequence[Question], answer: str, other: str) -> list[float]:
+        """How likely `answer` is where only it and `other` may be said."""
+        from math import exp
+
+        requests = [Request(question.prompt, self.cases[question.place].images) for question in questions]
+        both = [request for request in requests for _ in range(2)]
+        scores = self._generator.logprobs(both, [answer, other] * len(requests), adapter=self._adapter)
+        found = []
+        for question, one, two in zip(questions, scores[::2], scores[1::2], strict=True):
+            found.append(1 / (1 + exp(min(two - one, 700.0))))
+            self._keep(question, "", f"{found[-1]:.4f}")
+        return found
+
+    def _keep(self, question: Question, said: str, taken: str) -> None:
+        exchange = Exchange(purpose=question.purpose, question=question.prompt, answer=said, taken=taken)
+        self.exchanges[question.place].append(exchange)
+
+
+def critic_images(frames: FramesTVHWC, which: CriticFrames) -> tuple[FrameHWC, ...]:
+    """The third-person pictures a verdict is asked over."""
+    return tuple(frames[step, View.THIRD_PERSON.axis] for step in critic_steps(len(frames), which))
+
+
+def critic_steps(num_frames: int, which: CriticFrames) -> tuple[int, ...]:
+    """Which of an episode's frames those are: `critic_steps(11, CriticFrames.LAST) == (10,)`."""
+    last = num_frames - 1
+    match which:
+        case CriticFrames.LAST:
+            return (last,)
+        case CriticFrames.FIRST_AND_LAST:
+            return (0, last) if last else (0,)
+        case CriticFrames.ALL:
+            return tuple(range(num_frames))
+
+
+def _written(taken: object) -> str:
+    if taken is None:
+        return UNREADABLE
+    if isinstance(taken, bool):
+        return "yes" if taken else "no"
+    return str(taken)

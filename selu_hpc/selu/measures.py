@@ -1,0 +1,94 @@
+"""What a list of outcomes comes to: accuracy, F1, false verdicts, success, each with a 95 % bootstrap interval. Pure.
+
+Does not own where outcomes come from (stages/evaluate.py) or how they are printed (evaluate.py).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+Row = TypeVar("Row")
+INTERVAL = (2.5, 97.5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Number:
+    """A figure with its interval and how many outcomes it rests on; shares lie between 0 and 1, None is undefined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    count: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {"value": self.value, "low": self.low, "high": self.high, "count": self.count}
+
+
+def critic_numbers(truth: Sequence[bool], said: Sequence[bool], *, samples: int, seed: int) -> dict[str, Number]:
+    """accuracy, f1 (of yes), false_yes (share of true failures called a success), false_no."""
+    pairs = np.array([truth, said], dtype=bool).T.reshape(-1, 2)
+    return _bootstrap(pairs, _critic, samples=samples, seed=seed)
+
+
+def mean_number(outcomes: Sequence[bool], *, name: str, samples: int, seed: int) -> dict[str, Number]:
+    return _bootstrap(
+        np.array(outcomes, dtype=bool).reshape(-1, 1), lambda x: {name: _mean(x[:, 0])}, samples=samples, seed=seed
+    )
+
+
+def by_type(
+    rows: Sequence[Row], key: Callable[[Row], str], measure: Callable[[Sequence[Row]], Mapping[str, Number]]
+) -> dict[str, dict[str, Number]]:
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[key(row)].append(row)
+    return {name: dict(measure(group)) for name, group in sorted(groups.items())}
+
+
+def difference(after: Sequence[bool], before: Sequence[bool], *, samples: int, seed: int) -> Number:
+    """Mean gain over the same outcomes measured twice (pair by pair), with its interval."""
+    gain = np.array(after, dtype=float) - np.array(before, dtype=float)
+    return _bootstrap(gain.reshape(-1, 1), lambda x: {"gain": _mean(x[:, 0])}, samples=samples, seed=seed)["gain"]
+
+
+def _critic(pairs: np.ndarray[Any, Any]) -> dict[str, float]:
+    truth, said = pairs[:, 0], pairs[:, 1]
+    hits, claimed, real = (truth & said).sum(), said.sum(), truth.sum()
+    return {
+        "accuracy": _mean(truth == said),
+        "f1": float(2 * hits / (claimed + real)) if claimed + real else float("nan"),
+        "false_yes": _mean(said[~truth]),
+        "false_no": _mean(~said[truth]),
+    }
+
+
+def _bootstrap(
+    rows: np.ndarray[Any, Any], measure: Callable[[np.ndarray[Any, Any]], dict[str, float]], *, samples: int, seed: int
+) -> dict[str, Number]:
+    whole = measure(rows)
+    draw = np.random.default_rng(seed)
+    found: dict[str, list[float]] = {name: [] for name in whole}
+    for _ in range(samples if len(rows) else 0):
+        for name, value in measure(rows[draw.integers(len(rows), size=len(rows))]).items():
+            found[name].append(value)
+    return {name: _number(value, found[name], len(rows)) for name, value in whole.items()}
+
+
+def _number(value: float, resampled: Sequence[float], count: int) -> Number:
+    if np.isnan(value):
+        return Number(value=None, low=None, high=None, count=count)
+    low, high = np.percentile([one for one in resampled if not np.isnan(one)] or [value], INTERVAL)
+    return Number(value=_rounded(value), low=_rounded(low), high=_rounded(high), count=count)
+
+
+def _mean(values: np.ndarray[Any, Any]) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 4)

@@ -1,0 +1,79 @@
+"""Takes a meaning from a model's words, whatever the words are: the model's output is hostile until read.
+
+Owns reading a yes, a no and an object, and making any text safe to keep. Reading actions is the language's
+(envs/language.py). Nothing here raises, whatever it is given; an answer that says nothing is None.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from selu_hpc.envs.language import Language
+from selu_hpc.records import Goal
+
+LONGEST_KEPT = 400
+"""Characters of an answer that are kept in the records."""
+_YES = frozenset(["yes", "yeah", "yep", "true", "correct", "affirmative", "y"])
+_NO = frozenset(["no", "nope", "not", "false", "incorrect", "negative", "isnt", "wasnt", "hasnt", "didnt", "n"])
+_NOTHING = frozenset(["none", "nothing", "nowhere", "no", "nobody", "neither", "unknown", "unsure", "na"])
+_ECHO = re.compile(r"\byes\s*(?:or|/|\||,)\s*no\b")
+_WORD = re.compile(r"[a-z0-9]+")
+_MOST_READ_WORDS = 40
+
+
+def clean(text: str) -> str:
+    """The text as it is kept: valid Unicode, one line, no control characters, not endless."""
+    head = text[: 4 * LONGEST_KEPT].encode("utf-8", "replace").decode("utf-8")
+    printable = "".join(" " if unicodedata.category(letter)[0] in "CZ" else letter for letter in head)
+    return " ".join(printable.split())[:LONGEST_KEPT].rstrip()
+
+
+def read_yes_no(text: str) -> bool | None:
+    """The first yes or no in the words; None when there is neither. "yes or no" echoed from the prompt is neither."""
+    plain = _ECHO.sub(" ", _fold(text))
+    for word in _WORD.findall(plain)[:_MOST_READ_WORDS]:
+        if word in _YES:
+            return True
+        if word in _NO:
+            return False
+    return None
+
+
+def read_object(text: str, language: Language) -> str | None:
+    """The type the words name: "the fridge", "It is the fridge." → "Fridge"; None for "none" and for no object."""
+    folded = _fold(text)
+    words = _WORD.findall(folded)[:_MOST_READ_WORDS]
+    if not words or words[0] in _NOTHING:
+        return None
+    exact = language.type_of(folded[:LONGEST_KEPT])
+    if exact is not None:
+        return exact
+    # The grammar is the one place that knows how things are named, so the answer is read as the end of a command.
+    for start in range(len(words)):
+        command = language.read(f"{_approach(language)} the {' '.join(words[start:])}")
+        if command is not None and command.verb == _approach(language):
+            return command.target
+    return None
+
+
+def relabelled_goal(goal: Goal, text: str, language: Language) -> Goal | None:
+    """The goal that the answer to the which-question about `goal` names; None when it names none.
+
+    For put the question is where the target is, so the answer is a place.
+    """
+    found = read_object(text, language)
+    if found is None:
+        return None
+    if goal.verb == "put":
+        return None if found == goal.target else Goal(verb=goal.verb, target=goal.target, place=found)
+    return Goal(verb=goal.verb, target=found)
+
+
+def _fold(text: str) -> str:
+    return unicodedata.normalize("NFKC", clean(text)).lower().replace("'", "").replace("’", "")
+
+
+def _approach(language: Language) -> str:
+    """ "go to" or "walk to": the verb that any object may follow."""
+    return "go to" if any(verb.words == "go to" for verb in language.verbs) else "walk to"

@@ -1,0 +1,96 @@
+"""A run's whole measurement in a few kilobytes, and tables over many of them. Pure but for reading a run's results.
+
+Outcomes are kept as bits in the order of the frozen test sets, so that runs are compared episode by episode:
+
+    {"recipe": "selu", "simulator": "thor", "world": "unknown", "seed": 0, "signature": …, "commit": …, "testset": …,
+     "episodes": 960, "steps": 7431, "critic_verbs": ["open", …], "truth": "0101…", "actor_verbs": […],
+     "rounds": [{"round": 0, "first": "0110…", "verdict": "0111…", "success": "0010…", "probe": {"actor": .8, …},
+                 "labels": {…}}, …]}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from selu_hpc.config import RunConfig
+from selu_hpc.rounds.rundir import RunDir, Stage
+from selu_hpc.selu.results import Row, merge, numbers
+
+Summary = dict[str, Any]
+
+
+def summarise(run: RunDir, config: RunConfig) -> Summary | None:
+    """What the run has measured so far; None before the base is evaluated."""
+    rounds = []
+    for round_id in range(config.rounds + 1):
+        rows = _rows(run, config, round_id)
+        if rows is not None:
+            rounds.append((round_id, rows))
+    if not rounds:
+        return None
+    base = rounds[0][1]
+    cards = [_card(run, round_id) for round_id, _ in rounds if round_id]
+    return {
+        "recipe": config.recipe,
+        "simulator": str(config.env.simulator),
+        "world": str(config.env.world),
+        "seed": config.seed,
+        "signature": config.signature,
+        "commit": _commit(run),
+        "testset": [run.shard(0, Stage.TESTSET, s).require_marker().content for s in range(config.evaluate.num_shards)],
+        "episodes": sum(card["episodes"]["total"]["episodes"] for card in cards),
+        "steps": sum(card["episodes"]["total"]["steps"] for card in cards),
+        "critic_verbs": [row["verb"] for row in base["critic"]],
+        "truth": _bits(base["critic"], "truth"),
+        "actor_verbs": [row["verb"] for row in base["actor"]],
+        "rounds": [_round(round_id, rows) for round_id, rows in rounds],
+    }
+
+
+def _round(round_id: int, rows: dict[str, list[Row]]) -> dict[str, Any]:
+    found = numbers(rows, samples=0)
+    labels = found["labels"]
+    return {
+        "round": round_id,
+        "first": _bits(rows["critic"], "first"),
+        "verdict": _bits(rows["critic"], "verdict"),
+        "success": _bits(rows["actor"], "success"),
+        "probe": {role: one["accuracy"]["value"] for role, one in found["probe"].items()},
+        "labels": {
+            "success": labels["success"]["value"],
+            "first_accuracy": labels["first"]["accuracy"]["value"],
+            "accuracy": labels["verdict"]["accuracy"]["value"],
+            "false_yes": labels["verdict"]["false_yes"]["value"],
+            "false_no": labels["verdict"]["false_no"]["value"],
+            "relabelled": labels["relabelled"]["count"],
+            "relabelled_right": labels["relabelled"]["value"],
+        }
+        if labels
+        else {},
+    }
+
+
+def _rows(run: RunDir, config: RunConfig, round_id: int) -> dict[str, list[Row]] | None:
+    shards = [run.shard(round_id, Stage.EVALUATE, shard) for shard in range(config.evaluate.num_shards)]
+    if not all(shard.marker_file.exists() for shard in shards):
+        return None
+    return merge([json.loads((shard.path / "results.json").read_bytes())["rows"] for shard in shards])
+
+
+def _card(run: RunDir, round_id: int) -> dict[str, Any]:
+    card: dict[str, Any] = json.loads((run.shard(round_id, Stage.GATE).path / "card.json").read_bytes())
+    return card
+
+
+def _commit(run: RunDir) -> str:
+    try:
+        code = json.loads(run.provenance_file.read_bytes())["code"]
+    except (OSError, ValueError, KeyError):
+        return ""
+    return f"{(code['commit'] or '')[:12]}{'+' if code['dirty'] else ''}"
+
+
+def _bits(rows: Sequence[Row], field: str) -> str:
+    return "".join("1" if row[field] else "0" for row in rows)

@@ -1,0 +1,215 @@
+"""Tables like the paper's over run summaries: base, last round, gain with its interval, for any set of runs. Pure.
+
+A row is a recipe in one simulator and world, averaged over its seeds. A gain's interval resamples seeds and, within
+them, episodes; base and last round are compared on the same episodes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selu_hpc.selu.summary import Summary
+
+BOOTSTRAP = 2000
+ORDER = (
+    "selu", "selu_one", "no_self_asking", "no_hindsight", "no_critic", "any_verb", "zero_shot", "self_consistency",
+    "self_refine", "lmsi", "scoring", "doubting", "random", "oracle",
+)  # fmt: skip
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """In percentage points: before, after, difference and its 95 % interval."""
+
+    base: float
+    last: float
+    gain: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableRow:
+    """One recipe in one simulator and world."""
+
+    recipe: str
+    simulator: str
+    world: str
+    seeds: tuple[int, ...]
+    rounds: int
+    critic: Gain
+    own: Gain
+    f1: tuple[float, float]
+    false_yes: tuple[float, float]
+    false_no: tuple[float, float]
+    actor: Gain
+    probe: tuple[float, float]
+    episodes: float
+    steps: float
+    minutes: float | None = None
+    by_verb: dict[str, tuple[float, float, float, float]] = field(default_factory=dict)
+
+
+def make_rows(summaries: Sequence[Summary]) -> list[TableRow]:
+    """A row for every recipe, simulator and world among the summaries; seeds of one row have the same test sets."""
+    groups: dict[tuple[str, str, str, str], list[Summary]] = defaultdict(list)
+    for one in summaries:
+        groups[one["simulator"], one["world"], one["recipe"], str(one["testset"])].append(one)
+    rows = [_row(sorted(group, key=lambda one: int(one["seed"]))) for group in groups.values()]
+    return sorted(rows, key=lambda row: (row.simulator, row.world, _place(row.recipe), row.recipe))
+
+
+def markdown(rows: Sequence[TableRow]) -> str:
+    """The table a person reads; percentages, gains in points with 95 % intervals."""
+    lines: list[str] = []
+    for simulator, world in dict.fromkeys((row.simulator, row.world) for row in rows):
+        lines += [
+            f"### {simulator}, {world} world",
+            "",
+            "| recipe | seeds | critic base → last | gain [95 %] | F1 | false yes | false no | own procedure | "
+            "actor base → last | gain [95 %] | probe | episodes | steps | min/run |",
+            "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+        ]
+        lines += [_line(row) for row in rows if (row.simulator, row.world) == (simulator, world)]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def by_type_markdown(row: TableRow) -> str:
+    """Critic and actor by task type, base → last."""
+    lines = [f"#### {row.recipe}, {row.simulator}: by task type", "", "| type | critic | actor |", "|---|--:|--:|"]
+    lines += [
+        f"| {verb} | {_arrow(critic_base, critic_last)} | {_arrow(actor_base, actor_last)} |"
+        for verb, (critic_base, critic_last, actor_base, actor_last) in row.by_verb.items()
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _line(row: TableRow) -> str:
+    minutes = "" if row.minutes is None else f"{row.minutes:.1f}"
+    cells = [
+        row.recipe,
+        str(len(row.seeds)),
+        _arrow(row.critic.base, row.critic.last),
+        _interval(row.critic),
+        _arrow(*row.f1),
+        _arrow(*row.false_yes),
+        _arrow(*row.false_no),
+        _arrow(row.own.base, row.own.last),
+        _arrow(row.actor.base, row.actor.last),
+        _interval(row.actor),
+        _arrow(*row.probe),
+        f"{row.episodes:.0f}",
+        f"{row.steps:.0f}",
+        minutes,
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _row(group: Sequence[Summary]) -> TableRow:
+    first = group[0]
+    truth = np.array([_array(one["truth"]) for one in group])
+    critic = _pair(group, "first")
+    own = _pair(group, "verdict")
+    actor = _pair(group, "success")
+    right = tuple(matrix == truth for matrix in critic)
+    times = [one["minutes"] for one in group if one.get("minutes") is not None]
+    return TableRow(
+        recipe=first["recipe"],
+        simulator=first["simulator"],
+        world=first["world"],
+        seeds=tuple(one["seed"] for one in group),
+        rounds=max(one["rounds"][-1]["round"] for one in group),
+        critic=_gain(right[0], right[1]),
+        own=_gain(own[0] == truth, own[1] == truth),
+        f1=_both(critic, lambda said: _f1(truth, said)),
+        false_yes=_both(critic, lambda said: _percent(said[truth == 0])),
+        false_no=_both(critic, lambda said: _percent(1 - said[truth == 1])),
+        actor=_gain(*actor),
+        probe=(_probe(group, 0), _probe(group, -1)),
+        episodes=float(np.mean([one["episodes"] for one in group])),
+        steps=float(np.mean([one["steps"] for one in group])),
+        minutes=float(np.mean(times)) if times else None,
+        by_verb=_by_verb(first, right, actor),
+    )
+
+
+def _by_verb(
+    first: Summary, right: Sequence[NDArray[Any]], actor: Sequence[Matrix]
+) -> dict[str, tuple[float, float, float, float]]:
+    critic_verbs, actor_verbs = np.array(first["critic_verbs"]), np.array(first["actor_verbs"])
+    found = {}
+    for verb in sorted({*first["critic_verbs"], *first["actor_verbs"]}):
+        judged = [_percent(matrix[:, critic_verbs == verb]) for matrix in right]
+        acted = [_percent(matrix[:, actor_verbs == verb]) for matrix in actor]
+        found[verb] = (judged[0], judged[1], acted[0], acted[1])
+    return found
+
+
+def _pair(group: Sequence[Summary], name: str) -> tuple[Matrix, Matrix]:
+    """(seeds, episodes) of the base and of the last round."""
+    found = [np.array([_array(one["rounds"][at][name]) for one in group]) for at in (0, -1)]
+    return found[0], found[1]
+
+
+def _gain(before: NDArray[Any], after: NDArray[Any]) -> Gain:
+    difference = after.astype(float) - before.astype(float)
+    draws = list(_resampled(difference))
+    low, high = np.percentile(draws, (2.5, 97.5)) if draws else (np.nan, np.nan)
+    return Gain(_percent(before), _percent(after), _percent(difference), 100 * float(low), 100 * float(high))
+
+
+def _resampled(values: Matrix) -> Iterator[float]:
+    draw = np.random.default_rng(0)
+    num_seeds, num_episodes = values.shape
+    if not num_episodes:
+        return
+    for _ in range(BOOTSTRAP):
+        seeds = draw.integers(num_seeds, size=num_seeds)
+        episodes = draw.integers(num_episodes, size=num_episodes)
+        yield float(values[np.ix_(seeds, episodes)].mean())
+
+
+def _both(pair: tuple[Matrix, Matrix], measure: Callable[[Matrix], float]) -> tuple[float, float]:
+    return measure(pair[0]), measure(pair[1])
+
+
+def _f1(truth: Matrix, said: Matrix) -> float:
+    total = truth.sum() + said.sum()
+    return 100 * float(2 * (truth * said).sum() / total) if total else float("nan")
+
+
+def _probe(group: Sequence[Summary], at: int) -> float:
+    found = [value for one in group for value in one["rounds"][at]["probe"].values() if value is not None]
+    return 100 * float(np.mean(found)) if found else float("nan")
+
+
+def _array(bits: str) -> NDArray[np.float64]:
+    return np.array([bit == "1" for bit in bits], dtype=float)
+
+
+def _percent(values: NDArray[Any]) -> float:
+    return 100 * float(np.mean(values)) if values.size else float("nan")
+
+
+def _place(recipe: str) -> int:
+    return ORDER.index(recipe) if recipe in ORDER else len(ORDER)
+
+
+def _arrow(before: float, after: float) -> str:
+    return f"{_figure(before)} → {_figure(after)}"
+
+
+def _figure(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.1f}"
+
+
+def _interval(gain: Gain) -> str:
+    return f"{gain.gain:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]"

@@ -1,0 +1,209 @@
+"""The critic over a toy home whose pictures it can read: who is asked what, when, and what comes of it."""
+
+from __future__ import annotations
+
+import pytest
+from toy_home import ToyModel, picture
+
+from selu_hpc.config import CriticConfig, CriticMode, Hindsight, Learning, RunConfig, Simulator
+from selu_hpc.envs.tasks import make_task
+from selu_hpc.records import Goal, Task, Truth
+from selu_hpc.selu.baselines import judge_of
+from selu_hpc.selu.critic import Critic
+from selu_hpc.selu.interview import Case
+
+EMPTY = {"open": [], "broken": [], "held": "", "near": "", "wall": 0}
+
+
+def task(verb: str, target: str) -> Task:
+    return make_task("FloorPlan16", (Goal(verb=verb, target=target),), simulator=Simulator.THOR)
+
+
+def case(asked: Task, number: int = 0, **state: object) -> Case:
+    frame = picture({**EMPTY, **state})
+    return Case(episode_id=f"r01-s0000-e{number:04d}", task=asked, images=(frame,), seed=number)
+
+
+def critic(model: ToyModel, **settings: object) -> Critic:
+    config = CriticConfig.model_validate(settings)
+    return Critic(generator=model, adapter=None, simulator=Simulator.THOR, config=config)
+
+
+def purposes(label) -> list[str]:
+    return [exchange.purpose for exchange in label.exchanges]
+
+
+def test_a_yes_is_taken_at_once():
+    (label,) = critic(ToyModel()).judge([case(task("open", "Fridge"), open=["Fridge"])])
+    assert (label.first, label.verdict, label.relabelled) == (True, True, None)
+    assert purposes(label) == ["verdict"]
+
+
+def test_a_no_is_questioned_and_corrected_by_the_critics_own_answers():
+    model = ToyModel(misjudged=["open"])
+    (label,) = critic(model).judge([case(task("open", "Fridge"), open=["Fridge"])])
+    assert (label.first, label.verdict) == (False, True)
+    assert [(e.purpose, e.question, e.answer, e.taken) for e in label.exchanges] == [
+        ("verdict", "Task: open the fridge. Is the task done? yes or no?", "no", "no"),
+        ("state", "Is the fridge open? yes or no?", "yes", "yes"),
+        (
+            "second verdict",
+            "Task: open the fridge. Is the fridge open? yes. Is the task done? yes or no?",
+            "yes",
+            "yes",
+        ),
+    ]
+
+
+def test_a_yes_is_questioned_where_the_recipe_doubts_it():
+    class Credulous(ToyModel):
+        def verdict(self, prompt, state):
+            return super().verdict(prompt, state) if "? yes. " in prompt or "? no. " in prompt else "yes"
+
+    shut = case(task("open", "Fridge"))
+    (label,) = critic(Credulous()).judge([shut])
+    assert (label.first, label.verdict) == (True, True)
+    (label,) = critic(Credulous(), doubt_yes=True, hindsight="off").judge([shut])
+    assert (label.first, label.verdict) == (True, False)
+    assert purposes(label) == ["verdict", "state", "second verdict"]
+
+
+def test_what_is_still_a_no_is_relabelled_to_the_object_it_happened_to():
+    (label,) = critic(ToyModel()).judge([case(task("open", "Fridge"), open=["Cabinet"])])
+    assert label.verdict is False
+    assert label.relabelled == task("open", "Cabinet")
+    assert purposes(label) == ["verdict", "state", "second verdict", "which", "consistency"]
+
+
+def test_hindsight_finds_nothing_where_nothing_happened():
+    (label,) = critic(ToyModel()).judge([case(task("open", "Fridge"))])
+    assert (label.verdict, label.relabelled) == (False, None)
+
+
+def test_a_new_instruction_the_critic_does_not_stand_by_is_not_used():
+    model = ToyModel(misjudged=["open"])
+    (label,) = critic(model).judge([case(task("open", "Fridge"), open=["Cabinet"])])
+    assert label.relabelled is None
+    (label,) = critic(model, consistency_check=False).judge([case(task("open", "Fridge"), open=["Cabinet"])])
+    assert label.relabelled == task("open", "Cabinet")
+
+
+def test_over_all_verbs_an_episode_may_have_done_something_else_altogether():
+    broke = case(task("open", "Fridge"), broken=["Vase"])
+    (label,) = critic(ToyModel(), hindsight="instruction_verb").judge([broke])
+    assert label.relabelled is None
+
+    class Knows(ToyModel):
+        """Also answers about slicing and switching, which the toy home has none of."""
+
+        def which(self, prompt, state):
+            return "none" if "sliced" in prompt or "turned" in prompt else super().which(prompt, state)
+
+    (label,) = critic(Knows(), hindsight="any_verb").judge([broke])
+    assert label.relabelled in (task("break", "Vase"), task("close", "Cabinet"))
+
+
+def test_an_unreadable_verdict_is_a_no_and_the_record_says_so():
+    class Mumbles(ToyModel):
+        def answer(self, request):
+            return "\x00{'answer': 🍎"
+
+    (label,) = critic(Mumbles()).judge([case(task("open", "Fridge"), open=["Fridge"])])
+    assert (label.first, label.verdict, label.relabelled) == (False, False, None)
+    assert label.exchanges[0].answer == "{'answer': 🍎"
+    assert {e.taken for e in label.exchanges if e.purpose != "which"} == {"unreadable"}
+
+
+def test_questions_of_one_kind_are_asked_in_one_batch_over_all_episodes():
+    model = ToyModel(misjudged=["open"])
+    cases = [case(task("open", "Fridge"), number, open=["Fridge"]) for number in range(5)]
+    critic(model, hindsight="off").judge(cases)
+    assert model.calls == [5, 5, 5]
+
+
+def test_a_label_does_not_depend_on_who_is_judged_beside_it():
+    cases = [
+        case(task(verb, target), number, open=["Cabinet"], broken=["Vase"])
+        for number, (verb, target) in enumerate([("open", "Fridge"), ("open", "Cabinet"), ("break", "Mug")])
+    ]
+    judge = critic(ToyModel(misjudged=["open"]))
+    assert judge.judge(cases) == [label for one in cases for label in judge.judge([one])]
+
+
+# ---- controls and baselines
+
+
+def judge(model: ToyModel | None, **changes: object):
+    config = RunConfig.model_validate(changes)
+    return judge_of(config, model, adapter=None)
+
+
+def test_the_coin_says_yes_half_the_time_and_the_same_every_time():
+    cases = [case(task("open", "Fridge"), number) for number in range(400)]
+    labels = judge(None, critic={"mode": "random"}).judge(cases)
+    assert 160 < sum(label.verdict for label in labels) < 240
+    assert labels == judge(None, critic={"mode": "random"}).judge(cases)
+    assert labels[7:8] == judge(None, critic={"mode": "random"}).judge(cases[7:8])
+
+
+def test_without_a_critic_every_episode_counts():
+    labels = judge(None, critic={"mode": "none"}).judge([case(task("open", "Fridge"))])
+    assert [label.verdict for label in labels] == [True]
+
+
+def test_the_oracle_takes_verdict_and_relabelling_from_the_truth():
+    opened = Goal(verb="open", target="Cabinet")
+    truths = {
+        "r01-s0000-e0000": Truth(episode_id="r01-s0000-e0000", success_after=(False, True)),
+        "r01-s0000-e0001": Truth(episode_id="r01-s0000-e0001", success_after=(False, False), achieved=(opened,)),
+    }
+    config = RunConfig.model_validate({"critic": {"mode": CriticMode.ORACLE, "hindsight": Hindsight.INSTRUCTION_VERB}})
+    cases = [case(task("open", "Fridge"), number) for number in range(2)]
+    labels = judge_of(config, None, adapter=None, truths=truths).judge(cases)
+    assert [label.verdict for label in labels] == [True, False]
+    assert [label.relabelled for label in labels] == [None, task("open", "Cabinet")]
+
+
+def test_a_majority_of_five_samples_decides():
+    class Wavers(ToyModel):
+        said = 0
+
+        def answer(self, request):
+            self.said += 1
+            return "no" if self.said % 3 == 0 else "yes"
+
+    (label,) = judge(Wavers(), learning=Learning.SELF_CONSISTENCY).judge([case(task("open", "Fridge"))])
+    assert [exchange.taken for exchange in label.exchanges] == ["yes", "yes", "no", "yes", "yes"]
+    assert label.verdict
+
+
+def test_self_refine_gives_feedback_until_nothing_changes_and_at_most_three_times():
+    class Contrary(ToyModel):
+        def verdict(self, prompt, state):
+            told = prompt.count("You see:")
+            self.turns = getattr(self, "turns", 0) + bool(told)
+            return "yes" if self.turns % 2 else "no"
+
+    (label,) = judge(Contrary(), learning=Learning.SELF_REFINE).judge([case(task("open", "Fridge"))])
+    assert purposes(label) == ["verdict", *["feedback", "refined verdict"] * 3]
+    assert (label.first, label.verdict) == (False, True)
+    (label,) = judge(ToyModel(), learning=Learning.SELF_REFINE).judge([case(task("open", "Fridge"))])
+    assert purposes(label) == ["verdict", "feedback", "refined verdict"]
+
+
+def test_scoring_accepts_the_likeliest_third():
+    cases = [case(task("open", "Fridge"), number, open=["Fridge"] if number % 3 == 0 else []) for number in range(9)]
+    labels = judge(ToyModel(), learning=Learning.SCORING).judge(cases)
+    assert [label.verdict for label in labels] == [number % 3 == 0 for number in range(9)]
+
+
+@pytest.mark.parametrize("frames", ["last", "first_and_last", "all"])
+def test_the_critic_sees_the_frames_the_recipe_names(frames):
+    import numpy as np
+
+    from selu_hpc.config import CriticFrames
+    from selu_hpc.selu.interview import critic_images
+
+    shot = np.stack([np.stack([np.full((2, 2, 3), 2 * t + v, np.uint8) for v in range(2)]) for t in range(4)])
+    seen = [int(image[0, 0, 0]) for image in critic_images(shot, CriticFrames(frames))]
+    assert seen == {"last": [7], "first_and_last": [1, 7], "all": [1, 3, 5, 7]}[frames]

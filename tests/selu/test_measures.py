@@ -1,0 +1,68 @@
+"""The figures: against numbers done by hand, and intervals that cover what they should."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from selu_hpc.selu.measures import critic_numbers, difference, mean_number
+from selu_hpc.selu.results import merge, numbers
+
+
+def test_the_critics_figures_agree_with_a_hand_count():
+    truth = [True, True, True, True, False, False, False, False, False, False]
+    said = [True, True, True, False, True, False, False, False, False, False]
+    found = critic_numbers(truth, said, samples=200, seed=0)
+    assert {name: number.value for name, number in found.items()} == {
+        "accuracy": 0.8,
+        "f1": 0.75,
+        "false_yes": pytest.approx(1 / 6, abs=1e-4),
+        "false_no": 0.25,
+    }
+    assert found["accuracy"].count == 10
+    assert found["accuracy"].low <= 0.8 <= found["accuracy"].high
+
+
+def test_a_figure_that_is_not_defined_is_none_and_not_nan():
+    found = critic_numbers([True, True], [False, False], samples=20, seed=0)
+    assert found["false_yes"].value is None
+    assert found["false_no"].value == 1.0
+
+
+def test_no_outcomes_at_all_are_no_error():
+    assert mean_number([], name="success", samples=20, seed=0)["success"].count == 0
+
+
+def test_ninety_five_percent_intervals_cover_about_as_often_as_they_say():
+    draw = np.random.default_rng(0)
+    covered = 0
+    for trial in range(200):
+        found = mean_number(list(draw.random(100) < 0.3), name="p", samples=300, seed=trial)["p"]
+        covered += found.low <= 0.3 <= found.high
+    assert 0.88 < covered / 200 <= 1.0
+
+
+def test_a_gain_is_measured_pair_by_pair():
+    before = [False, True] * 50
+    gain = difference([True] * 100, before, samples=300, seed=0)
+    assert gain.value == 0.5
+    assert 0.39 < gain.low < gain.high < 0.61
+    none = difference(before, before, samples=300, seed=0)
+    assert (none.low, none.value, none.high) == (0.0, 0.0, 0.0)
+
+
+def row(number: int, **values: object) -> dict[str, object]:
+    return {"episode": f"test-c{number:04d}", "verb": "open", **values}
+
+
+def test_shards_come_to_the_same_numbers_as_one_piece():
+    critic = [row(n, truth=n % 2 == 0, first=n % 3 == 0, verdict=n % 2 == 0) for n in range(30)]
+    actor = [row(n, success=n % 5 == 0) for n in range(20)]
+    whole = {"critic": critic, "actor": actor, "probe": [], "labels": []}
+    parts = [
+        {name: rows[: len(rows) // 2] for name, rows in whole.items()},
+        {n: r[len(r) // 2 :] for n, r in whole.items()},
+    ]
+    assert numbers(merge(parts), samples=50) == numbers(whole, samples=50)
+    assert numbers(whole, samples=50)["critic_own_procedure"]["accuracy"]["value"] == 1.0
+    assert numbers(whole, samples=50)["actor_by_type"]["open"]["success"]["value"] == 0.2
