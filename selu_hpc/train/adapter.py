@@ -1,0 +1,154 @@
+"""The LoRA adapter: put on the frozen base, continued from a folder, written as a plain peft folder.
+
+Owns how an adapter is told to belong to a base. Does not own the base (models/) or how it is trained (sft.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from selu_hpc.config import ModelConfig
+from selu_hpc.errors import TrainingError
+from selu_hpc.rounds.rundir import sync_folder
+
+WEIGHTS = "adapter_model.safetensors"
+CONFIG = "adapter_config.json"
+BASE = "base.json"
+_SAMPLE_BYTES = 1 << 20
+
+
+def put_on(model: Any, config: ModelConfig, *, seed: int) -> Any:
+    """The base with fresh LoRA matrices, the same on every rank and machine for one seed."""
+    from peft import LoraConfig, get_peft_model
+
+    settings = LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules=config.lora_targets,
+        task_type="CAUSAL_LM",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            return get_peft_model(model, settings, autocast_adapter_dtype=False)
+        except ValueError as error:
+            names = sorted({name.rpartition(".")[2] for name, m in model.named_modules() if hasattr(m, "in_features")})
+            raise TrainingError(
+                f"model.lora_targets {config.lora_targets!r} matches no layer of {type(model).__name__}; its linear "
+                f"layers end in {', '.join(names)}"
+            ) from error
+
+
+def trainable(model: Any) -> dict[str, torch.nn.Parameter]:
+    """The LoRA matrices by their name in the model, in the model's order."""
+    return {name: param for name, param in model.named_parameters() if param.requires_grad}
+
+
+def read(folder: Path, model: Any, base: Path) -> dict[str, torch.Tensor]:
+    """An adapter's matrices by the names `trainable` gives; refuses one that belongs to another base."""
+    _check_base(folder, base)
+    try:
+        found = load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(
+            f"{folder}: cannot read {WEIGHTS} ({error}); the adapter to continue from must be a peft folder; "
+            "submit the round before again, or set finetune.start_from: base"
+        ) from error
+    wanted = {_plain(name): (name, tuple(param.shape)) for name, param in _shapes(model).items()}
+    different = [
+        f"{name} {list(tensor.shape)}" for name, tensor in found.items() if _shape(wanted, name) != tuple(tensor.shape)
+    ]
+    missing = sorted(set(wanted) - set(found))
+    if different or missing:
+        what = f"holds {different[0]}, which the model has not" if different else f"lacks {missing[0]}"
+        raise TrainingError(
+            f"{folder}: the adapter {what}: it belongs to another base, rank or lora_targets; "
+            "set model.base, model.lora_rank and model.lora_targets to what it was trained with, "
+            "or finetune.start_from: base"
+        )
+    return {wanted[name][0]: tensor.float() for name, tensor in found.items()}
+
+
+def write(folder: Path, model: Any, weights: Mapping[str, torch.Tensor], *, base: str, base_folder: Path) -> str:
+    """Write the peft folder, whole or not at all; returns the digest of what it means."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    settings = model.peft_config["default"]
+    settings.inference_mode = True
+    settings.save_pretrained(str(partial))
+    named = {_plain(name): tensor.detach().float().cpu().contiguous() for name, tensor in sorted(weights.items())}
+    save_file(named, partial / WEIGHTS, metadata={"format": "pt"})
+    identity = {"base": base, "fingerprint": fingerprint(base_folder)}
+    (partial / BASE).write_text(json.dumps(identity, indent=1) + "\n")
+    sync_folder(partial)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+    sync_folder(folder.parent)
+    return digest(named, settings)
+
+
+def digest(weights: Mapping[str, torch.Tensor], settings: Any) -> str:
+    """What an adapter means, without where its base lies on this machine."""
+    hashed = hashlib.blake2b(digest_size=16)
+    hashed.update(f"{settings.r}/{settings.lora_alpha}/{settings.target_modules}".encode())
+    for name, tensor in sorted(weights.items()):
+        hashed.update(name.encode())
+        hashed.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return hashed.hexdigest()
+
+
+def fingerprint(base: Path) -> str:
+    """Tells bases apart without reading gigabytes: config, and each weight file's size, head and middle."""
+    hashed = hashlib.blake2b(digest_size=16)
+    hashed.update(json.dumps(_architecture(base), sort_keys=True).encode())
+    for file in sorted(base.glob("*.safetensors")):
+        size = file.stat().st_size
+        hashed.update(f"{file.name}/{size}".encode())
+        with file.open("rb") as stream:
+            hashed.update(stream.read(_SAMPLE_BYTES))
+            stream.seek(size // 2)
+            hashed.update(stream.read(_SAMPLE_BYTES))
+    return hashed.hexdigest()
+
+
+def _architecture(base: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((base / "config.json").read_text())
+    for name in ("_name_or_path", "transformers_version"):
+        loaded.pop(name, None)
+    return loaded
+
+
+def _check_base(folder: Path, base: Path) -> None:
+    try:
+        known = json.loads((folder / BASE).read_text())
+    except (OSError, ValueError):
+        return  # not written by us: names and shapes decide
+    if known.get("fingerprint") != fingerprint(base):
+        raise TrainingError(
+            f"{folder}: the adapter was trained on base {known.get('base')!r}, not on {base}; "
+            "set model.base to it, or finetune.start_from: base"
+        )
+
+
+def _plain(name: str) -> str:
+    return name.replace(".default.", ".")
+
+
+def _shapes(model: Any) -> dict[str, Any]:
+    return trainable(model)
+
+
+def _shape(wanted: Mapping[str, tuple[str, tuple[int, ...]]], name: str) -> tuple[int, ...] | None:
+    known = wanted.get(name)
+    return None if known is None else known[1]

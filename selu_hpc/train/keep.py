@@ -1,0 +1,43 @@
+"""A round that taught a role nothing: its adapter goes on as it was, or begins as one that changes nothing.
+
+A base model that succeeds at nothing in its first round leaves an empty set; the run goes on, and says so.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from loguru import logger
+
+from selu_hpc.models.backbone import find
+from selu_hpc.models.vlm import load_backbone
+from selu_hpc.records import derive_seed
+from selu_hpc.train import adapter
+from selu_hpc.train.curve import write_curve
+from selu_hpc.train.ranks import Team
+from selu_hpc.train.sft import Job, Result
+
+
+def teaches_nothing(datasets: tuple[Path, ...]) -> bool:
+    """Whether every set is there and empty."""
+    return all(file.is_file() and not file.read_bytes().strip() for file in datasets)
+
+
+def keep(job: Job, team: Team) -> Result:
+    """Write the last round's adapter, or a fresh one, whose second matrices are zero, as this round's."""
+    if not team.leads:
+        return Result("", {})
+    logger.warning(
+        "{}: the round's set is empty, so the adapter stays as it was; card.json beside the set says why: when no "
+        "episode was judged a success, raise rollout.episodes_per_shard or set critic.hindsight",
+        job.name,
+    )
+    base = find(job.model.base)
+    backbone, _ = load_backbone(job.model)
+    model = adapter.put_on(backbone, job.model, seed=derive_seed(job.seed, "lora"))
+    weights = adapter.trainable(model) if job.start is None else adapter.read(job.start, model, base)
+    content = adapter.write(job.folder / "adapter", model, weights, base=job.model.base, base_folder=base)
+    summary = {"samples": 0, "steps": 0}
+    write_curve(job.folder / "curve.json", [], summary)
+    (job.folder / "tensorboard").mkdir(exist_ok=True)
+    return Result(content, summary)

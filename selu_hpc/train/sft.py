@@ -1,0 +1,369 @@
+"""Supervised fine-tuning of one LoRA adapter under DeepSpeed: the same code on one CPU core and on 8×A100.
+
+Owns the training loop and what surrounds it, read top to bottom in `train`. What it uses: ranks.py (who are we),
+data.py and loader.py (batches), order.py (which samples when), towers.py and features.py (frames encoded once),
+zero.py (DeepSpeed), checkpoint.py, curve.py, stop.py.
+Simplifications on purpose: one learning-rate shape (warm-up, cosine); one sample a row, no packing; no evaluation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import resource
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from loguru import logger
+from torch.nn.functional import cross_entropy
+
+from selu_hpc.config import FinetuneConfig, ModelConfig, RoleTraining
+from selu_hpc.errors import TrainingError
+from selu_hpc.models.backbone import find
+from selu_hpc.models.chat import Chat
+from selu_hpc.models.vlm import load_backbone
+from selu_hpc.records import derive_seed
+from selu_hpc.train import adapter, checkpoint, towers
+from selu_hpc.train.checkpoint import Checkpoint
+from selu_hpc.train.curve import Events, write_curve
+from selu_hpc.train.data import Batch, Dataset, Frames, Pictures, read_samples
+from selu_hpc.train.features import FeatureCache, cache_folder, cache_limit_bytes
+from selu_hpc.train.loader import Loader
+from selu_hpc.train.order import Step, micro_batch_size, plan_steps
+from selu_hpc.train.ranks import Team
+from selu_hpc.train.shortcuts import LastLayer, merge_lora
+from selu_hpc.train.stop import StopWish
+from selu_hpc.train.zero import Engine, TrainState, check_dtype, deepspeed_config
+
+EXPLODED_TIMES_CHANCE = 4.0
+
+
+class Stopped(Exception):  # noqa: N818 - a request was granted, nothing failed
+    """Training saved a checkpoint and ended because a signal asked for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One training: `Job(name="r01/actor", datasets=(…,), folder=shard.path, …)`.
+
+    datasets: one, or both for SELU-One.  start: the adapter to continue, None for a fresh one.
+    folder: where adapter/, curve.json, tensorboard/ and, while it runs, checkpoints/ go.
+    """
+
+    name: str
+    datasets: tuple[Path, ...]
+    folder: Path
+    start: Path | None
+    model: ModelConfig
+    finetune: FinetuneConfig
+    training: RoleTraining
+    seed: int
+
+
+@dataclass(slots=True)
+class Result:
+    """What a training made; `content` is equal for equal work however it was interrupted."""
+
+    content: str
+    summary: dict[str, Any]
+
+
+@dataclass(slots=True)
+class _Run:
+    """A training under way on this rank."""
+
+    job: Job
+    team: Team
+    engine: Engine
+    dataset: Dataset
+    steps: Sequence[Step]
+    identity: str
+    vocabulary: int
+    last_layer: LastLayer | None
+    curve: list[dict[str, Any]]
+    saved_at: float = field(default_factory=time.monotonic)
+
+
+def train(
+    job: Job, team: Team, frames: Frames, wish: StopWish, on_step: Callable[[int, int], None] = lambda done, total: None
+) -> Result:
+    """Train to the end or until a signal; raises Stopped after a save, TrainingError when it must not go on."""
+    begin = time.monotonic()
+    check_dtype(job.model.dtype, team.device)
+    settings = job.finetune
+    size = micro_batch_size(world=team.world, global_batch=settings.global_batch, micro_batch=settings.micro_batch)
+    samples = read_samples(job.datasets)
+    base = find(job.model.base)
+    backbone, processor = load_backbone(job.model)
+    model = adapter.put_on(backbone, job.model, seed=derive_seed(job.seed, "lora"))
+    start = None if job.start is None else adapter.read(job.start, model, base)
+    pictures, dataset = _prepare(samples, model, processor, team, frames)
+    steps = plan_steps(
+        [row.length for row in dataset.rows],
+        epochs=job.training.epochs,
+        global_batch=settings.global_batch,
+        micro_batch=size,
+        seed=job.seed,
+    )
+    config = deepspeed_config(
+        settings, dtype=job.model.dtype, world=team.world, micro_batch=size, learning_rate=job.training.learning_rate
+    )
+    identity = _identity(job, base, config)
+    saved = checkpoint.newest(job.folder / "checkpoints", identity)
+    if job.model.dtype == "float32" and not job.model.lora_dropout and config["zero_optimization"]["stage"] < 3:
+        merge_lora(model)
+    last_layer = LastLayer.of(model)
+    engine = _start_engine(model, settings, config, saved.state if saved else None, start)
+    vocabulary = int(backbone.config.get_text_config().vocab_size)
+    run = _Run(job, team, engine, dataset, steps, identity, vocabulary, last_layer, saved.curve if saved else [])
+    if team.leads:
+        resumed = f"resumed after step {saved.step}, " if saved else ""
+        logger.info(
+            "{}: {}{} samples, {} steps of {}, {} ranks, ZeRO {}, {} frames encoded, ready after {:.1f} s",
+            job.name, resumed, len(samples), len(steps), settings.global_batch, team.world, engine.stage,
+            pictures.num_encoded, time.monotonic() - begin,
+        )  # fmt: skip
+    try:
+        loop_s, waited_s = _loop(run, steps[saved.step if saved else 0 :], wish, on_step)
+        weights = engine.weights()
+    finally:
+        engine.close()
+    summary = _summary(run, loop_s, waited_s, pictures.num_encoded, time.monotonic() - begin)
+    content = ""
+    if team.leads:
+        content = adapter.write(job.folder / "adapter", model, weights, base=job.model.base, base_folder=base)
+        write_curve(job.folder / "curve.json", run.curve, summary)
+        checkpoint.remove_all(job.folder / "checkpoints")
+    team.barrier()
+    return Result(content, summary)
+
+
+def learning_rate(step: int, *, total: int, peak: float, warmup_fraction: float) -> float:
+    """Linear rise over the first share of steps, then half a cosine down to nothing; `step` counts from 1."""
+    warmup = math.ceil(total * warmup_fraction)
+    if step <= warmup:
+        return peak * step / warmup
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - 1 - warmup) / max(1, total - warmup)))
+
+
+def _prepare(
+    samples: Sequence[Any], model: Any, processor: Any, team: Team, frames: Frames
+) -> tuple[Pictures, Dataset]:
+    """Read every frame once, shared out over the ranks of a host, and encode what no one has encoded yet."""
+    chat = Chat(processor)
+    tower = towers.take_out(model, device=team.device)
+    cache = FeatureCache(cache_folder(), tower.identity, cache_limit_bytes()) if tower else None
+    pictures = Pictures(frames, chat, tower, cache)
+    refs = list(dict.fromkeys(ref for _, sample in samples for ref in sample.images))
+    found = pictures.look(refs[team.local_index :: team.num_local])
+    for seen in team.gather(found):
+        pictures.learn(seen)
+    if tower is not None:
+        tower.to(torch.device("cpu"))  # a frame the cache could not keep brings it back
+    return pictures, Dataset(samples, pictures, chat, model.config)
+
+
+def _start_engine(
+    model: Any,
+    settings: FinetuneConfig,
+    config: dict[str, Any],
+    state: TrainState | None,
+    start: dict[str, torch.Tensor] | None,
+) -> Engine:
+    weights = state.weights if state else start
+    if weights is not None:
+        for name, param in adapter.trainable(model).items():
+            param.data.copy_(weights[name])
+    if settings.gradient_checkpointing:
+        model.activation_checkpointing_enable({"use_reentrant": False})
+    model.train()
+    engine = Engine(model, config)
+    if state is not None:
+        engine.set_state(state)
+    elif weights is not None:
+        engine.set_weights(weights)
+    return engine
+
+
+def _loop(run: _Run, steps: Sequence[Step], wish: StopWish, on_step: Callable[[int, int], None]) -> tuple[float, float]:
+    team = run.team
+    events = Events(run.job.folder / "tensorboard", run.curve) if team.leads else None
+    begin = time.perf_counter()
+    try:
+        with Loader(run.dataset, steps, rank=team.rank, world=team.world, device=team.device) as loader:
+            for step, batches in loader:
+                _step(run, step, batches, wish)
+                if events is not None:
+                    events.add(run.curve[-1])
+                    on_step(step.number, len(run.steps))
+            return time.perf_counter() - begin, loader.waited_s
+    finally:
+        if events is not None:
+            events.close()
+
+
+def _step(run: _Run, step: Step, batches: Sequence[Batch], wish: StopWish) -> None:
+    """Forward and backward, agree, save if due, update.
+
+    Saving comes before the update, as the state after the last step: this step's loss has just shown that it is good.
+    """
+    begin = time.perf_counter()
+    job, team, engine = run.job, run.team, run.engine
+    total = len(run.steps)
+    rate = learning_rate(
+        step.number, total=total, peak=job.training.learning_rate, warmup_fraction=job.finetune.warmup_fraction
+    )
+    engine.set_learning_rate(rate)
+    answer_tokens = run.dataset.num_answer_tokens(step.rows)
+    summed = _backward(run, step, batches, scale=team.world * len(batches) / answer_tokens)
+    due = time.monotonic() - run.saved_at > job.finetune.checkpoint_minutes * 60
+    everywhere, stops, saves = team.total(summed, bool(wish), team.leads and due)
+    loss = everywhere / answer_tokens
+    _check_loss(run, step, batches, loss, summed)
+    if (stops or saves) and step.number > 1:
+        _save(run, step.number - 1)
+    if stops:
+        raise Stopped(f"{job.name}: stopped after step {step.number - 1} of {total}")
+    norm = engine.step()
+    _check_norm(run, step, norm)
+    seconds = time.perf_counter() - begin
+    tokens = run.dataset.num_tokens(step.rows)
+    run.curve.append(
+        {
+            "step": step.number,
+            "epoch": step.epoch,
+            "loss": loss,
+            "learning_rate": rate,
+            "gradient_norm": norm,
+            "tokens": tokens,
+            "answer_tokens": answer_tokens,
+            "seconds": round(seconds, 4),
+            "tokens_per_s": round(tokens / seconds, 1),
+            "time": round(time.time(), 2),
+        }
+    )
+
+
+def _backward(run: _Run, step: Step, batches: Sequence[Batch], *, scale: float) -> float:
+    """Accumulate this rank's gradients; returns its summed loss. DeepSpeed averages over ranks and micro-batches."""
+    summed = 0.0
+    for number, batch in enumerate(batches):
+        torch.manual_seed(derive_seed(run.job.seed, "dropout", step.number, run.team.rank + number * run.team.world))
+        loss = _loss(run, batch) * batch.weight
+        run.engine.engine.backward(loss * scale)
+        summed += loss.item()
+        if number < len(batches) - 1:
+            run.engine.engine.step()  # counts the micro-batch; no update yet
+    return summed
+
+
+def _loss(run: _Run, batch: Batch) -> torch.Tensor:
+    """Summed over the answers' tokens; logits are made for those only."""
+    device = run.team.device
+    inputs = {name: value.to(device, non_blocking=True) for name, value in batch.inputs.items()}
+    keep = batch.answers_bl.to(device, non_blocking=True)
+    if run.last_layer is not None:
+        run.last_layer.keep(keep)
+    logits_av = run.engine.engine(**inputs, logits_to_keep=keep, use_cache=False).logits
+    return cross_entropy(logits_av.float(), batch.targets_a.to(device, non_blocking=True), reduction="sum")
+
+
+def _check_loss(run: _Run, step: Step, batches: Sequence[Batch], mean: float, mine: float) -> None:
+    limit = EXPLODED_TIMES_CHANCE * math.log(run.vocabulary)
+    if math.isfinite(mean) and mean <= limit:
+        return
+    bad = [] if math.isfinite(mine) and math.isfinite(mean) else [b.rows for b in batches if not math.isfinite(mine)]
+    rows = sorted(row for rank in run.team.gather(bad) for part in rank for row in part) or sorted(step.rows)
+    raise TrainingError(
+        f"{run.job.name}: the loss of step {step.number} (epoch {step.epoch}) is {mean:.4g}, {_limit(mean, limit)}; "
+        f"the batch holds {_names(run, rows)}. {_advice(run)}"
+    )
+
+
+def _check_norm(run: _Run, step: Step, norm: float) -> None:
+    if math.isfinite(norm):
+        return
+    raise TrainingError(
+        f"{run.job.name}: the gradient of step {step.number} (epoch {step.epoch}) has norm {norm}; "
+        f"the batch holds {_names(run, sorted(step.rows))}. {_advice(run)}"
+    )
+
+
+def _limit(mean: float, limit: float) -> str:
+    return (
+        f"above {limit:.3g}, {EXPLODED_TIMES_CHANCE:g} times that of guessing" if math.isfinite(mean) else "no number"
+    )
+
+
+def _names(run: _Run, rows: Sequence[int]) -> str:
+    names = [run.dataset.rows[row].name for row in rows]
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def _advice(run: _Run) -> str:
+    kept = sorted((run.job.folder / "checkpoints").glob("step-*"))
+    where = f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint was due yet"
+    return f"Lower finetune's learning_rate or max_grad_norm, or remove the samples; {where}"
+
+
+def _save(run: _Run, done: int) -> None:
+    state = run.engine.state()
+    if run.team.leads:
+        folder = run.job.folder / "checkpoints"
+        place = checkpoint.save(folder, Checkpoint(done, run.identity, state, run.curve))
+        logger.info("{}: step {} of {} saved in {}", run.job.name, done, len(run.steps), place)
+    run.team.barrier()
+    run.saved_at = time.monotonic()
+
+
+def _identity(job: Job, base: Path, config: dict[str, Any]) -> str:
+    """What a checkpoint belongs to; ranks, stage and scheduling are not in it."""
+    hashed = hashlib.blake2b(digest_size=16)
+    for file in job.datasets:
+        hashed.update(file.read_bytes())
+    if job.start is not None:
+        hashed.update((job.start / adapter.WEIGHTS).read_bytes())
+    lora = {name: value for name, value in job.model.model_dump().items() if name.startswith("lora")}
+    told = [
+        adapter.fingerprint(base),
+        job.model.dtype,
+        lora,
+        job.training.model_dump(),
+        config["optimizer"],
+        job.finetune.global_batch,
+        job.finetune.warmup_fraction,
+        job.finetune.max_grad_norm,
+        job.seed,
+    ]
+    hashed.update(json.dumps(told, sort_keys=True).encode())
+    return hashed.hexdigest()
+
+
+def _summary(run: _Run, loop_s: float, waited_s: float, num_encoded: int, seconds: float) -> dict[str, Any]:
+    """For the marker, status and reports; peak memory is the largest rank's, waiting the worst rank's."""
+    if run.team.device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(run.team.device) / 1e9
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    ranks = run.team.gather((peak, waited_s / loop_s if loop_s else 0.0))
+    trained_s = sum(step["seconds"] for step in run.curve)
+    losses = [step["loss"] for step in run.curve]
+    tail = losses[-max(1, len(losses) // 10) :]
+    return {
+        "samples": len(run.dataset.rows),
+        "steps": len(run.steps),
+        "loss_first": round(losses[0], 6),
+        "loss_last": round(sum(tail) / len(tail), 6),
+        "tokens_per_s": round(sum(step["tokens"] for step in run.curve) / trained_s, 1),
+        "data_wait_share": round(max(wait for _, wait in ranks), 4),
+        "peak_memory_gb": round(max(peak for peak, _ in ranks), 3),
+        "frames_encoded": num_encoded,
+        "num_ranks": run.team.world,
+        "zero_stage": run.engine.stage,
+        "seconds": round(seconds, 2),
+    }

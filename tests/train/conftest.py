@@ -1,0 +1,50 @@
+"""Fixtures of the training tests: tiny bases made once, a feature cache of their own, and one call that trains."""
+
+import io
+
+import pytest
+import tiny_models
+from loguru import logger
+from make_run import Trainer, make_run, tiny_config
+
+
+@pytest.fixture(scope="session")
+def llava_next(tmp_path_factory):
+    return tiny_models.llava_next(tmp_path_factory.mktemp("llava_next"))
+
+
+@pytest.fixture(scope="session")
+def qwen2_vl(tmp_path_factory):
+    return tiny_models.qwen2_vl(tmp_path_factory.mktemp("qwen2_vl"))
+
+
+@pytest.fixture(autouse=True)
+def feature_cache(tmp_path_factory, monkeypatch):
+    folder = tmp_path_factory.mktemp("features")
+    monkeypatch.setenv("SELU_FEATURE_CACHE", str(folder))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return folder
+
+
+@pytest.fixture
+def trainer(tmp_path, llava_next):
+    def make(base=llava_next, num_samples=24, folder="run", **changes):
+        config = tiny_config(base, **changes)
+        return Trainer(make_run(tmp_path / folder, config=config, num_samples=num_samples), config)
+
+    return make
+
+
+@pytest.fixture
+def caplog_loguru():
+    """What the project logged during a test, as `.text`."""
+
+    class Log(io.StringIO):
+        @property
+        def text(self):
+            return self.getvalue()
+
+    log = Log()
+    sink = logger.add(log, level="DEBUG", format="{level} {message}")
+    yield log
+    logger.remove(sink)

@@ -1,0 +1,159 @@
+import numpy as np
+import pytest
+import torch
+from make_run import DrawnFrames, make_samples, tiny_config
+
+from selu_hpc.models.chat import Chat
+from selu_hpc.models.vlm import load_backbone
+from selu_hpc.records import View
+from selu_hpc.train import adapter, towers
+from selu_hpc.train.data import Dataset, Pictures, frame_key
+from selu_hpc.train.features import FeatureCache
+
+KEYS = [bytes([number]) * 16 for number in range(8)]
+
+
+def features(number, dtype=torch.float32):
+    return torch.full((1, 4, 6), float(number), dtype=dtype)
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return FeatureCache(tmp_path, "tower", limit_bytes=1 << 20)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_is_put_comes_back_to_the_bit(cache, dtype):
+    value = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0)).to(dtype)
+    cache.put(KEYS[0], value)
+    found = cache.get(KEYS[0])
+    assert found.dtype == dtype
+    assert torch.equal(found, value)
+    assert cache.get(KEYS[1]) is None
+
+
+def test_another_tower_does_not_see_them(cache, tmp_path):
+    cache.put(KEYS[0], features(1))
+    assert FeatureCache(tmp_path, "other", 1 << 20).get(KEYS[0]) is None
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-9], lambda data: b"", lambda data: data[:30] + b"x" + data[31:]]
+)
+def test_a_damaged_file_is_dropped_so_that_it_is_encoded_again(cache, damage):
+    cache.put(KEYS[0], features(1))
+    file = cache.file(KEYS[0])
+    file.write_bytes(damage(file.read_bytes()))
+    assert cache.get(KEYS[0]) is None
+    assert not file.exists()
+
+
+def test_the_longest_unused_go_first_when_room_is_needed(tmp_path):
+    size = FeatureCache(tmp_path, "tower", 1 << 20)
+    for number, key in enumerate(KEYS[:4]):
+        size.put(key, features(number))
+    one = size.file(KEYS[0]).stat().st_size
+    import os
+
+    for age, key in enumerate(KEYS[:4]):
+        os.utime(size.file(key), (age, age))
+    size.touch([KEYS[0]])
+    bounded = FeatureCache(tmp_path, "tower", limit_bytes=4 * one)
+    assert bounded.make_room(2 * one) == 2 * one
+    assert [key in bounded for key in KEYS[:4]] == [True, False, False, True]
+
+
+def test_more_than_the_limit_is_not_promised(cache):
+    assert FeatureCache(cache.root, "tower", 100).make_room(5000) == 100
+
+
+def test_a_disk_that_refuses_costs_only_the_reuse(tmp_path):
+    (tmp_path / "file").write_text("")
+    cache = FeatureCache(tmp_path / "file", "tower", 1 << 20)
+    cache.put(KEYS[0], features(0))
+    assert cache.get(KEYS[0]) is None
+
+
+def model_and_chat(base):
+    config = tiny_config(base).model
+    backbone, processor = load_backbone(config)
+    model = adapter.put_on(backbone, config, seed=1)
+    return model.train(), Chat(processor)
+
+
+@pytest.fixture
+def samples():
+    return [(f"x:{i}", s) for i, s in enumerate(make_samples("store", View.FIRST_PERSON, 9, 3))]
+
+
+def answers_logits(model, dataset, rows):
+    batch = dataset.batch(rows, stand_in=rows[0])
+    with torch.no_grad():
+        return model(**batch.inputs, logits_to_keep=batch.answers_bl, use_cache=False).logits
+
+
+@pytest.mark.parametrize("family", ["llava_next", "qwen2_vl", "pocket"])
+def test_features_in_the_towers_place_give_what_pixels_give(family, request, samples, tmp_path):
+    base = family if family == "pocket" else request.getfixturevalue(family)
+    frames = DrawnFrames(64, 64)
+    model, chat = model_and_chat(base)
+    pixels = Pictures(frames, chat, None, None)
+    refs = [ref for _, sample in samples for ref in sample.images]
+    pixels.look(refs)
+    plain = Dataset(samples, pixels, chat, model.config)
+    expected = answers_logits(model, plain, range(9))
+    tower = towers.take_out(model, device=torch.device("cpu"))
+    cached = Pictures(frames, chat, tower, FeatureCache(tmp_path, tower.identity, 1 << 30))
+    cached.look(refs)
+    found = answers_logits(model, Dataset(samples, cached, chat, model.config), range(9))
+    torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)
+    assert cached.num_encoded == len(set(refs))
+
+
+@pytest.mark.parametrize("family", ["llava_next", "qwen2_vl"])
+def test_a_frames_features_do_not_depend_on_its_company(family, request, samples):
+    model, chat = model_and_chat(request.getfixturevalue(family))
+    tower = towers.take_out(model, device=torch.device("cpu"))
+    parts = [chat.image(DrawnFrames(64, 64).read(sample.images[0])) for _, sample in samples]
+    together = tower.encode(parts)
+    assert all(torch.equal(tower.encode([part])[0], both) for part, both in zip(parts, together, strict=True))
+
+
+def test_frames_already_encoded_are_not_encoded_again_nor_when_two_refs_show_the_same(llava_next, samples, tmp_path):
+    model, chat = model_and_chat(llava_next)
+    tower = towers.take_out(model, device=torch.device("cpu"))
+    refs = {ref for _, sample in samples for ref in sample.images}
+    counts = []
+    for _ in range(2):
+        pictures = Pictures(DrawnFrames(64, 64), chat, tower, FeatureCache(tmp_path, tower.identity, 1 << 30))
+        pictures.look(refs)
+        counts.append(pictures.num_encoded)
+    assert counts == [len(refs), 0]
+
+
+def test_a_cache_too_small_for_the_frames_changes_nothing_but_time(llava_next, samples, tmp_path):
+    model, chat = model_and_chat(llava_next)
+    tower = towers.take_out(model, device=torch.device("cpu"))
+    refs = {ref for _, sample in samples for ref in sample.images}
+    logits, sizes = [], []
+    for name, limit in (("big", 1 << 30), ("small", 9000), ("none", 0)):
+        pictures = Pictures(DrawnFrames(64, 64), chat, tower, FeatureCache(tmp_path / name, tower.identity, limit))
+        pictures.look(refs)
+        logits.append(answers_logits(model, Dataset(samples, pictures, chat, model.config), range(9)))
+        sizes.append(sum(file.stat().st_size for file in (tmp_path / name).rglob("*.bin")))
+    assert torch.equal(logits[0], logits[1])
+    assert torch.equal(logits[0], logits[2])
+    assert sizes[0] > 9000 >= sizes[1] > 0
+    assert sizes[2] == 0
+
+
+def test_a_tower_that_lora_trains_stays_in_the_model(llava_next):
+    config = tiny_config(llava_next, **{"model.lora_targets": r".*vision_tower.*q_proj"}).model
+    model = adapter.put_on(load_backbone(config)[0], config, seed=1)
+    assert towers.take_out(model, device=torch.device("cpu")) is None
+
+
+def test_equal_pixels_have_equal_keys_and_another_shape_another():
+    frame = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    assert frame_key(frame) == frame_key(np.asfortranarray(frame))
+    assert frame_key(frame) != frame_key(frame.reshape(4, 2, 3))

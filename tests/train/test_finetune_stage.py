@@ -1,0 +1,139 @@
+"""The stage as a user starts it: a run folder with a real store in, an adapter, a curve and a marker out."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from make_run import make_run, tiny_config, write_episodes
+
+from selu_hpc.errors import TruthLeakError
+from selu_hpc.rounds.rundir import RunDir, Stage
+from selu_hpc.stages import entry
+from selu_hpc.train import sft
+
+pytestmark = pytest.mark.deepspeed
+
+
+@pytest.fixture
+def run_of(tmp_path, llava_next):
+    def make(name, **changes):
+        config = tiny_config(llava_next, **changes)
+        run = make_run(tmp_path / name, config=config, num_samples=24)
+        write_episodes(run, config)
+        return run
+
+    return make
+
+
+def place(run: RunDir, role="actor"):
+    return run.shard(1, Stage(f"finetune_{role}"))
+
+
+def call(run, role="actor"):
+    return entry.run_stage(Stage(f"finetune_{role}"), run=str(run.path), round_id=1)
+
+
+def command(run, role="actor"):
+    return [sys.executable, "-m", "selu_hpc.stages.finetune", "--run", str(run.path), "--round", "1", "--role", role]
+
+
+def test_a_stage_leaves_adapter_curve_events_and_a_marker_that_holds(run_of):
+    run = run_of("run")
+    assert call(run) == 0
+    marker = place(run).check()
+    assert {name.partition("/")[0] for name in marker.files} == {"adapter", "curve.json", "tensorboard"}
+    assert marker.summary["steps"] == 6
+    assert marker.summary["attempt"] == 0
+    assert json.loads(entry.progress_file(place(run), 0).read_text()) == {"done": 6, "total": 6}
+    assert run.adapter(1, "actor") == place(run).path / "adapter"
+
+
+def test_a_finished_stage_does_nothing_again(run_of):
+    run = run_of("run")
+    assert call(run) == 0
+    before = place(run).marker_file.stat()
+    assert call(run) == 0
+    after = place(run).marker_file.stat()
+    # Not the whole stat: reading the marker moves its access time.
+    assert (after.st_ino, after.st_mtime_ns, after.st_size) == (before.st_ino, before.st_mtime_ns, before.st_size)
+
+
+def test_actor_and_critic_share_what_was_encoded_when_they_look_at_the_same_frames(run_of):
+    run = run_of("run")
+    run.dataset(1, "critic").write_bytes(run.dataset(1, "actor").read_bytes())
+    assert [call(run, role) for role in ("actor", "critic")] == [0, 0]
+    encoded = [place(run, role).require_marker().summary["frames_encoded"] for role in ("actor", "critic")]
+    assert encoded[0] > 0
+    assert encoded[1] == 0
+
+
+def test_training_cannot_open_the_truth(run_of, monkeypatch):
+    run = run_of("run")
+    (run.truth / "01").mkdir(parents=True)
+    (run.truth / "01" / "truth.json").write_text("{}")
+    opened = []
+
+    def peek(*_, **__):
+        with pytest.raises(TruthLeakError):
+            (run.truth / "01" / "truth.json").open()
+        opened.append(True)
+        raise sft.Stopped("enough")
+
+    monkeypatch.setattr(sft, "train", peek)
+    assert call(run) == entry.EXIT_REQUEUE
+    assert opened == [True]
+
+
+def test_a_bad_dataset_fails_the_stage_with_words_in_its_log(run_of):
+    run = run_of("run")
+    run.dataset(1, "actor").write_text("{}\n")
+    assert call(run) == entry.EXIT_FAILED
+    assert "TrainingError" in place(run).log(0).read_text()
+    assert "actor.jsonl:1: not a sample" in place(run).log(0).read_text()
+    assert place(run).read_marker() is None
+
+
+def test_an_empty_set_keeps_the_last_rounds_adapter_and_says_so(run_of):
+    run = run_of("run")
+    assert call(run) == 0
+    run.dataset(2, "actor").parent.mkdir(parents=True)
+    run.dataset(2, "actor").write_text("")
+    assert entry.run_stage(Stage.FINETUNE_ACTOR, run=str(run.path), round_id=2) == 0
+    after = run.shard(2, Stage.FINETUNE_ACTOR)
+    assert after.check().content == place(run).require_marker().content
+    assert "the round's set is empty, so the adapter stays as it was" in after.log(0).read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signal_number", [signal.SIGUSR2, signal.SIGTERM])
+def test_a_signal_to_a_stage_with_ranks_of_its_own_saves_asks_for_requeue_and_loses_nothing(run_of, signal_number):
+    whole = run_of("whole", **{"finetune.actor.epochs": 20})
+    assert call(whole) == 0
+    run = run_of("cut", **{"finetune.actor.epochs": 20, "finetune.num_ranks": 2})
+    process = subprocess.Popen(command(run), env={**os.environ, "OMP_NUM_THREADS": "1"})
+    progress = entry.progress_file(place(run), 0)
+    while not progress.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal_number)
+    assert process.wait(timeout=240) == entry.EXIT_REQUEUE
+    assert len(list((place(run).path / "checkpoints").glob("step-*"))) == 1
+    assert subprocess.run(command(run), check=False, timeout=240).returncode == 0
+    summary = place(run).check().summary
+    assert summary["num_ranks"] == 2
+    assert summary["attempt"] == 1
+    assert summary["loss_last"] == pytest.approx(place(whole).require_marker().summary["loss_last"], abs=1e-3)
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_same_entry(run_of):
+    run = run_of("run")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--rdzv-backend=c10d"]
+    launcher += ["--rdzv-endpoint=localhost:0", "-m", "--", *command(run)[2:], "--attempt", "0"]
+    done = subprocess.run(launcher, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False, timeout=240)
+    assert done.returncode == 0
+    assert place(run).check().summary["num_ranks"] == 2
