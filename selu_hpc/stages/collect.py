@@ -1,0 +1,92 @@
+"""Puts played episodes into a shard's store and their truth into the evaluation store, and goes on after a kill.
+
+An attempt writes under its own names and adopts what an earlier attempt had acknowledged. The truth of an episode is
+durable before the episode is, so that an acknowledged episode always has one. Both are renamed into place when whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from selu_hpc.config import RunConfig
+from selu_hpc.rounds.rundir import ShardDir, sync_folder
+from selu_hpc.stages.entry import Progress
+from selu_hpc.stages.playing import Played
+from selu_hpc.store.adopt import adopt
+from selu_hpc.store.trajectories import EpisodeWriter
+from selu_hpc.store.truth import TruthWriter
+
+EPISODES = "episodes.zarr"
+TRUTH = "truth.zarr"
+FLUSH_EPISODES, FLUSH_S = 8, 60.0
+"""Played episodes are made durable after so many or so long, whichever comes first."""
+
+
+def collect(
+    place: ShardDir,
+    attempt: int,
+    config: RunConfig,
+    *,
+    total: int,
+    play_from: Callable[[int], Iterable[Played]],
+    horizon: int | None = None,
+    name: str = EPISODES,
+) -> str:
+    """Store episodes `play_from(first)` until there are `total`; returns the digest of episodes and truths.
+
+    name: the store's name in the shard's folder; its truth is `truth.zarr`, or `NAME-truth.zarr` for another name.
+    """
+    truth_name = TRUTH if name == EPISODES else f"{Path(name).stem}-{TRUTH}"
+    store, truth = place.attempt(attempt) / name, place.truth / f"attempt-{attempt}" / truth_name
+    adopt_newest(store, place.path, attempt)
+    adopt_newest(truth, place.truth, attempt)
+    progress = Progress.of(place, attempt, total)
+    steps = config.env.horizon if horizon is None else horizon
+    size = {"height": config.env.height, "width": config.env.width}
+    with (
+        TruthWriter(truth) as truths,
+        EpisodeWriter(store, num_steps=steps, codec=config.store.codec, **size) as episodes,
+    ):
+        first = min(truths.num_committed, episodes.num_committed)
+        if truths.num_committed > first:
+            truths.rewind(first)
+        if episodes.num_committed > first:
+            episodes.rewind(first)
+        flushed = time.monotonic()
+        done = first
+        progress.update(done)
+        for played in play_from(first) if first < total else ():
+            truths.append_truth(played.truth)
+            truths.flush()
+            episodes.append(played.episode)
+            done += 1
+            if done % FLUSH_EPISODES == 0 or time.monotonic() - flushed > FLUSH_S:
+                episodes.flush()
+                flushed = time.monotonic()
+            progress.update(done)
+        content = [truths.finish(), episodes.finish()]
+    publish(truth, place.truth / truth_name)
+    publish(store, place.path / name)
+    return digest(content)
+
+
+def publish(made: Path, final: Path) -> None:
+    """Rename a finished store into place, unless an earlier attempt's is there already."""
+    if made.exists() and not final.exists():
+        made.rename(final)
+        sync_folder(final.parent)
+
+
+def digest(parts: Iterable[str]) -> str:
+    return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
+
+
+def adopt_newest(new: Path, shard: Path, attempt: int) -> None:
+    """Begin with what was renamed into place before a crash, or else with the newest earlier attempt's store."""
+    earlier = (shard / f"attempt-{number}" / new.name for number in range(attempt - 1, -1, -1))
+    for source in (shard / new.name, *earlier):
+        if adopt(source, new):
+            return

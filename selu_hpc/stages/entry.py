@@ -1,0 +1,151 @@
+"""The one way a stage starts, whoever starts it: submitit, an sbatch template, the local engine or a person.
+
+    python -m selu_hpc.stages.rollout --run RUN --round 1 --shard 3 [--attempt 0]
+
+Owns arguments, the log of an attempt, the exit codes and progress. Does not own what a stage does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from loguru import logger
+
+from selu_hpc.errors import SeluError
+from selu_hpc.rounds.rundir import RunDir, ShardDir, Stage
+
+EXIT_FAILED = 1
+EXIT_REQUEUE = 75
+"""EX_TEMPFAIL: the stage saved what it had and wants to be started again; engines requeue it and count no failure."""
+
+MODULES = {
+    Stage.TESTSET: "selu_hpc.stages.testset",
+    Stage.ROLLOUT: "selu_hpc.stages.rollout",
+    Stage.LABEL: "selu_hpc.stages.label",
+    Stage.GATE: "selu_hpc.stages.gate",
+    Stage.FINETUNE_ACTOR: "selu_hpc.stages.finetune",
+    Stage.FINETUNE_CRITIC: "selu_hpc.stages.finetune",
+    Stage.EVALUATE: "selu_hpc.stages.evaluate",
+}
+
+
+class RequeueRequested(SeluError):  # noqa: N818 - a request, not a fault
+    """Raised by a stage that was told to stop and has saved its work."""
+
+    exit_code = EXIT_REQUEUE
+
+
+def run_stage(stage: Stage, *, run: str, round_id: int, shard: int = 0, attempt: int | None = None) -> int:
+    """Run one shard of one stage in this process; returns the exit code. Errors end up in the attempt's log."""
+    place = RunDir(Path(run)).shard(round_id, stage, shard)
+    attempt = next_attempt(place) if attempt is None else attempt
+    place.attempt(attempt).mkdir(parents=True, exist_ok=True)
+    sink = logger.add(place.log(attempt), diagnose=False, format=LOG_FORMAT)
+    with logger.contextualize(place=f"r{round_id:02d}/{stage}/{shard}"):
+        try:
+            return _call(stage, place, attempt)
+        finally:
+            logger.remove(sink)
+
+
+def _call(stage: Stage, place: ShardDir, attempt: int) -> int:
+    arguments: dict[str, int | str] = {
+        "run": str(place.run.path),
+        "round_id": place.round_id,
+        "shard": place.shard,
+        "attempt": attempt,
+    }
+    if stage in (Stage.FINETUNE_ACTOR, Stage.FINETUNE_CRITIC):
+        arguments["role"] = stage.value.removeprefix("finetune_")
+    start = time.monotonic()
+    try:
+        importlib.import_module(MODULES[stage]).run(**arguments)
+    except RequeueRequested as request:
+        logger.info("{}", request)
+        return EXIT_REQUEUE
+    except SeluError as error:
+        logger.error("{}: {}", type(error).__name__, error)
+        return EXIT_FAILED
+    except Exception:
+        logger.opt(exception=True).error("unexpected failure")
+        return EXIT_FAILED
+    logger.info("finished in {:.1f} s", time.monotonic() - start)
+    return 0
+
+
+LOG_FORMAT = "{time:YYYY-MM-DD HH:mm:ss.SSS} {level:<7} {extra[place]} {name}: {message}"
+
+
+def set_up_logging(level: str = "INFO") -> None:
+    """One sink on stderr; once per process, at its entry."""
+    logger.remove()
+    logger.configure(extra={"place": "-"})
+    logger.add(sys.stderr, level=level, diagnose=False, format=LOG_FORMAT)
+
+
+def next_attempt(place: ShardDir) -> int:
+    """The first attempt number nobody has used; the folder is made at once so that two never share it."""
+    numbers = [int(p.name.partition("-")[2]) for p in place.path.glob("attempt-*") if p.name[8:].isdigit()]
+    number = max(numbers, default=-1) + 1
+    while True:
+        try:
+            place.attempt(number).mkdir(parents=True)
+            return number
+        except FileExistsError:
+            number += 1
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far an attempt is, for progress bars and status; written at most twice a second."""
+
+    file: Path
+    total: int
+    _last: float = field(default=0.0, repr=False)
+
+    @classmethod
+    def of(cls, place: ShardDir, attempt: int, total: int) -> Progress:
+        return cls(progress_file(place, attempt), total)
+
+    def update(self, done: int) -> None:
+        now = time.monotonic()
+        if done < self.total and now - self._last < 0.5:
+            return
+        self._last = now
+        with suppress(OSError):
+            partial = self.file.with_suffix(".partial")
+            partial.write_text(json.dumps({"done": done, "total": self.total}))
+            partial.replace(self.file)
+
+
+def progress_file(place: ShardDir, attempt: int) -> Path:
+    return place.attempt(attempt) / "progress.json"
+
+
+def main(stages: Sequence[Stage], argv: Sequence[str] | None = None) -> None:
+    """The command line of a stage module; `stages` are the ones it serves, the first is the default."""
+    parser = argparse.ArgumentParser(description=f"Run one shard of the {stages[0]} stage of a run.")
+    parser.add_argument("--run", required=True, help="the run folder")
+    parser.add_argument("--round", type=int, required=True, dest="round_id", help="the round, 0 is the base model")
+    parser.add_argument("--shard", type=int, default=_array_index(), help="the shard (default: the array task's index)")
+    parser.add_argument("--attempt", type=int, default=None, help="attempt number (default: the next free one)")
+    if len(stages) > 1:
+        roles = [stage.value.removeprefix("finetune_") for stage in stages]
+        parser.add_argument("--role", choices=roles, required=True, help="which adapter to train")
+    options = parser.parse_args(argv)
+    set_up_logging()
+    stage = Stage(f"finetune_{options.role}") if len(stages) > 1 else stages[0]
+    sys.exit(run_stage(stage, run=options.run, round_id=options.round_id, shard=options.shard, attempt=options.attempt))
+
+
+def _array_index() -> int:
+    return int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))

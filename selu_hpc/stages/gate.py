@@ -1,0 +1,35 @@
+"""The gate's job: seal the round's shards, then build the actor's and the critic's fine-tuning sets.
+
+Runs outside the image, on the login environment's python, without torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from selu_hpc.recipes import load_run
+from selu_hpc.rounds.gate import seal_round
+from selu_hpc.rounds.rundir import RunDir, Stage
+from selu_hpc.stages import entry
+
+
+def run(*, run: str, round_id: int, shard: int, attempt: int) -> None:
+    """Write seal.json, actor.jsonl, critic.jsonl and card.json of a round."""
+    from selu_hpc.stages.assemble import assemble  # imports numpy; the command line's --help need not
+
+    folder = RunDir(Path(run))
+    place = folder.shard(round_id, Stage.GATE, shard)
+    if place.read_marker() is not None:
+        return
+    config = load_run(run)
+    seal = seal_round(folder, config, round_id)
+    content = assemble(folder, config, seal)
+    place.write_marker(
+        content=content,
+        names=["seal.json", "actor.jsonl", "critic.jsonl", "card.json"],
+        summary={"shards": len(seal.shards), "attempt": attempt},
+    )
+
+
+if __name__ == "__main__":
+    entry.main([Stage.GATE])

@@ -1,0 +1,74 @@
+"""One shard of a round's rollouts: the last round's actor plays tasks of the training scenes.
+
+    python -m selu_hpc.stages.rollout --run RUN --round 1 --shard 3
+
+Owns which episodes a shard has and their seeds. Does not own playing (playing.py) or storing (collect.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from loguru import logger
+
+from selu_hpc.config import RunConfig
+from selu_hpc.envs.splits import train_scenes, train_seed
+from selu_hpc.envs.tasks import Look, sample_tasks
+from selu_hpc.recipes import load_run
+from selu_hpc.records import Role
+from selu_hpc.rounds.rundir import RunDir, ShardDir, Stage
+from selu_hpc.stages import entry
+from selu_hpc.stages.collect import EPISODES, collect
+from selu_hpc.stages.playing import Played, Players, Work
+from selu_hpc.stages.scenes import RememberedScenes
+
+
+def run(*, run: str, round_id: int, shard: int, attempt: int) -> None:
+    """Play and store a shard's episodes unless it is there."""
+    place = RunDir(Path(run)).shard(round_id, Stage.ROLLOUT, shard)
+    if place.read_marker() is not None:
+        return
+    config = load_run(run)
+    total = config.rollout.episodes_per_shard
+    content = collect(place, attempt, config, total=total, play_from=lambda first: _play(place, config, first))
+    place.write_marker(content=content, names=[EPISODES], summary={"episodes": total, "attempt": attempt})
+
+
+def episodes_of(config: RunConfig, round_id: int, shard: int, *, look: Look | None = None) -> list[Work]:
+    """The shard's episodes: the same for the same config, whatever was played before."""
+    tasks = sample_tasks(
+        config.env,
+        scenes=train_scenes(config.env),
+        count=config.rollout.episodes_per_shard,
+        seed=train_seed(config.seed, round_id, shard),
+        look=look,
+    )
+    return [
+        Work(
+            episode_id=f"r{round_id:02d}-s{shard:04d}-e{index:04d}",
+            task=task,
+            seed=train_seed(config.seed, round_id, shard, index),
+        )
+        for index, task in enumerate(tasks)
+    ]
+
+
+def _play(place: ShardDir, config: RunConfig, first: int) -> Iterator[Played]:
+    from selu_hpc.envs.pool import EnvironmentPool
+    from selu_hpc.selu.actor import Actor
+    from selu_hpc.stages.models import speak
+
+    with RememberedScenes(place.run) as look:
+        work = episodes_of(config, place.round_id, place.shard, look=look)[first:]
+    explore = config.rollout.explore_prompt and place.round_id == 1
+    speaking = speak(place.run, config, after_round=place.round_id - 1, roles=(Role.ACTOR,))
+    actor = Actor.of(config, speaking.generator, adapter=speaking.adapters[Role.ACTOR], explore=explore)
+    with EnvironmentPool(config.env, num_slots=min(config.rollout.num_slots, len(work))) as pool:
+        players = Players(pool, actor, config.env, model=config.model.base, adapter=speaking.names[Role.ACTOR])
+        yield from players.play(work)
+        logger.info("{} steps, the model waited {:.1f} s", players.num_steps, players.waited_s)
+
+
+if __name__ == "__main__":
+    entry.main([Stage.ROLLOUT])

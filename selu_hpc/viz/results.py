@@ -1,0 +1,59 @@
+"""Reads what a run has measured so far: one `RoundNumbers` per evaluated round, and where the time went."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from selu_hpc.config import RunConfig
+from selu_hpc.rounds.journal import Journal
+from selu_hpc.rounds.rundir import RunDir, Stage
+from selu_hpc.selu.results import merge, numbers
+
+
+@dataclass(frozen=True, slots=True)
+class RoundNumbers:
+    """An evaluation's figures: `numbers["critic"]["accuracy"]` is {value, low, high, count}."""
+
+    round_id: int
+    numbers: dict[str, Any]
+
+    def figure(self, *path: str) -> dict[str, Any]:
+        at: Any = self.numbers
+        for key in path:
+            at = at.get(key) if isinstance(at, dict) else None
+        return at if isinstance(at, dict) else {"value": None, "low": None, "high": None, "count": 0}
+
+
+def read_rounds(run: RunDir, config: RunConfig) -> Iterator[RoundNumbers]:
+    """Every round whose evaluation is whole."""
+    for round_id in range(config.rounds + 1):
+        shards = [run.shard(round_id, Stage.EVALUATE, shard) for shard in range(config.evaluate.num_shards)]
+        if not all(shard.marker_file.exists() for shard in shards):
+            continue
+        rows = [json.loads((shard.path / "results.json").read_bytes())["rows"] for shard in shards]
+        yield RoundNumbers(round_id, numbers(merge(rows), samples=config.evaluate.bootstrap_samples))
+
+
+def read_cards(run: RunDir, config: RunConfig) -> dict[int, dict[str, Any]]:
+    """The data card of every sealed round."""
+    cards = {}
+    for round_id in range(1, config.rounds + 1):
+        place = run.shard(round_id, Stage.GATE)
+        if place.marker_file.exists():
+            cards[round_id] = json.loads((place.path / "card.json").read_bytes())
+    return cards
+
+
+def seconds_by_stage(run: RunDir) -> dict[tuple[int, str], dict[str, float]]:
+    """Work by round and stage: seconds of attempts that counted, and of those that failed or were repeated."""
+    found: dict[tuple[int, str], dict[str, float]] = defaultdict(lambda: {"useful": 0.0, "wasted": 0.0})
+    for event in Journal(run.journal_file):
+        if event["event"] == "ended" and "seconds" in event:
+            round_name, stage, _ = event["shard"].split("-")
+            kind = "useful" if event["code"] == 0 else "wasted"
+            found[int(round_name[1:]), stage][kind] += event["seconds"]
+    return dict(found)

@@ -1,0 +1,166 @@
+"""A whole round through the real stages, from test sets to results, on the toy home."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from selu_hpc.config import Learning
+from selu_hpc.records import Label, Role, Sample, View
+from selu_hpc.rounds.provenance import open_run
+from selu_hpc.rounds.rundir import RunDir, Stage
+from selu_hpc.selu.results import merge
+from selu_hpc.stages import models
+from selu_hpc.store.frames import FrameSource
+from selu_hpc.store.lines import LineReader
+from selu_hpc.store.trajectories import EpisodeReader
+
+
+@pytest.fixture
+def collected(toy_run, toy_model, do) -> RunDir:
+    """A run with round 1's rollouts, labels and sets."""
+    for stage in (Stage.ROLLOUT, Stage.LABEL):
+        for shard in range(2):
+            do(stage, 1, shard)
+    do(Stage.GATE, 1)
+    return toy_run
+
+
+def labels_of(run: RunDir, shard: int) -> list[Label]:
+    store = run.shard(1, Stage.LABEL, shard).labels
+    return [Label.from_json(record) for record in LineReader(store).records]
+
+
+def samples_of(run: RunDir, role: str) -> list[Sample]:
+    return [Sample.from_json(json.loads(line)) for line in run.dataset(1, role).read_text().splitlines()]
+
+
+def test_a_round_teaches_the_actor_what_it_did_under_the_right_names(collected):
+    samples = samples_of(collected, "actor")
+    assert {s.source for s in samples} == {"success", "relabelled"}
+    frames = FrameSource(collected.path)
+    for sample in samples:
+        (ref,) = sample.images
+        assert ref.view is View.FIRST_PERSON
+        assert frames.read(ref).shape == (32, 32, 3)
+    # The actor breaks the vase where the mug was meant, and is taught that this is how one breaks the vase.
+    relabelled = [s for s in samples if s.source == "relabelled"]
+    assert all(s.prompt.startswith("Task: break the vase.") for s in relabelled)
+    assert {s.answer for s in relabelled} == {"go to the vase", "break the vase", "done"}
+
+
+def test_the_critics_set_is_balanced_and_names_its_sources(collected):
+    samples = samples_of(collected, "critic")
+    answers = [sample.answer for sample in samples]
+    assert answers.count("yes") == answers.count("no") > 0
+    assert {s.source for s in samples} >= {"corrected", "verdict", "relabelled"}
+    card = json.loads((collected.seal(1).parent / "card.json").read_bytes())
+    assert card["critic"]["by_answer"] == {"no": answers.count("no"), "yes": answers.count("yes")}
+    assert card["episodes"]["total"]["episodes"] == 28
+
+
+def test_self_asking_corrects_what_the_first_verdict_missed(collected):
+    found = labels_of(collected, 0) + labels_of(collected, 1)
+    corrected = [one for one in found if one.verdict and not one.first]
+    assert corrected
+    assert [e.purpose for e in corrected[0].exchanges] == ["verdict", "state", "second verdict"]
+    assert [e.taken for e in corrected[0].exchanges] == ["no", "yes", "yes"]
+
+
+def test_an_evaluation_traces_every_number_to_its_episode(real_pool, collected, do):
+    for shard in range(2):
+        do(Stage.TESTSET, 0, shard)
+        do(Stage.EVALUATE, 0, shard)
+    results = [
+        json.loads((collected.shard(0, Stage.EVALUATE, shard).path / "results.json").read_bytes()) for shard in range(2)
+    ]
+    critic = [row for one in results for row in one["rows"]["critic"]]
+    assert [row["episode"] for row in critic] == [f"test-c{number:04d}" for number in range(12)]
+    assert sum(row["truth"] for row in critic) == 6
+    # The toy critic says no to every opening, and right to all else.
+    assert all(row["first"] == (row["truth"] and row["verb"] != "open") for row in critic)
+    assert all(row["verdict"] == row["truth"] for row in critic)
+    actor = [row for one in results for row in one["rows"]["actor"]]
+    assert len(actor) == 6
+    assert 0 < sum(row["success"] for row in actor) < 6
+    assert all(row["right"] for one in results for row in one["rows"]["probe"])
+    for shard, one in enumerate(results):
+        stored = EpisodeReader(collected.shard(0, Stage.EVALUATE, shard).episodes)
+        names = [stored.meta(index)["episode_id"] for index in range(len(stored))]
+        assert names == [row["episode"] for row in one["rows"]["actor"]]
+
+
+def test_the_test_sets_are_the_same_for_every_method_seed_and_cut(toy_run, toy_config, toy_model, unkind_path, do):
+    one_shard = toy_config.evaluate.model_copy(update={"num_shards": 1})
+    changes = {"seed": 5, "learning": Learning.LMSI, "evaluate": one_shard}
+    other, _ = open_run(unkind_path / "other", toy_config.model_copy(update=changes))
+    do(Stage.TESTSET, 0, 0)
+    do(Stage.TESTSET, 0, 1)
+    do(Stage.TESTSET, 0, 0, run=other)
+
+    def metas(run: RunDir, num_shards: int) -> list[dict[str, object]]:
+        stores = [EpisodeReader(run.shard(0, Stage.TESTSET, shard).episodes) for shard in range(num_shards)]
+        return [store.meta(index) for store in stores for index in range(len(store))]
+
+    assert metas(toy_run, 2) == metas(other, 1)
+
+
+def test_a_scene_is_looked_at_once_a_run(toy_run, toy_config, toy_model, do, monkeypatch):
+    from selu_hpc.envs import tasks
+
+    do(Stage.ROLLOUT, 1, 0)
+    first = toy_run.shard(1, Stage.ROLLOUT, 0).require_marker().content
+    monkeypatch.setattr(tasks, "look_by_simulator", None)  # whoever looks again fails
+    toy_run.shard(1, Stage.ROLLOUT, 0).marker_file.unlink()
+    shutil.rmtree(toy_run.shard(1, Stage.ROLLOUT, 0).path)
+    shutil.rmtree(toy_run.truth)
+    do(Stage.ROLLOUT, 1, 0)
+    assert toy_run.shard(1, Stage.ROLLOUT, 0).require_marker().content == first
+
+
+def test_a_torn_memory_of_scenes_costs_time_only(toy_run, toy_model, do):
+    do(Stage.ROLLOUT, 1, 0)
+    for number, file in enumerate(sorted(toy_run.scenes.iterdir())):
+        file.write_bytes([b"", b'{"goals": {"open"', b"[]", b'{"goals": 7}'][number % 4])
+    do(Stage.ROLLOUT, 1, 1)
+    assert toy_run.shard(1, Stage.ROLLOUT, 1).check()
+
+
+def test_more_shards_than_test_episodes_are_no_trouble(toy_config, toy_model, unkind_path, do):
+    few = toy_config.evaluate.model_copy(
+        update={"num_shards": 3, "critic_episodes": 2, "actor_episodes": 1, "probe_questions": 3}
+    )
+    run, _ = open_run(unkind_path / "few", toy_config.model_copy(update={"evaluate": few}))
+    for stage in (Stage.TESTSET, Stage.EVALUATE):
+        for shard in range(3):
+            do(stage, 0, shard, run=run)
+    rows = [
+        json.loads((run.shard(0, Stage.EVALUATE, shard).path / "results.json").read_bytes())["rows"]
+        for shard in range(3)
+    ]
+    assert [len(merge(rows)[table]) for table in ("critic", "actor", "probe")] == [2, 1, 6]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_round_speaks_with_the_adapters_of_the_round_before(toy_run, toy_config, monkeypatch, shared):
+    loaded = {}
+
+    def load(config, *, adapters):
+        loaded.update(adapters)
+        return object()
+
+    monkeypatch.setattr(models, "load_generator", load)
+    config = toy_config.model_copy(update={"model": toy_config.model.model_copy(update={"shared_adapter": shared})})
+    speaking = models.speak(toy_run, config, after_round=0, roles=(Role.ACTOR, Role.CRITIC))
+    assert loaded == {}
+    assert speaking.adapters == {Role.ACTOR: None, Role.CRITIC: None}
+    speaking = models.speak(toy_run, config, after_round=2, roles=(Role.ACTOR, Role.CRITIC))
+    folder = {role: toy_run.shard(2, Stage(f"finetune_{role}")).path / "adapter" for role in Role}
+    if shared:
+        assert loaded == {"actor": folder[Role.ACTOR]}
+        assert speaking.adapters == {Role.ACTOR: "actor", Role.CRITIC: "actor"}
+    else:
+        assert loaded == {"actor": folder[Role.ACTOR], "critic": folder[Role.CRITIC]}
+        assert speaking.names == {Role.ACTOR: "r02/actor", Role.CRITIC: "r02/critic"}
