@@ -1,0 +1,194 @@
+"""A bundle: one tar file with everything another lab needs to repeat a run, and the check that it arrived whole.
+
+Holds the resolved recipe, provenance, the code as it was, a site template to fill in, the image or where to get it,
+and on request adapters and metrics. `manifest.json` has the SHA-256 of every file; unbundling checks all of them first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shlex
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+import yaml
+
+from selu_hpc.containers.build import SOURCE_FOLDERS
+from selu_hpc.containers.origin import ORIGIN, contents
+from selu_hpc.containers.pinned import read_pinned
+from selu_hpc.errors import ImageError, RunFolderError
+from selu_hpc.rounds.provenance import SOURCE
+from selu_hpc.rounds.rundir import RunDir, sync_folder
+
+MANIFEST = "manifest.json"
+IMAGE = "image-wanted.json"
+"""Not RUN/image.json, which is the choice of the new site."""
+CODE_FOLDERS = (*SOURCE_FOLDERS, "slurm", "containers")
+CODE_FILES = ("pyproject.toml", "constraints.txt", "requirements-no-deps.txt", "Apptainer.def", "README.md", "Makefile")
+RESULTS = ("rounds/*/finetune_*/shard-*/adapter/*", "rounds/*/evaluate/shard-*/results.json", "report/*")
+SITE_TEMPLATE = """\
+# Fill in the lines marked with FILL; `python -m selu_hpc.doctor --write-site` makes this file from your Slurm.
+name: FILL
+account: ""            # FILL where your site charges accounts
+partitions:
+  cpu: {name: FILL}
+  gpu: {name: FILL, gpus_per_node: 8}
+mounts: []             # FILL with folders jobs need beside the run folder (model cache, data)
+scratch: ""            # FILL with node-local disk, if it is not /tmp
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unbundled:
+    """What a bundle became, and what is left to do."""
+
+    run: RunDir
+    to_do: tuple[str, ...]
+
+
+def bundle(run: RunDir, target: Path, *, with_image: bool, with_results: bool, image_place: str = "") -> dict[str, int]:
+    """Write the bundle under a temporary name, then rename it; returns size by name."""
+    if not run.config_file.is_file():
+        raise RunFolderError(f"{run.path}: not a run folder (no config.yaml)")
+    hashes: dict[str, str] = {}
+    sizes: dict[str, int] = {}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        with tarfile.open(partial, "w", format=tarfile.PAX_FORMAT) as tar:
+            for name, file in _contents(run, with_image=with_image, with_results=with_results):
+                hashes[name] = _add(tar, name, file)
+                sizes[name] = file.stat().st_size
+            extra = {
+                "site.yaml": SITE_TEMPLATE,
+                IMAGE: json.dumps(_image(run, image_place), indent=1),
+                ORIGIN: json.dumps({"contents": contents(run)}, indent=1, sort_keys=True),
+            }
+            for name, text in extra.items():
+                hashes[name] = _add_text(tar, name, text)
+            _add_text(tar, MANIFEST, json.dumps({"files": hashes}, indent=1, sort_keys=True))
+        partial.rename(target)
+        sync_folder(target.parent)
+    except OSError as error:
+        raise ImageError(f"{target}: could not be written: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return sizes
+
+
+def unbundle(source: Path, target: Path) -> Unbundled:
+    """Check every file of a bundle, then lay out a run folder from it; says what the new site must fill in."""
+    if target.exists() and any(target.iterdir()):
+        raise RunFolderError(f"{target}: is not empty; unbundle into a new folder")
+    _check(source)
+    target.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(source) as tar:
+        for member in tar:
+            if member.name != MANIFEST:
+                tar.extract(member, target, filter="data")
+    image = json.loads((target / IMAGE).read_text())
+    return Unbundled(run=RunDir(target.absolute()), to_do=tuple(_to_do(target, image)))
+
+
+def _contents(run: RunDir, *, with_image: bool, with_results: bool) -> Iterator[tuple[str, Path]]:
+    yield "config.yaml", run.config_file
+    yield "provenance.json", run.provenance_file
+    code = run.code if run.code.is_dir() else SOURCE
+    for name in CODE_FILES:
+        if (code / name).is_file():
+            yield f"code/{name}", code / name
+    for folder in CODE_FOLDERS:
+        for file in sorted((code / folder).rglob("*")):
+            if file.is_file() and "__pycache__" not in file.parts:
+                yield f"code/{file.relative_to(code).as_posix()}", file
+    if with_results:
+        for pattern in RESULTS:
+            for file in sorted(p for p in run.path.glob(pattern) if p.is_file()):
+                yield f"results/{file.relative_to(run.path).as_posix()}", file
+    pinned = read_pinned(run)
+    if with_image:
+        if pinned is None:
+            raise ImageError(f"{run.path}: this run has no image to bundle; leave --with-image out")
+        yield f"images/{pinned.path.name}", pinned.path
+
+
+def _image(run: RunDir, place: str) -> dict[str, str | None]:
+    pinned = read_pinned(run)
+    if pinned is None:
+        return {"digest": None, "file": None, "place": None}
+    return {"digest": pinned.digest, "file": pinned.path.name, "place": place or None}
+
+
+def _to_do(target: Path, image: dict[str, str | None]) -> Iterator[str]:
+    yield f"fill in {target / 'site.yaml'}: " + ", ".join(_blanks(target / "site.yaml"))
+    if image["digest"] is None:
+        yield "the run used no image: install the code in code/ with `make install`, or build its Apptainer.def"
+    elif (target / "images" / str(image["file"])).is_file():
+        yield f"pass --set image={target / 'images' / str(image['file'])}@{image['digest']}"
+    else:
+        yield f"get the image {image['digest']}" + (f" from {image['place']}" if image["place"] else " from its makers")
+    code = f"PYTHONPATH={shlex.quote(str(target / 'code'))} python -m selu_hpc"
+    named, site = shlex.quote(str(target)), shlex.quote(str(target / "site.yaml"))
+    yield f"then, with the bundle's own code: {code}.submit --run {named} --site {site}"
+    yield f"and see whether the bytes are the same: {code}.images compare --run {named}"
+
+
+def _blanks(site: Path) -> Iterator[str]:
+    values = yaml.safe_load(site.read_text())
+    for key, value in values.items():
+        if "FILL" in str(value):
+            yield key
+
+
+def _check(source: Path) -> None:
+    """Every file of the manifest is there with its hash, and nothing else is; before anything is written."""
+    found: dict[str, str] = {}
+    manifest: dict[str, str] | None = None
+    try:
+        with tarfile.open(source) as tar:
+            for member in tar:
+                path = PurePosixPath(member.name)
+                if not member.isfile() or path.is_absolute() or ".." in path.parts or member.name in found:
+                    raise ImageError(f"{source}: holds {member.name!r}, which no bundle has; nothing was written")
+                stream = tar.extractfile(member)
+                assert stream
+                if member.name == MANIFEST:
+                    manifest = json.loads(stream.read())["files"]
+                else:
+                    found[member.name] = _sha256(stream)
+    except (OSError, tarfile.TarError, ValueError, KeyError) as error:
+        raise ImageError(f"{source}: not a whole bundle: {error}; fetch it again") from error
+    if manifest is None:
+        raise ImageError(f"{source}: has no {MANIFEST}: it was cut short or is no bundle; fetch it again")
+    wrong = sorted(name for name in {*manifest, *found} if manifest.get(name) != found.get(name))
+    if wrong:
+        raise ImageError(f"{source}: {', '.join(wrong[:5])} differ from the manifest; nothing was written")
+
+
+def _add(tar: tarfile.TarFile, name: str, file: Path) -> str:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = file.stat().st_size, 0o644
+    with file.open("rb") as stream:
+        tar.addfile(info, stream)
+    with file.open("rb") as stream:
+        return _sha256(stream)
+
+
+def _add_text(tar: tarfile.TarFile, name: str, text: str) -> str:
+    data = text.encode()
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = len(data), 0o644
+    tar.addfile(info, io.BytesIO(data))
+    return hashlib.sha256(data).hexdigest()
+
+
+def _sha256(stream: IO[bytes]) -> str:
+    digest = hashlib.sha256()
+    while block := stream.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,201 @@
+"""Starts one stage inside the run's image, on the host's side of the wall.
+
+    python -m selu_hpc.containers.launch --run RUN --stage rollout --round 1 --shard 3 [--attempt 0]
+
+Checks that the image is the one the run began with, gives the task a /tmp and a HOME of its own, binds the run
+folder and what the site names, and passes the environment that must pass. Runs on the host's python, without torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from selu_hpc.containers.apptainer import Apptainer
+from selu_hpc.containers.digest import node_folder, note, noted, require_digest, short
+from selu_hpc.containers.pinned import Pinned, read_pinned
+from selu_hpc.containers.trust import require_trusted
+from selu_hpc.errors import ImageError, SeluError
+from selu_hpc.processes import die_with_parent
+from selu_hpc.rounds.rundir import RunDir, Stage
+from selu_hpc.stages.entry import EXIT_FAILED, MODULES, run_stage, set_up_logging
+
+PASSED = (
+    "SLURM_",
+    "SUBMITIT_",
+    "SELU_",
+    "MASTER_",
+    "OMP_",
+    "HF_",
+    "NCCL_",
+    "CUDA_VISIBLE_DEVICES",
+    "RANK",
+    "WORLD_SIZE",
+)
+PASSED_ALSO = ("LOCAL_RANK", "LOCAL_WORLD_SIZE", "DS_ACCELERATOR", "DISPLAY")
+CACHE = "/var/cache/selu_hpc"
+KEPT = {"NUMBA_CACHE_DIR": f"{CACHE}/numba", "SELU_FEATURE_CACHE": f"{CACHE}/features"}
+"""What tasks of one user and one image on one node share: compiled code, and features of frames (both by content)."""
+
+
+def exec_line(
+    command: Sequence[str],
+    *,
+    image: Path,
+    run: Path,
+    private: Path,
+    cache: Path,
+    apptainer: str = "apptainer",
+    mounts: Sequence[str] = (),
+    gpus: bool = False,
+    network: bool = True,
+    working_copy: Path | None = None,
+) -> list[str]:
+    """The `apptainer exec …` that runs a command with the bind contract; pure."""
+    line = [apptainer, "exec", "--cleanenv", "--no-mount", "home,tmp,cwd,hostfs"]
+    line += ["--home", f"{private / 'home'}:/home/selu", "--pwd", "/opt/selu_hpc"]
+    binds = [(str(private / "tmp"), "/tmp"), (str(private / "tmp"), "/var/tmp"), (str(cache), CACHE)]
+    binds += [(str(run), str(run))]
+    binds += [(mount.partition(":")[0], mount.partition(":")[2] or mount) for mount in mounts]
+    if working_copy:
+        binds += [(str(working_copy / part), f"/opt/selu_hpc/{part}") for part in ("selu_hpc", "configs")]
+    for source, target in binds:
+        line += ["--mount", _mount(source, target)]
+    if gpus:
+        line.append("--nv")
+    if not network:
+        line += ["--net", "--network", "none"]
+    return [*line, str(image), *command]
+
+
+def _mount(source: str, target: str) -> str:
+    """`--mount` takes CSV, so paths with commas and quotes pass, which `--bind` cannot."""
+    fields = ("type=bind", f"source={source}", f"destination={target}")
+    return ",".join('"' + field.replace('"', '""') + '"' if set(field) & set(',"\n') else field for field in fields)
+
+
+def passed_environment() -> dict[str, str]:
+    """What crosses the wall, in the form apptainer wants: APPTAINERENV_NAME."""
+    passed = {name: value for name, value in os.environ.items() if name.startswith(PASSED) or name in PASSED_ALSO}
+    return {f"APPTAINERENV_{name}": value for name, value in {**KEPT, **passed}.items()}
+
+
+def shared_cache(digest: str) -> Path:
+    """The folder behind CACHE; of one image only, since compiled code belongs to one set of sources."""
+    folder = node_folder("selu-cache") / short(digest).removeprefix("sha256:")
+    for inside in KEPT.values():
+        (folder / Path(inside).name).mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def private_folder(scratch: str = "") -> Iterator[Path]:
+    """A folder for this task's /tmp and HOME on node-local disk, gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="selu-task-", dir=scratch or None))
+    try:
+        for name in ("home", "tmp"):
+            (folder / name).mkdir(mode=0o700)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def stage_command(stage: Stage, *, run: Path, round_id: int, shard: int, attempt: int | None) -> list[str]:
+    """The one line every engine and template runs, inside or outside an image."""
+    command = ["python", "-m", MODULES[stage], "--run", str(run), "--round", str(round_id), "--shard", str(shard)]
+    if attempt is not None:
+        command += ["--attempt", str(attempt)]
+    if stage in (Stage.FINETUNE_ACTOR, Stage.FINETUNE_CRITIC):
+        command += ["--role", stage.value.removeprefix("finetune_")]
+    return command
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Run one shard of one stage inside the run's image.")
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--stage", type=Stage, choices=list(Stage), required=True)
+    parser.add_argument("--round", type=int, required=True, dest="round_id")
+    parser.add_argument("--shard", type=int, default=int(os.environ.get("SLURM_ARRAY_TASK_ID", "0")))
+    parser.add_argument("--attempt", type=int)
+    options = parser.parse_args(argv)
+    die_with_parent()
+    set_up_logging()
+    try:
+        return launch(
+            options.stage,
+            RunDir(options.run.absolute()),
+            round_id=options.round_id,
+            shard=options.shard,
+            attempt=options.attempt,
+        )
+    except SeluError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return EXIT_FAILED
+
+
+def launch(stage: Stage, run: RunDir, *, round_id: int, shard: int, attempt: int | None) -> int:
+    """Run the stage in the image its run began with; returns the stage's exit code."""
+    pinned = read_pinned(run)
+    if stage is Stage.GATE:
+        return run_stage(stage, run=str(run.path), round_id=round_id, shard=shard, attempt=attempt)
+    if pinned is None:
+        raise ImageError(f"{run.path}: this run has no image; start its stages without containers.launch")
+    require_digest(pinned.path, pinned.digest)
+    require_trusted(pinned.path, pinned.trusted_keys, apptainer=Apptainer(pinned.apptainer))
+    command = stage_command(stage, run=run.path, round_id=round_id, shard=shard, attempt=attempt)
+    with private_folder(pinned.scratch) as private:
+        line = exec_line(
+            command,
+            image=pinned.path,
+            run=run.path,
+            private=private,
+            cache=shared_cache(pinned.digest),
+            apptainer=pinned.apptainer,
+            mounts=pinned.mounts,
+            gpus="CUDA_VISIBLE_DEVICES" in os.environ,
+            network=pinned.network or not may_cut_network(pinned),
+            working_copy=pinned.working_copy,
+        )
+        return run_forwarding_signals(line, environment=passed_environment())
+
+
+def may_cut_network(pinned: Pinned) -> bool:
+    """Ranks started by srun must reach one another, and not every Apptainer lets users make a network of their own."""
+    if int(os.environ.get("SELU_RANKS", "1")) > 1:
+        return False
+    if (known := noted(pinned.path, "may_cut_network")) is None:
+        line = [pinned.apptainer, "exec", "--cleanenv", "--net", "--network", "none", str(pinned.path), "true"]
+        try:
+            known = (
+                "yes" if subprocess.run(line, capture_output=True, timeout=60, check=False).returncode == 0 else "no"
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            known = "no"
+        note(pinned.path, "may_cut_network", known)
+    return known == "yes"
+
+
+def run_forwarding_signals(line: Sequence[str], *, environment: dict[str, str]) -> int:
+    """Run a child, hand it the signals a scheduler sends us, and return its exit code."""
+    child = subprocess.Popen(line, env={**os.environ, **environment}, preexec_fn=die_with_parent)
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        child.send_signal(number)
+
+    for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
+        signal.signal(number, forward)
+    code = child.wait()
+    return code if code >= 0 else 128 - code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

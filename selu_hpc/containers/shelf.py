@@ -1,0 +1,188 @@
+"""A folder of images, shared by a lab: files named by digest, read-only, with a list of what each one is.
+
+`lock.json` beside them is meant to be published: name, digest, size, commit, definition hash and where to pull from.
+A file gets its final name only after its digest is known to be right.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from rich import progress
+from rich.console import Console
+
+from selu_hpc.containers.digest import digest_of, short
+from selu_hpc.errors import ImageError
+from selu_hpc.rounds.lock import wait_for_lock
+from selu_hpc.rounds.rundir import write_json
+
+LEFT_BEHIND_S = 24 * 3600.0
+"""Builds and pulls end within a day; what is older was left by one that was killed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One image: its name, the SHA-256 of its file, and where it came from or was pushed to."""
+
+    name: str
+    digest: str
+    size: int
+    commit: str = ""
+    definition: str = ""
+    dependencies: str = ""
+    places: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}@{self.digest} ({self.size / 1e6:.0f} MB)"
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """`Shelf(Path("images"))`."""
+
+    path: Path
+
+    @property
+    def lock_file(self) -> Path:
+        return self.path / "lock.json"
+
+    def file(self, entry: Entry) -> Path:
+        return self.path / f"{entry.name}-{short(entry.digest).removeprefix('sha256:')}.sif"
+
+    def entries(self) -> list[Entry]:
+        """The images that are really there, newest last."""
+        return [entry for entry in self._listed() if self.file(entry).is_file()]
+
+    def find(self, wanted: str) -> Entry:
+        """By file, name, `name@sha256:…` or a digest's beginning; the newest of several."""
+        wanted_digest = wanted.rpartition("@")[2]
+        for entry in reversed(self.entries()):
+            by_digest = wanted_digest.startswith("sha256:") and entry.digest.startswith(wanted_digest)
+            if by_digest or entry.name == wanted or self.file(entry) == Path(wanted).absolute():
+                return entry
+        known = ", ".join(entry.title for entry in self.entries()) or "none"
+        raise ImageError(f"no image {wanted!r} in {self.path}; there are: {known}")
+
+    def add(
+        self,
+        made: Path,
+        *,
+        name: str,
+        commit: str = "",
+        definition: str = "",
+        dependencies: str = "",
+        place: str = "",
+        expected: str = "",
+    ) -> Entry:
+        """Move a finished file onto the shelf, read-only; a digest other than the expected one is refused."""
+        digest = digest_of(made, remember=False)
+        if expected and digest != expected:
+            raise ImageError(f"{place or made}: came as {short(digest)}, expected {short(expected)}; nothing was kept")
+        entry = Entry(
+            name=name,
+            digest=digest,
+            size=made.stat().st_size,
+            commit=commit,
+            definition=definition,
+            dependencies=dependencies,
+            places=(place,) if place else (),
+        )
+        with self.locked("adding an image"):
+            made.chmod(0o444)
+            made.replace(self.file(entry))
+            self._write(entry)
+        return entry
+
+    def copy_in(self, source: Path, *, name: str, expected: str = "", place: str = "") -> Entry:
+        partial = self.path / f".{name}.{os.getpid()}.partial"
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            copy_shown(source, partial)
+            return self.add(partial, name=name, place=place or str(source), expected=expected)
+        except OSError as error:
+            raise ImageError(f"{source} could not be copied to {self.path}: {error.strerror or error}") from error
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def sign(self, entry: Entry, signer: Callable[[Path], None]) -> Entry:
+        """Sign a copy and shelve it under its new digest: a signature lies in the file and so changes it."""
+        partial = self.path / f".{entry.name}.{os.getpid()}.partial"
+        try:
+            shutil.copyfile(self.file(entry), partial)
+            signer(partial)
+            return self.add(
+                partial,
+                name=entry.name,
+                commit=entry.commit,
+                definition=entry.definition,
+                dependencies=entry.dependencies,
+            )
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def note_place(self, entry: Entry, place: str) -> None:
+        with self.locked("noting where an image lies"):
+            self._write(replace(entry, places=tuple(dict.fromkeys((*entry.places, place)))))
+
+    def prune(self, *, keep: int, used: Sequence[str] = (), dry_run: bool = False) -> list[tuple[str, int]]:
+        """Remove all but the newest images of each name, and what interrupted work left; returns names and sizes.
+
+        Images that a run uses stay. The list keeps its line of a removed image: it says where to pull it from.
+        """
+        with self.locked("removing old images"):
+            newest_first = list(reversed(self.entries()))
+            old = [
+                entry
+                for number, entry in enumerate(newest_first)
+                if entry.digest not in used and sum(one.name == entry.name for one in newest_first[:number]) >= keep
+            ]
+            files = [self.file(entry) for entry in old] + [
+                left
+                for left in self.path.glob(".*")
+                if left.name.startswith((".build-", ".tmp-")) or left.suffix == ".partial"
+                if time.time() - left.lstat().st_mtime > LEFT_BEHIND_S
+            ]
+            gone = [(file.name, _size(file)) for file in files]
+            for file in files if not dry_run else ():
+                if file.is_dir():
+                    shutil.rmtree(file)
+                else:
+                    file.unlink()
+        return gone
+
+    @contextmanager
+    def locked(self, purpose: str) -> Iterator[None]:
+        self.path.mkdir(parents=True, exist_ok=True)
+        with wait_for_lock(self.path / ".lock", purpose=purpose):
+            yield
+
+    def _listed(self) -> list[Entry]:
+        try:
+            listed = json.loads(self.lock_file.read_bytes())["images"]
+        except FileNotFoundError:
+            return []
+        return [Entry(**{**one, "places": tuple(one["places"])}) for one in listed]
+
+    def _write(self, entry: Entry) -> None:
+        others = [one for one in self._listed() if one.digest != entry.digest]
+        write_json(self.lock_file, {"images": [asdict(one) for one in (*others, entry)]})
+
+
+def copy_shown(source: Path, target: Path) -> None:
+    """Copy a file of the size of an image, with a progress bar where somebody looks."""
+    console = Console(stderr=True)
+    shown = progress.open(source, "rb", description=source.name, console=console, disable=not console.is_terminal)
+    with shown as file, target.open("wb") as out:
+        shutil.copyfileobj(file, out, 1 << 20)
+
+
+def _size(path: Path) -> int:
+    return sum(p.lstat().st_size for p in path.rglob("*")) if path.is_dir() else path.stat().st_size
