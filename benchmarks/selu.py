@@ -1,0 +1,191 @@
+"""SELU's table: every variant, control and baseline, seed by seed, over as many sittings as it takes.
+
+    python benchmarks/selu.py                        go on with the next runs of the list until all are there
+    python benchmarks/selu.py --minutes 50           … until the time is up; a run under way is continued next time
+    python benchmarks/selu.py --recipes selu,random --simulators thor --seeds 0
+    python benchmarks/selu.py --table-only           no runs: the table of what is there
+    python benchmarks/selu.py --quick                two tiny rounds of three recipes, into a folder of their own
+
+A finished run leaves docs/results/SIMULATOR-RECIPE-sSEED.json (config signature, commit, outcomes, minutes). One whose
+signature is another than the recipe's now is made anew. The table between the markers in docs/results.md is rewritten.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from _report import exit_code, report
+
+from selu_hpc.config import RunConfig
+from selu_hpc.evaluate import read_summaries
+from selu_hpc.recipes import load_recipe, load_run
+from selu_hpc.rounds.provenance import default_folder
+from selu_hpc.rounds.rundir import RunDir, write_json
+from selu_hpc.selu.summary import summarise
+from selu_hpc.selu.table import ORDER, TableRow, by_type_markdown, make_rows, markdown
+
+ROOT = Path(__file__).resolve().parents[1]
+FIRST = ("selu", "random", "oracle")
+SIMULATORS = ("thor", "virtualhome")
+SEEDS = (0, 1, 2)
+BEGIN, END = "<!-- selu table: begin -->", "<!-- selu table: end -->"
+TARGETS = {
+    "thor_critic_gain_points": ">=28",
+    "thor_actor_gain_points": ">=20",
+    "virtualhome_critic_gain_points": ">=30",
+    "virtualhome_actor_gain_points": ">=24",
+    "thor_actor_gain_over_random_control": ">=2",
+}
+QUICK = (
+    "rollout.num_shards=2", "rollout.episodes_per_shard=8", "rollout.num_slots=4", "evaluate.num_shards=1",
+    "evaluate.critic_episodes=8", "evaluate.actor_episodes=4", "evaluate.probe_questions=6", "env.horizon=4",
+    "mix.actor_samples=64", "mix.critic_samples=64", "evaluate.bootstrap_samples=50",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of the table."""
+
+    recipe: str
+    simulator: str
+    seed: int
+    rounds: int
+    settings: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.simulator}-{self.recipe}-s{self.seed}"
+
+    @property
+    def config(self) -> RunConfig:
+        flags = {"seed": self.seed, "rounds": self.rounds}
+        return load_recipe(self.recipe, (f"env.simulator={self.simulator}", *self.settings), flags)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--recipes", default="", help="comma-separated; default: all")
+    parser.add_argument("--simulators", default="", help="thor,virtualhome")
+    parser.add_argument("--seeds", default="", help="default: 0,1,2")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=C")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no run after so long")
+    parser.add_argument("--results", type=Path, default=ROOT / "docs" / "results")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs")
+    parser.add_argument("--table-only", action="store_true")
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    jobs = list(choose(options))
+    begun = time.monotonic()
+    if not options.table_only:
+        for job in jobs:
+            if time.monotonic() - begun > options.minutes * 60:
+                print(f"time is up; {sum(not is_done(j, options.results) for j in jobs)} runs are left")
+                break
+            if not is_done(job, options.results):
+                do(job, options.results, options.runs)
+    return show(options)
+
+
+def choose(options: argparse.Namespace) -> Iterator[Job]:
+    """What is asked for, in the order it matters: the main result and its controls first, in both simulators."""
+    if options.quick:
+        options.results, options.runs = options.runs / "quick-results", options.runs / "quick"
+        options.rounds, options.set = 1, [*options.set, *QUICK]
+        options.recipes, options.simulators, options.seeds = options.recipes or "selu", "thor", "0"
+    recipes = tuple(options.recipes.split(",")) if options.recipes else ORDER
+    simulators = tuple(options.simulators.split(",")) if options.simulators else SIMULATORS
+    seeds = tuple(int(seed) for seed in options.seeds.split(",")) if options.seeds else SEEDS
+    first = [recipe for recipe in recipes if recipe in FIRST]
+    rest = [recipe for recipe in recipes if recipe not in FIRST]
+    passes: list[tuple[Sequence[str], Sequence[str]]] = [(first, simulators)]
+    passes += [(rest, (simulator,)) for simulator in simulators]
+    for some, where in passes:
+        for seed in seeds:
+            for simulator in where:
+                for recipe in some:
+                    yield Job(recipe, simulator, seed, options.rounds, tuple(options.set))
+
+
+def is_done(job: Job, results: Path) -> bool:
+    file = results / f"{job.name}.json"
+    if not file.is_file():
+        return False
+    known = json.loads(file.read_bytes())
+    rounds = 0 if job.recipe == "zero_shot" else job.rounds
+    return bool(known["signature"] == job.config.signature and known["rounds"][-1]["round"] >= rounds)
+
+
+def do(job: Job, results: Path, runs: Path) -> None:
+    """Run it by the command a user would, and keep its summary; a run begun before goes on."""
+    config = job.config
+    folder = runs / default_folder(config).name
+    command = [sys.executable, "-m", "selu_hpc.submit", "--engine=local", f"--run={folder}", f"--recipe={job.recipe}"]
+    command += [f"--seed={job.seed}", f"--rounds={job.rounds}", f"--set=env.simulator={job.simulator}"]
+    command += [f"--set={setting}" for setting in job.settings]
+    print(f"{job.name}: {' '.join(command[1:])}", flush=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    clock = folder.with_name(folder.name + ".seconds")
+    before = float(clock.read_text()) if clock.is_file() else 0.0
+    begun = time.monotonic()
+    try:
+        with folder.with_name(folder.name + ".log").open("ab") as log:
+            finished = subprocess.run(command, stdout=log, stderr=log, cwd=ROOT, check=False).returncode == 0
+    finally:
+        seconds = before + time.monotonic() - begun
+        clock.write_text(f"{seconds:.1f}")
+    if not finished:
+        print(f"{job.name}: failed; its log is {folder}.log", flush=True)
+        return
+    summary = summarise(RunDir(folder), load_run(folder))
+    assert summary is not None
+    results.mkdir(parents=True, exist_ok=True)
+    write_json(results / f"{job.name}.json", {**summary, "minutes": round(seconds / 60, 2)})
+    print(f"{job.name}: {seconds / 60:.1f} min", flush=True)
+
+
+def show(options: argparse.Namespace) -> int:
+    summaries = list(read_summaries(options.results)) if options.results.is_dir() else []
+    rows = make_rows(summaries)
+    text = "\n".join([markdown(rows), *(by_type_markdown(row) for row in rows if row.recipe == "selu")])
+    print(text)
+    if not options.quick:
+        rewrite(ROOT / "docs" / "results.md", text)
+    targets = {} if options.quick else TARGETS
+    return exit_code(report("selu", measures={"runs": len(summaries)}, ratios=ratios(rows), targets=targets))
+
+
+def ratios(rows: Sequence[TableRow]) -> dict[str, float]:
+    """Gains in points, and SELU's actor's over the random control's."""
+    found: dict[str, float] = {}
+    by_name = {(row.simulator, row.recipe): row for row in rows if row.world == "unknown"}
+    for simulator in SIMULATORS:
+        row, control = by_name.get((simulator, "selu")), by_name.get((simulator, "random"))
+        if row is not None:
+            found[f"{simulator}_critic_gain_points"] = row.critic.gain
+            found[f"{simulator}_actor_gain_points"] = row.actor.gain
+        if row is not None and control is not None:
+            found[f"{simulator}_actor_gain_over_random_control"] = row.actor.gain / max(control.actor.gain, 1.0)
+    return found
+
+
+def rewrite(file: Path, text: str) -> None:
+    """Put the table between its markers; the rest of the page is people's."""
+    page = file.read_text(encoding="utf-8") if file.is_file() else "# Results\n"
+    if BEGIN not in page:
+        page += f"\n## SELU\n\n{BEGIN}\n{END}\n"
+    head, _, rest = page.partition(BEGIN)
+    tail = rest.partition(END)[2]
+    file.write_text(f"{head}{BEGIN}\n{text}\n{END}{tail}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""Stop a run's Slurm jobs and leave the run as it is: `python -m selu_hpc.cancel --run RUN`.
+
+Finished shards, flushed episodes and checkpoints stay; `python -m selu_hpc.submit --run RUN` goes on from them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from selu_hpc.engines.ledger import Ledger, match
+from selu_hpc.engines.scheduler import Slurm
+from selu_hpc.errors import RunFolderError, SeluError
+from selu_hpc.rounds.journal import Journal
+from selu_hpc.rounds.lock import hold_lock
+from selu_hpc.rounds.rundir import RunDir
+from selu_hpc.stages.entry import set_up_logging
+
+PATIENCE_S = 90.0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m selu_hpc.cancel",
+        description="Cancel every job of a run that Slurm still has. The run can be continued at any time by submit.",
+        epilog="example: python -m selu_hpc.cancel --run runs/selu-thor-s0-1a2b3c4d5e6f",
+    )
+    parser.add_argument("--run", type=Path, required=True, help="the run folder")
+    parser.add_argument("--no-wait", action="store_true", help="do not wait until the tasks have ended")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = build_parser().parse_args(argv)
+    set_up_logging()
+    try:
+        print(cancel(RunDir(options.run.absolute()), Slurm(), wait=not options.no_wait))  # noqa: T201
+    except SeluError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    return 0
+
+
+def cancel(run: RunDir, slurm: Slurm, *, wait: bool = True) -> str:
+    """Cancel what the journal and the queue agree on, later stages first; returns what was done in words."""
+    if not run.config_file.is_file():
+        raise RunFolderError(f"{run.path}: not a run folder (no config.yaml); give the folder that submit named")
+    with hold_lock(run.lock_file, purpose="a cancel"):
+        journal = Journal(run.journal_file)
+        ledger = Ledger.read(journal)
+        queue = match(ledger, slurm.squeue(ledger.entries) if ledger.entries else [])
+        jobs = {live.entry.job_id: name for name, live in queue.live.items()}
+        jobs |= {job_id: name for name, job_id in queue.strays}
+        for name, job_id in queue.adopted.items():
+            journal.append("adopted", name=name, job=job_id)
+        if jobs:
+            slurm.cancel(sorted(jobs, key=int, reverse=True))
+            for job_id, name in jobs.items():
+                journal.append("cancelled", name=name, job=job_id, why="cancel was asked for")
+        ended = not wait or _wait_until_gone(slurm, ledger)
+    done = f"cancelled {len(jobs)} jobs of {run.path}" if jobs else f"{run.path}: no job of this run is in the queue"
+    late = "" if ended else "; some tasks are still ending"
+    return f"{done}{late}\ngo on with: python -m selu_hpc.submit --run {run.path}"
+
+
+def _wait_until_gone(slurm: Slurm, ledger: Ledger) -> bool:
+    deadline = time.monotonic() + PATIENCE_S
+    while match(ledger, slurm.squeue(ledger.entries) if ledger.entries else []).live:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(1.0)
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

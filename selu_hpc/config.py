@@ -1,0 +1,419 @@
+"""What a run is: frozen settings read from a YAML recipe, overrides and a site profile.
+
+Owns every setting, its default, its check and the signature of a resolved config.
+Does not own reading files (recipes.py) or what a setting does.
+Facts of a cluster have no defaults here: they come from a site profile (`Site`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Positive = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Settings(BaseModel):
+    """Base of every section: frozen, unknown keys refused.
+
+    The docstrings below fields are the schema's descriptions; recipes.schema puts them there, since pydantic would read
+    this file anew for every class at every start of every command.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Simulator(StrEnum):
+    THOR = "thor"
+    VIRTUALHOME = "virtualhome"
+
+
+class Backend(StrEnum):
+    STAND_IN = "stand_in"
+    CLOUD_RENDERING = "cloud_rendering"
+    XVFB = "xvfb"
+
+
+class World(StrEnum):
+    KNOWN = "known"
+    UNKNOWN = "unknown"
+
+
+class StopMode(StrEnum):
+    FIXED = "fixed"
+    DONE = "done"
+
+
+class CriticFrames(StrEnum):
+    LAST = "last"
+    FIRST_AND_LAST = "first_and_last"
+    ALL = "all"
+
+
+class CriticMode(StrEnum):
+    MODEL = "model"
+    RANDOM = "random"
+    ORACLE = "oracle"
+    NONE = "none"
+
+
+class Hindsight(StrEnum):
+    OFF = "off"
+    INSTRUCTION_VERB = "instruction_verb"
+    ANY_VERB = "any_verb"
+
+
+class Learning(StrEnum):
+    SELU = "selu"
+    ZERO_SHOT = "zero_shot"
+    SELF_CONSISTENCY = "self_consistency"
+    SELF_REFINE = "self_refine"
+    LMSI = "lmsi"
+    SCORING = "scoring"
+
+
+class EnvConfig(Settings):
+    """The simulator, its world and how long an episode may be."""
+
+    simulator: Simulator = Simulator.THOR
+    """Which official client drives the world."""
+    backend: Backend = Backend.STAND_IN
+    """The process behind the client: the built-in stand-in, or a Unity build headless or under Xvfb."""
+    world: World = World.UNKNOWN
+    """Skins, layouts and objects: the ones the built-in model was pre-trained in, or the held-out ones."""
+    width: Annotated[int, Field(ge=32, le=2048)] = 96
+    """Frame width in pixels."""
+    height: Annotated[int, Field(ge=32, le=2048)] = 96
+    """Frame height in pixels."""
+    horizon: Positive = 10
+    """Steps after which an episode ends; the paper uses 10."""
+    stop: StopMode = StopMode.DONE
+    """Whether the actor may end an episode by saying done, or every episode takes the full horizon."""
+    verbs: tuple[str, ...] = ()
+    """Task types to sample; empty means all the simulator has."""
+    composed_fraction: Fraction = 0.0
+    """Share of tasks made of two to four goals."""
+    num_processes: Positive = 2
+    """Simulator processes one task keeps open."""
+    unity_commit: str = ""
+    """Pinned build of AI2-THOR (a release folder's commit) for the Unity back-ends."""
+    unity_releases: str = ""
+    """Folder that holds the fetched Unity builds; read-only is fine."""
+    vulkan_devices: tuple[int, ...] = ()
+    """Vulkan's device number of each CUDA device; empty lets the AI2-THOR client ask vulkaninfo and nvidia-smi."""
+    step_timeout_s: Annotated[float, Field(gt=0)] = 60.0
+    """A simulator that does not answer for this long is killed and started again."""
+    start_timeout_s: Annotated[float, Field(gt=0)] = 120.0
+    """How long a simulator may take to start."""
+    max_restarts: Annotated[int, Field(ge=0)] = 5
+    """Restarts of one simulator process before the task fails."""
+
+
+class ModelConfig(Settings):
+    """The frozen base, where it is loaded from and how answers are generated."""
+
+    base: str = "pocket"
+    """`pocket`, a local folder, or a hub id whose files are already in the cache."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Weights' and activations' type."""
+    shared_adapter: bool = False
+    """SELU-One: actor and critic are one adapter."""
+    lora_rank: Positive = 16
+    """Rank of the LoRA matrices."""
+    lora_alpha: Positive = 32
+    """Scale of the LoRA update is alpha / rank."""
+    lora_dropout: Fraction = 0.0
+    """Dropout before the LoRA matrices."""
+    lora_targets: str = (
+        r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+        r"|.*multi_modal_projector\.linear_[12]"
+    )
+    """Regular expression over module names; the vision tower stays frozen."""
+    list_actions: bool = False
+    """Name the allowed actions in the actor's prompt; the built-in model knows them by heart."""
+    server_url: str = ""
+    """An OpenAI-compatible server (vLLM, SGLang) to generate with; empty means in this process."""
+    batch_size: Positive = 4
+    """Rows of one generation call; padded up to it so that results do not depend on who shares the batch.
+    A CPU is busy with few; a GPU wants 16 to 64."""
+    max_new_tokens: Positive = 16
+    """Longest answer; the paper uses 2048."""
+    threads_per_process: Positive = 1
+    """CPU threads of one model process; part of a run's identity, since sums depend on it."""
+
+
+class RolloutConfig(Settings):
+    """How many episodes a round collects and how the actor is sampled."""
+
+    num_shards: Positive = 2
+    """Array elements per round."""
+    episodes_per_shard: Positive = 96
+    """Episodes one array element runs."""
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    """0 is greedy, as in the paper; variety then comes from scenes, starts and tasks."""
+    num_slots: Positive = 8
+    """Environments one element steps side by side, each with a simulator of its own; twice the model's batch size
+    keeps both sides busy."""
+    explore_prompt: bool = True
+    """Ask the actor of the first round to explore."""
+
+
+class CriticConfig(Settings):
+    """How an episode is judged."""
+
+    mode: CriticMode = CriticMode.MODEL
+    """The model; or a control: random verdicts, or an oracle that reads the truth and says so."""
+    frames: CriticFrames = CriticFrames.LAST
+    """Which third-person frames the verdict is asked over."""
+    self_asking: bool = True
+    """After a no, ask about the objects' states and judge again."""
+    doubt_yes: bool = False
+    """Question a yes in the same way; the paper questions a no only. For a base that says yes too easily."""
+    hindsight: Hindsight = Hindsight.INSTRUCTION_VERB
+    """After a second no, ask which object the verb was applied to."""
+    consistency_check: bool = True
+    """A relabelled instruction is used only when the critic says yes to it."""
+
+
+class MixConfig(Settings):
+    """How labelled episodes become fine-tuning sets."""
+
+    kept_fraction: Fraction = 0.3
+    """Share of a set that is carried over from the last round's; the rest is fresh."""
+    actor_samples: Positive = 1024
+    """Largest actor set of a round."""
+    critic_samples: Positive = 1024
+    """Largest critic set of a round."""
+    balance: bool = True
+    """As many yes as no in the critic's set, per task type where the data allow."""
+
+
+class RoleTraining(Settings):
+    """Fine-tuning of one adapter."""
+
+    learning_rate: Annotated[float, Field(gt=0)]
+    """Peak rate; the paper's are 2e-5 (actor) and 2e-6 (critic) for the 7B."""
+    epochs: Positive = 2
+    """Passes over the round's set."""
+
+
+class FinetuneConfig(Settings):
+    """DeepSpeed and its optimiser."""
+
+    actor: RoleTraining = RoleTraining(learning_rate=1e-3, epochs=6)
+    """The actor's adapter."""
+    critic: RoleTraining = RoleTraining(learning_rate=1e-3, epochs=10)
+    """The critic's adapter."""
+    zero_stage: Literal[0, 1, 2, 3] = 0
+    """DeepSpeed ZeRO stage."""
+    num_ranks: Positive = 1
+    """Processes, one per GPU on a cluster."""
+    global_batch: Positive = 16
+    """Samples per optimiser step over all ranks."""
+    micro_batch: Positive = 16
+    """Samples per forward pass on one rank."""
+    warmup_fraction: Fraction = 0.05
+    """Share of steps with a rising learning rate; a cosine follows."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """AdamW's decay."""
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Gradients are clipped to this norm."""
+    gradient_checkpointing: bool = False
+    """Recompute activations to save memory."""
+    start_from: Literal["last_round", "base"] = "last_round"
+    """Continue last round's adapter or train a fresh one."""
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = 15.0
+    """Time between checkpoints."""
+    deepspeed: str = ""
+    """A DeepSpeed JSON file laid over ours; empty means configs/deepspeed/ by stage."""
+
+
+class EvaluateConfig(Settings):
+    """The frozen sets every method is measured on."""
+
+    critic_episodes: Positive = 160
+    """Size of the balanced critic test set."""
+    actor_episodes: Positive = 96
+    """Held-out tasks the actor is measured on."""
+    num_shards: Positive = 2
+    """Array elements of one evaluation."""
+    bootstrap_samples: Positive = 1000
+    """Resamples for the 95 % intervals."""
+    probe_questions: Positive = 200
+    """Questions of the general-ability probe."""
+
+
+class StoreConfig(Settings):
+    """How frames are written."""
+
+    codec: Literal["lossless", "jpeg"] = "lossless"
+    """Lossless, or JPEG q95 where the last bits don't matter."""
+
+
+class RetryConfig(Settings):
+    """What happens when a shard fails."""
+
+    max_retries: Annotated[int, Field(ge=0)] = 2
+    """Further attempts of one shard."""
+    quorum: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of a stage's shards that must be there for its gate to go on."""
+
+
+class Resources(Settings):
+    """What one task of a stage asks of a cluster."""
+
+    cpus: Positive = 1
+    """CPU cores per task."""
+    gpus: Annotated[int, Field(ge=0)] = 0
+    """GPUs per node."""
+    mem_gb: Positive = 4
+    """Memory per node in GB."""
+    timeout_min: Positive = 60
+    """Time limit in minutes; also the plan's worst case."""
+    partition: Literal["cpu", "gpu", "preempt"] = "cpu"
+    """Which of the site's partitions (`Site.partitions`)."""
+
+
+class ResourcesConfig(Settings):
+    """Resources per stage."""
+
+    testset: Resources = Resources()
+    """Making the frozen test sets."""
+    rollout: Resources = Resources()
+    """Rollout arrays."""
+    label: Resources = Resources()
+    """Label arrays."""
+    gate: Resources = Resources(timeout_min=15, mem_gb=2)
+    """The gate; runs outside the image."""
+    assemble: Resources = Resources(timeout_min=15)
+    """Building the fine-tuning sets."""
+    finetune: Resources = Resources(timeout_min=240, mem_gb=8)
+    """Fine-tuning; on a GPU node `gpus` is the number of ranks."""
+    evaluate: Resources = Resources()
+    """Evaluation arrays."""
+
+
+class RunConfig(Settings):
+    """A run: everything that decides its bytes, and how it is scheduled."""
+
+    recipe: str = "selu"
+    """A name for tables and reports."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Every episode's and every sampler's seed derives from it."""
+    rounds: Positive = 5
+    """Self-learning rounds; may be raised later to continue a run."""
+    learning: Learning = Learning.SELU
+    """The method: SELU or one of its baselines."""
+    env: EnvConfig = EnvConfig()
+    """Simulator and tasks."""
+    model: ModelConfig = ModelConfig()
+    """Base model and adapters."""
+    rollout: RolloutConfig = RolloutConfig()
+    """Collecting episodes."""
+    critic: CriticConfig = CriticConfig()
+    """Judging episodes."""
+    mix: MixConfig = MixConfig()
+    """Building fine-tuning sets."""
+    finetune: FinetuneConfig = FinetuneConfig()
+    """Training."""
+    evaluate: EvaluateConfig = EvaluateConfig()
+    """Measuring."""
+    store: StoreConfig = StoreConfig()
+    """Trajectory files."""
+    retry: RetryConfig = RetryConfig()
+    """Failures."""
+    resources: ResourcesConfig = ResourcesConfig()
+    """What stages ask of a cluster."""
+    chain: Literal["upfront", "rolling"] = "upfront"
+    """Submit all rounds at once by dependency, or let each gate submit the next."""
+    image: str = "none"
+    """Apptainer image (path or name@sha256 digest) the stages run in; `none` runs on the host."""
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """The settings that decide what the run produces; scheduling and the number of rounds do not."""
+        dump: dict[str, object] = self.model_dump(mode="json")
+        for scheduling in ("rounds", "retry", "resources", "chain", "image"):
+            dump.pop(scheduling)
+        env = dump["env"]
+        assert isinstance(env, dict)
+        processes = ("num_processes", "step_timeout_s", "start_timeout_s", "max_restarts")
+        for scheduling in (*processes, "unity_releases", "vulkan_devices"):
+            env.pop(scheduling)
+        rollout = dump["rollout"]
+        assert isinstance(rollout, dict)
+        rollout.pop("num_slots")
+        return dump
+
+    @property
+    def signature(self) -> str:
+        """Twelve hex digits of the identity's hash."""
+        text = json.dumps(self.identity, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @model_validator(mode="after")
+    def _check_batches(self) -> Self:
+        ranks, micro, batch = self.finetune.num_ranks, self.finetune.micro_batch, self.finetune.global_batch
+        if batch % ranks or (batch // ranks) % min(micro, batch // ranks):
+            raise ValueError(
+                f"finetune.global_batch {batch} must be a multiple of finetune.num_ranks {ranks} "
+                f"and each rank's share a multiple of finetune.micro_batch {micro}"
+            )
+        return self
+
+
+class SitePartition(Settings):
+    """One Slurm partition of a site."""
+
+    name: str
+    """The partition's name in Slurm."""
+    gpus_per_node: Annotated[int, Field(ge=0)] = 0
+    """GPUs of its nodes."""
+    gres: str = "gpu"
+    """Name of the GPU gres, with its type where the site wants one (`gpu:a100`)."""
+    constraint: str = ""
+    """Node feature to ask for."""
+    qos: str = ""
+    """Quality of service to ask for."""
+    max_timeout_min: Annotated[int, Field(ge=0)] = 0
+    """The partition's time limit, 0 when it has none."""
+
+
+class Site(Settings):
+    """Facts of a cluster; `python -m selu_hpc.doctor --write-site` makes one from sinfo, scontrol and sacctmgr."""
+
+    name: str
+    """The site's name."""
+    partitions: dict[Literal["cpu", "gpu", "preempt"], SitePartition]
+    """Which partition serves CPU stages, GPU stages and stages that may be preempted."""
+    account: str = ""
+    """Account to charge."""
+    modules: tuple[str, ...] = ()
+    """Environment modules to load before a job's command."""
+    python: str = ""
+    """The login environment's python that runs gates; empty means the one that submits."""
+    scratch: str = ""
+    """Node-local folder for caches."""
+    mounts: tuple[str, ...] = ()
+    """Folders bound into the image beside the run folder, `source` or `source:target`."""
+    apptainer: str = "apptainer"
+    """The apptainer command."""
+    max_array_size: Annotated[int, Field(ge=0)] = 0
+    """Slurm's MaxArraySize; 0 means ask Slurm."""
+    max_submit_jobs: Annotated[int, Field(ge=0)] = 0
+    """Most jobs a user may have in the queue; 0 means ask Slurm."""
+    array_throttle: Annotated[int, Field(ge=0)] = 0
+    """Most elements of one array that run at once; 0 means no throttle."""
+    sbatch_flags: dict[str, str | int | bool] = {}
+    """Further sbatch options, without the ones this project sets itself."""
+    trusted_keys: tuple[str, ...] = ()
+    """Fingerprints of keys an image must be signed with; empty demands no signature."""
+    kill_on_invalid_dep: bool = True
+    """Whether jobs may ask for --kill-on-invalid-dep; where not, labels wait for all rollouts of their array to end."""
+    resubmit_inside_jobs: bool = True
+    """Whether gates may call sbatch; where not, `submit` on the login node resubmits."""

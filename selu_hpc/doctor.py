@@ -1,0 +1,116 @@
+"""Would a submission work here? `python -m selu_hpc.doctor` asks, answers and says what to mend.
+
+Exit code 0 when it would, 1 when not. `--write-site FILE` writes a site profile from what Slurm says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from selu_hpc.config import RunConfig, Site
+from selu_hpc.engines import checks
+from selu_hpc.engines.checks import Finding, Grade
+from selu_hpc.engines.discover import discover_site
+from selu_hpc.engines.sbatch import check_site
+from selu_hpc.engines.scheduler import Slurm
+from selu_hpc.errors import SeluError
+from selu_hpc.recipes import load_recipe, load_site, to_yaml
+from selu_hpc.rounds.rundir import write_bytes
+from selu_hpc.stages.entry import set_up_logging
+
+COLOURS = {Grade.OK: "green", Grade.WARNING: "yellow", Grade.PROBLEM: "red"}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m selu_hpc.doctor",
+        description="Check what a run needs of this cluster; every bad answer comes with what to do.",
+        epilog="example: python -m selu_hpc.doctor --write-site configs/sites/mylab.yaml",
+    )
+    parser.add_argument("--site", help="site profile in configs/sites/ or a YAML file (default: what Slurm says)")
+    parser.add_argument("--recipe", default="selu", help="the recipe whose resources are checked (default: selu)")
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="override one setting; repeatable")
+    parser.add_argument("--folder", type=Path, default=Path("runs"), help="where runs will lie (default: ./runs)")
+    parser.add_argument("--write-site", type=Path, metavar="FILE", help="write a site profile and exit")
+    parser.add_argument("--no-jobs", action="store_true", help="do not start test jobs on nodes")
+    parser.add_argument("--patience", type=float, default=120.0, help="seconds a test job may take to start")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = build_parser().parse_args(argv)
+    set_up_logging("WARNING")
+    try:
+        if options.write_site:
+            return write_site(options.write_site, Slurm(patience_s=20.0))
+        findings = list(diagnose(options))
+    except SeluError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    if options.json:
+        sys.stdout.write(json.dumps([asdict(one) for one in findings], indent=1) + "\n")
+    else:
+        show(findings)
+    return 1 if any(one.grade is Grade.PROBLEM for one in findings) else 0
+
+
+def write_site(file: Path, slurm: Slurm) -> int:
+    """A profile with everything Slurm tells; what it can't tell is left at its default and named."""
+    site = check_site(discover_site(slurm))
+    head = (
+        "# Made by `python -m selu_hpc.doctor --write-site` from sinfo, scontrol and sacctmgr. Look it over: modules,\n"
+        "# scratch, mounts, image keys and constraints are things Slurm does not know.\n"
+    )
+    write_bytes(file, (head + to_yaml(site)).encode())
+    sys.stdout.write(f"{file}: cluster {site.name}, partitions "
+                     f"{', '.join(f'{role}={one.name}' for role, one in site.partitions.items())}\n")  # fmt: skip
+    return 0
+
+
+def diagnose(options: argparse.Namespace) -> Iterator[Finding]:
+    """All findings, cheapest first; what can't be asked without Slurm is left out when Slurm is away."""
+    config = load_recipe(options.recipe, options.set)
+    slurm = Slurm(patience_s=20.0)
+    folder = options.folder.absolute()
+    yield from checks.check_folder(folder)
+    controller = checks.check_controller(slurm)
+    yield controller
+    if controller.grade is Grade.PROBLEM:
+        return
+    site = check_site(load_site(options.site) if options.site else discover_site(slurm))
+    yield from _ask_slurm(site, config, slurm)
+    yield from checks.check_image(config, site)
+    yield checks.check_apptainer(site, needed=config.image != "none")
+    if not options.no_jobs:
+        yield from checks.check_nodes(site, config, folder, patience_s=options.patience)
+
+
+def _ask_slurm(site: Site, config: RunConfig, slurm: Slurm) -> Iterator[Finding]:
+    yield checks.check_munge(slurm)
+    yield checks.check_accounting(slurm)
+    yield from checks.check_partitions(site, config, slurm)
+    yield checks.check_limits(site, config, slurm)
+
+
+def show(findings: Sequence[Finding]) -> None:
+    table = Table(show_edge=False)
+    for column in ("check", "", "answer", "what to do"):
+        table.add_column(column, overflow="fold", no_wrap=column in ("check", ""))
+    for one in findings:
+        table.add_row(one.check, f"[{COLOURS[one.grade]}]{one.grade}[/]", one.answer, one.fix)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    problems = sum(one.grade is Grade.PROBLEM for one in findings)
+    sys.stdout.write(f"{problems} problems: a submission would fail\n" if problems else "a submission would work\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""Print what runs have measured, as a table like the paper's.
+
+    python -m selu_hpc.evaluate --table                      the summaries in docs/results and the runs in runs/
+    python -m selu_hpc.evaluate --table RUN RUN docs/results --by-type
+    python -m selu_hpc.evaluate --summary RUN                the run as one line of JSON, as docs/results keeps it
+
+Reads results only; making them is the evaluation stage's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from selu_hpc.errors import RunFolderError, SeluError
+
+DEFAULT = (Path("docs/results"), Path("runs"))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m selu_hpc.evaluate", description=(__doc__ or "").splitlines()[0])
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--table", action="store_true", help="a table over all runs found")
+    what.add_argument("--summary", action="store_true", help="each run as one line of JSON")
+    parser.add_argument("--by-type", action="store_true", help="add critic and actor by task type")
+    parser.add_argument("paths", nargs="*", type=Path, help="run folders, summaries, or folders of either")
+    options = parser.parse_args(argv)
+    try:
+        text = show(options.paths or [path for path in DEFAULT if path.is_dir()], options.summary, options.by_type)
+    except SeluError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    sys.stdout.write(text)
+    return 0
+
+
+def show(paths: Sequence[Path], as_json: bool, by_type: bool) -> str:
+    """The text the command prints."""
+    found = [summary for path in paths for summary in read_summaries(path)]
+    if not found:
+        looked = ", ".join(str(path) for path in paths) or " and ".join(str(path) for path in DEFAULT)
+        raise RunFolderError(
+            f"no evaluated run in {looked}; make one with `python -m selu_hpc.submit`, or give the path of a run folder"
+        )
+    if as_json:
+        return "".join(json.dumps(summary, sort_keys=True) + "\n" for summary in found)
+    from selu_hpc.selu.table import by_type_markdown, make_rows, markdown
+
+    rows = make_rows(found)
+    return "\n".join([markdown(rows), *(by_type_markdown(row) for row in rows if by_type)])
+
+
+def read_summaries(path: Path) -> Iterator[dict[str, Any]]:
+    """The summaries at a path: a run folder, a summary's file, or a folder of either."""
+    if path.is_file():
+        yield _read(path)
+    elif (path / "config.yaml").is_file():
+        yield from _of_run(path)
+    elif path.is_dir():
+        for entry in sorted(path.iterdir()):
+            if entry.suffix == ".json":
+                yield _read(entry)
+            elif (entry / "config.yaml").is_file():
+                yield from _of_run(entry)
+    else:
+        raise RunFolderError(f"{path}: no such run or summary")
+
+
+def _of_run(path: Path) -> Iterator[dict[str, Any]]:
+    from selu_hpc.recipes import load_run
+    from selu_hpc.rounds.rundir import RunDir
+    from selu_hpc.selu.summary import summarise
+
+    summary = summarise(RunDir(path), load_run(path))
+    if summary is not None:
+        yield summary
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        summary: dict[str, Any] = json.loads(file.read_bytes())
+        summary["rounds"][0]["first"]
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise RunFolderError(f"{file}: not a run's summary ({type(error).__name__}: {error})") from error
+    return summary
+
+
+if __name__ == "__main__":
+    sys.exit(main())

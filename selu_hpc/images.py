@@ -1,0 +1,228 @@
+"""Images of the stages: build, test, sign, verify, push, pull, list and prune them; bundle a run for another lab.
+
+Everything is done by apptainer and oras; images lie read-only in one folder per cluster, named by digest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from selu_hpc.containers.apptainer import Apptainer
+from selu_hpc.containers.build import BuildOptions, build
+from selu_hpc.containers.bundle import bundle, unbundle
+from selu_hpc.containers.digest import require_digest, short
+from selu_hpc.containers.origin import compare
+from selu_hpc.containers.pinned import read_pinned
+from selu_hpc.containers.registry import Place, pull, push
+from selu_hpc.containers.shelf import Shelf
+from selu_hpc.containers.trust import require_trusted, sign, signers
+from selu_hpc.errors import ImageError, SeluError
+from selu_hpc.recipes import load_site
+from selu_hpc.rounds.provenance import SOURCE
+from selu_hpc.rounds.rundir import RunDir
+from selu_hpc.stages.entry import set_up_logging
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m selu_hpc.images", description=__doc__)
+    parser.add_argument(
+        "--images",
+        type=Path,
+        default=Path(os.environ.get("SELU_IMAGES", "images")),
+        help="the shelf: one folder per cluster (default: $SELU_IMAGES or ./images)",
+    )
+    parser.add_argument("--apptainer", default="apptainer", help="the apptainer command")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    defaults = BuildOptions()
+    made = commands.add_parser("build", help="build the image; one of the same definition is not built again")
+    made.add_argument("--name", default=defaults.name)
+    made.add_argument("--bootstrap", default=defaults.bootstrap, help="docker, localimage, oras …")
+    made.add_argument("--base", default=defaults.base, help="what to start from; a local .sif or folder")
+    made.add_argument("--variant", choices=["cpu", "cuda"], default=defaults.variant)
+    made.add_argument("--torch", default="", help="pip requirement of the torch build (default: by variant)")
+    made.add_argument("--definition", type=Path, default=SOURCE / "Apptainer.def")
+    made.add_argument(
+        "--wheels",
+        type=Path,
+        default=_path("PIP_FIND_LINKS"),
+        help="a folder of wheels for pip (default: PIP_FIND_LINKS)",
+    )
+    made.add_argument(
+        "--ca-file", type=Path, default=_path("PIP_CERT"), help="CA certificates for pip (default: PIP_CERT)"
+    )
+    made.add_argument("--fresh", action="store_true", help="build even if one of the same definition is there")
+
+    for name, text in (
+        ("test", "run the image's own test: a one-episode rollout and a LoRA step"),
+        ("sign", "sign with a key of your apptainer keyring"),
+        ("verify", "check digest and signatures"),
+    ):
+        one = commands.add_parser(name, help=text)
+        one.add_argument("image", help="name, name@sha256:…, or file")
+        if name == "verify":
+            one.add_argument("--site", help="also demand one of this site's trusted keys")
+        if name == "sign":
+            one.add_argument("--key-index", type=int, help="which private key (apptainer key list --secret)")
+
+    out = commands.add_parser("push", help="copy an image to oras://HOST/REPOSITORY:TAG or a shared folder")
+    out.add_argument("image")
+    out.add_argument("place")
+    back = commands.add_parser("pull", help="bring an image here by digest, once per cluster")
+    back.add_argument("place", help="the line that push printed")
+    for one in (out, back):
+        one.add_argument("--plain-http", action="store_true", help="the registry has no TLS")
+    commands.add_parser("list", help="the images on the shelf")
+
+    packed = commands.add_parser("bundle", help="everything another lab needs to repeat a run, in one file")
+    packed.add_argument("--run", type=Path, required=True)
+    packed.add_argument("target", type=Path, help="the .tar to write")
+    packed.add_argument("--with-image", action="store_true", help="put the image itself in")
+    packed.add_argument("--with-results", action="store_true", help="put adapters, metrics and the report in")
+    packed.add_argument("--image-place", default="", help="where to pull the image from, when it is not put in")
+    opened = commands.add_parser("unbundle", help="check a bundle and lay out a run folder from it")
+    opened.add_argument("source", type=Path)
+    opened.add_argument("target", type=Path)
+    matched = commands.add_parser("compare", help="does a run from a bundle have the same bytes as where it came from?")
+    matched.add_argument("--run", type=Path, required=True)
+    old = commands.add_parser("prune", help="remove old images and what interrupted builds and pulls left")
+    old.add_argument("--keep", type=int, default=2, help="newest images kept of each name (default: %(default)s)")
+    old.add_argument("--used-by", type=Path, nargs="*", default=[], metavar="RUN", help="runs whose images stay")
+    old.add_argument("--dry-run", action="store_true", help="only say what would go")
+    return parser
+
+
+def _path(variable: str) -> Path | None:
+    """A path that pip's own settings name; what is lent to the build must be on this machine."""
+    named = os.environ.get(variable, "")
+    return Path(named) if named and Path(named).exists() else None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = build_parser().parse_args(argv)
+    set_up_logging()
+    try:
+        for line in COMMANDS[options.command](options, Shelf(options.images.absolute()), Apptainer(options.apptainer)):
+            sys.stdout.write(line + "\n")
+    except SeluError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    return 0
+
+
+def _build(options: argparse.Namespace, shelf: Shelf, apptainer: Apptainer) -> list[str]:
+    entry = build(
+        BuildOptions(
+            name=options.name,
+            bootstrap=options.bootstrap,
+            base=options.base,
+            torch=options.torch,
+            variant=options.variant,
+            definition=options.definition.absolute(),
+            wheels=options.wheels,
+            ca_file=options.ca_file,
+            fresh=options.fresh,
+        ),
+        shelf=shelf,
+        apptainer=apptainer,
+    )
+    return [str(shelf.file(entry)), entry.digest, f"{entry.size / 1e6:.0f} MB"]
+
+
+def _test(options: argparse.Namespace, shelf: Shelf, apptainer: Apptainer) -> list[str]:
+    entry = shelf.find(options.image)
+    apptainer.run(["test", "--cleanenv", str(shelf.file(entry))], show=True)
+    return [f"{entry.title}: its test passed"]
+
+
+def _sign(options: argparse.Namespace, shelf: Shelf, apptainer: Apptainer) -> list[str]:
+    entry = shelf.find(options.image)
+    signed = shelf.sign(entry, lambda file: sign(file, apptainer=apptainer, key_index=options.key_index))
+    return [f"signed; the image is now {signed.title}", str(shelf.file(signed))]
+
+
+def _verify(options: argparse.Namespace, shelf: Shelf, apptainer: Apptainer) -> list[str]:
+    entry = shelf.find(options.image)
+    require_digest(shelf.file(entry), entry.digest)
+    if options.site:
+        require_trusted(shelf.file(entry), load_site(options.site).trusted_keys, apptainer=apptainer)
+    found = signers(shelf.file(entry), apptainer=apptainer)
+    return [f"{entry.title}: digest holds", *(f"signed by {one}" for one in found)]
+
+
+def _push(options: argparse.Namespace, shelf: Shelf, apptainer: Apptainer) -> list[str]:
+    place = Place.parse(options.place)
+    made = push(shelf.find(options.image), place, shelf=shelf, apptainer=apptainer, plain_http=options.plain_http)
+    return [f"pushed; others pull it with: python -m selu_hpc.images pull '{made}'"]
+
+
+def _pull(options: argparse.Namespace, shelf: Shelf, apptainer: Apptainer) -> list[str]:
+    entry = pull(Place.parse(options.place), shelf=shelf, apptainer=apptainer, plain_http=options.plain_http)
+    return [str(shelf.file(entry)), f"run with it: --set image={shelf.file(entry)}@{entry.digest}"]
+
+
+def _list(options: argparse.Namespace, shelf: Shelf, _apptainer: Apptainer) -> list[str]:
+    table = Table(title=str(shelf.path), title_justify="left")
+    for column in ("image", "digest", "MB", "commit", "definition", "places"):
+        table.add_column(column)
+    for entry in shelf.entries():
+        places = "\n".join(entry.places)
+        megabytes = f"{entry.size / 1e6:.0f}"
+        table.add_row(entry.name, short(entry.digest), megabytes, entry.commit[:12], entry.definition, places)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    return []
+
+
+def _bundle(options: argparse.Namespace, _shelf: Shelf, _apptainer: Apptainer) -> list[str]:
+    sizes = bundle(
+        RunDir(options.run.absolute()),
+        options.target.absolute(),
+        with_image=options.with_image,
+        with_results=options.with_results,
+        image_place=options.image_place,
+    )
+    return [f"{options.target}: {len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB"]
+
+
+def _unbundle(options: argparse.Namespace, _shelf: Shelf, _apptainer: Apptainer) -> list[str]:
+    done = unbundle(options.source, options.target.absolute())
+    return [f"all hashes hold; run folder: {done.run.path}", "what is left to do:", *(f"  {one}" for one in done.to_do)]
+
+
+def _compare(options: argparse.Namespace, _shelf: Shelf, _apptainer: Apptainer) -> list[str]:
+    found = compare(RunDir(options.run.absolute()))
+    if any(one.differ for one in found):
+        raise ImageError("\n".join(str(one) for one in found) + "\nother code, versions, image or processor?")
+    return [str(one) for one in found]
+
+
+def _prune(options: argparse.Namespace, shelf: Shelf, _apptainer: Apptainer) -> list[str]:
+    used = [pinned.digest for run in options.used_by if (pinned := read_pinned(RunDir(run.absolute())))]
+    gone = shelf.prune(keep=options.keep, used=used, dry_run=options.dry_run)
+    freed = sum(size for _, size in gone) / 1e6
+    return [*(name for name, _ in gone), f"{'would free' if options.dry_run else 'freed'} {freed:.0f} MB"]
+
+
+COMMANDS = {
+    "build": _build,
+    "test": _test,
+    "sign": _sign,
+    "verify": _verify,
+    "push": _push,
+    "pull": _pull,
+    "list": _list,
+    "bundle": _bundle,
+    "unbundle": _unbundle,
+    "compare": _compare,
+    "prune": _prune,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

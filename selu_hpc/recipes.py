@@ -1,0 +1,250 @@
+"""Reads recipes, overrides and site profiles into a checked `RunConfig`, or says everything that is wrong with them.
+
+Owns the file format (`extends`, `--set a.b=c`), the search path and the wording of config errors.
+Does not own what a setting means (config.py).
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import inspect
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from selu_hpc import config
+from selu_hpc.config import RunConfig, Settings, Site
+from selu_hpc.errors import ConfigError
+from selu_hpc.rounds.rundir import RunDir
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+@dataclass(slots=True)
+class Layers:
+    """Settings laid over one another, and where each came from."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    origin: dict[str, str] = field(default_factory=dict)
+
+    def lay(self, values: Mapping[str, Any], source: str, *, under: tuple[str, ...] = ()) -> None:
+        for key, value in values.items():
+            path = (*under, str(key))
+            if isinstance(value, Mapping) and value:
+                self.lay(value, source, under=path)
+            else:
+                self._put(path, value, source)
+
+    def _put(self, path: tuple[str, ...], value: Any, source: str) -> None:
+        at = self.values
+        for key in path[:-1]:
+            if not isinstance(at.get(key), dict):
+                at[key] = {}
+            at = at[key]
+        at[path[-1]] = value
+        self.origin[".".join(path)] = source
+
+    def source_of(self, path: str) -> str:
+        while path:
+            if path in self.origin:
+                return self.origin[path]
+            below = next((source for known, source in self.origin.items() if known.startswith(path + ".")), None)
+            if below:
+                return below
+            path = path.rpartition(".")[0]
+        return "the combination of settings"
+
+
+def load_recipe(name: str, overrides: Sequence[str] = (), flags: Mapping[str, Any] | None = None) -> RunConfig:
+    """The config of a recipe (a name in configs/ or a path), with `a.b=c` overrides and flags laid over it."""
+    layers = Layers()
+    _lay_file(layers, find_recipe(name), seen=())
+    problems = []
+    for override in overrides:
+        path, equals, text = override.partition("=")
+        if not equals or not path.strip():
+            problems.append(f"--set {override!r}: write it as section.key=value, for example --set env.horizon=20")
+            continue
+        layers.lay(_nested(path.strip(), _read_value(text)), f"--set {override}")
+    layers.lay(flags or {}, "a command-line flag")
+    return _build(RunConfig, layers, problems)
+
+
+def load_run(run: str | Path) -> RunConfig:
+    """The config a run folder was made with."""
+    file = RunDir(Path(run)).config_file
+    return load_settings(RunConfig, file)
+
+
+def load_site(name: str) -> Site:
+    """A site profile by name (configs/sites/NAME.yaml) or path."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else CONFIGS / "sites" / f"{name}.yaml"
+    if not path.is_file():
+        raise ConfigError(f"no site profile {name!r}; there are {_names(CONFIGS / 'sites')}; or give a file's path")
+    return load_settings(Site, path)
+
+
+def load_settings(kind: type[AnySettings], file: Path) -> AnySettings:
+    layers = Layers()
+    layers.lay(_read_yaml(file), str(file))
+    return _build(kind, layers, [])
+
+
+def find_recipe(name: str) -> Path:
+    path = Path(name) if name.endswith((".yaml", ".yml")) else CONFIGS / f"{name}.yaml"
+    if not path.is_file():
+        raise ConfigError(f"no recipe {name!r}; there are {_names(CONFIGS)}; or give a file's path")
+    return path
+
+
+def to_yaml(settings: BaseModel) -> str:
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def schema() -> dict[str, Any]:
+    """The recipe's JSON schema, for editors; kept in configs/schema.json by a test."""
+    made = RunConfig.model_json_schema()
+    for section, described in _descriptions().items():
+        at = made if section == "RunConfig" else made["$defs"].get(section, {"properties": {}})
+        for name, text in described.items():
+            if name in at["properties"]:
+                at["properties"][name]["description"] = text
+    made["properties"] = {
+        "extends": {"type": "string", "description": "A recipe this one is laid over."},
+        **made["properties"],
+    }
+    return made
+
+
+def _descriptions() -> dict[str, dict[str, str]]:
+    """The docstring under each field of each class in config.py."""
+    found: dict[str, dict[str, str]] = {}
+    for section in ast.parse(inspect.getsource(config)).body:
+        if isinstance(section, ast.ClassDef):
+            for field_, text in itertools.pairwise(section.body):
+                if isinstance(field_, ast.AnnAssign) and isinstance(field_.target, ast.Name):
+                    match text:
+                        case ast.Expr(ast.Constant(str() as words)):
+                            found.setdefault(section.name, {})[field_.target.id] = inspect.cleandoc(words)
+    return found
+
+
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Every dotted key in which two nested settings differ, with both values."""
+    for key in sorted({*ours, *theirs}):
+        path = f"{under}.{key}" if under else key
+        a, b = ours.get(key), theirs.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            yield from differences(a, b, path)
+        elif a != b:
+            yield path, a, b
+
+
+def _lay_file(layers: Layers, path: Path, *, seen: tuple[Path, ...]) -> None:
+    if path in seen:
+        raise ConfigError(f"{path}: extends itself by way of {', '.join(str(p) for p in seen)}")
+    values = _read_yaml(path)
+    parent = values.pop("extends", None)
+    if parent is not None:
+        beside = path.parent / f"{parent}.yaml"
+        _lay_file(layers, beside if beside.is_file() else find_recipe(str(parent)), seen=(*seen, path))
+    layers.lay(values, str(path))
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"{path}: found a {type(loaded).__name__} at the top; write `section:` and its keys below")
+    return loaded
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML that refuses a key given twice; plain YAML lets the last one win without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _read_value(text: str) -> Any:
+    try:
+        return yaml.safe_load(text) if text else ""
+    except yaml.YAMLError:
+        return text
+
+
+def _nested(path: str, value: Any) -> dict[str, Any]:
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    assert isinstance(value, dict)
+    return value
+
+
+def _build(kind: type[AnySettings], layers: Layers, problems: list[str]) -> AnySettings:
+    try:
+        built = kind.model_validate(layers.values)
+    except ValidationError as error:
+        problems = problems + [_explain(kind, layers, dict(one)) for one in error.errors()]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return built
+
+
+def _explain(kind: type[Settings], layers: Layers, error: dict[str, Any]) -> str:
+    location = [part for part in error["loc"] if part != "[key]"]
+    path = ".".join(str(part) for part in location)
+    source = layers.source_of(path)
+    if error["type"] == "extra_forbidden":
+        known = _fields_at(kind, [str(part) for part in location[:-1]])
+        close = difflib.get_close_matches(str(location[-1]), known, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        return f"{source}: {path}: unknown key; {hint}allowed here: {', '.join(known)}"
+    if error["type"] == "value_error" and not path:
+        return f"{source}: {error['msg'].removeprefix('Value error, ')}"
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    found = "nothing" if error["type"] == "missing" else json.dumps(error["input"], default=str, ensure_ascii=False)
+    return f"{source}: {path}: found {found[:200]}; allowed: {message}"
+
+
+def _fields_at(kind: type[BaseModel], path: list[str]) -> list[str]:
+    """The keys a section may have."""
+    for key in path:
+        field = kind.model_fields.get(key)
+        if field is None:
+            break
+        inner = [a for a in (field.annotation, *get_args(field.annotation)) if isinstance(a, type)]
+        section = next((a for a in inner if issubclass(a, BaseModel)), None)
+        if section is not None:
+            kind = section
+    return list(kind.model_fields)
+
+
+def _names(folder: Path) -> str:
+    return ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
+
+
+if __name__ == "__main__":
+    write = json.dumps(schema(), indent=1, ensure_ascii=False) + "\n"
+    (CONFIGS / "schema.json").write_text(write, encoding="utf-8")

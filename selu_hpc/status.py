@@ -1,0 +1,106 @@
+"""How far is a run? `python -m selu_hpc.status --run RUN`.
+
+Counts shards per round and stage from the markers in the run folder, asks Slurm's queue once if something is open, and
+says what to do next. Reads only; several people may ask at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from selu_hpc.engines.calls import Calls
+from selu_hpc.engines.overview import Overview, StageState, Verdict, look
+from selu_hpc.engines.table import Column, text_table
+from selu_hpc.errors import RunFolderError, SeluError
+from selu_hpc.rounds.rundir import RunDir
+
+NUMBERS = ("shards", "done", "running", "pending", "failed", "open")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m selu_hpc.status",
+        description="Say how far a run is: finished, running, pending, failed and open shards of every stage.",
+        epilog="example: python -m selu_hpc.status --run runs/selu-thor-s0-1a2b3c4d5e6f",
+    )
+    parser.add_argument("--run", type=Path, required=True, help="the run folder")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = build_parser().parse_args(argv)
+    run = RunDir(options.run.absolute())
+    try:
+        if not run.config_file.is_file():
+            raise RunFolderError(f"{run.path}: not a run folder (no config.yaml); give the folder that submit named")
+        found = look(run, Calls())
+    except SeluError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    sys.stdout.write(json.dumps(as_json(found), indent=1) + "\n" if options.json else as_text(found))
+    return 0
+
+
+def as_json(found: Overview) -> dict[str, Any]:
+    """Numbers of the queue are null where Slurm did not answer."""
+    stages = []
+    for state in found.stages:
+        numbers = {name: value for name, value in asdict(state).items() if name not in ("key", "num_shards")}
+        if found.answer:
+            numbers |= {"running": None, "pending": None, "open": None}
+        numbers |= {"shards": state.num_shards, "share": round(state.share, 4)}
+        stages.append({"round": state.key.round_id, "stage": str(state.key.stage), **numbers})
+    return {
+        "run": str(found.run.path),
+        "engine": found.engine,
+        "verdict": str(found.verdict),
+        "stages": stages,
+        "trouble": found.trouble + ([found.answer] if found.answer else []),
+        "next": next_step(found),
+    }
+
+
+def as_text(found: Overview) -> str:
+    columns = [Column("stage"), *(Column(name, right=True) for name in NUMBERS), Column("%", right=True)]
+    rows = [[str(state.key), *_cells(state, found), f"{state.share:.0%}"] for state in found.stages]
+    lines = [f"! {line}" for line in found.trouble]
+    lines += [f"! {found.answer}"] if found.answer else []
+    lines.append(f"{found.verdict}: {next_step(found)}")
+    title = f"{found.run.path}" + (f", engine {found.engine}" if found.engine else "")
+    return text_table(columns, rows, title=title, caption="\n".join(lines))
+
+
+def _cells(state: StageState, found: Overview) -> list[str]:
+    """Nothing is printed for a zero: what is left stands out."""
+    numbers = {name: getattr(state, name) for name in NUMBERS[1:]}
+    shown = {name: str(value) if value else "" for name, value in numbers.items()}
+    if found.answer and state.done < state.num_shards:
+        shown |= dict.fromkeys(("running", "pending", "open"), "?")
+    return [str(state.num_shards), *shown.values()]
+
+
+def next_step(found: Overview) -> str:
+    where = f"--run {found.run.path}"
+    match found.verdict:
+        case Verdict.FINISHED:
+            report = found.run.report / "index.html"
+            return f"report: {report}" if report.exists() else f"write the report: python -m selu_hpc.report {where}"
+        case Verdict.RUNNING if found.local:
+            return f"{found.num_open} shards to go; a local run is at work on them"
+        case Verdict.RUNNING:
+            return f"{found.num_open} shards to go; python -m selu_hpc.cancel {where} stops its Slurm jobs"
+        case Verdict.STOPPED:
+            return f"{found.num_open} shards to go and nothing on its way; go on: python -m selu_hpc.submit {where}"
+        case Verdict.UNKNOWN:
+            return f"{found.num_open} shards to go; ask again on a login node where squeue answers"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,235 @@
+"""Start or continue a run: `python -m selu_hpc.submit --rounds 5`.
+
+The same command twice goes on where the first ended. On a login node with Slurm it returns with the job ids;
+elsewhere it runs everything on this machine and returns at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from selu_hpc.engines.calls import SHOW_CONFIG, Calls, submit_limits
+
+# Everything else is imported where it is used: Slurm is asked first and answers while the rest is loaded, which takes
+# longer than all the rest of a submission.
+if TYPE_CHECKING:
+    from selu_hpc.config import RunConfig
+    from selu_hpc.containers.pinned import Pinned
+    from selu_hpc.engines.base import Engine
+    from selu_hpc.rounds.plan import Plan
+    from selu_hpc.rounds.rundir import RunDir
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m selu_hpc.submit",
+        description="Send out a self-learning run: rollouts, labels, gates, fine-tuning and evaluation, round after "
+        "round. Running the same command again continues the run from its last finished work.",
+        epilog="example: python -m selu_hpc.submit --rounds 5 --set env.simulator=virtualhome --seed 1",
+    )
+    what = parser.add_argument_group("what to run")
+    what.add_argument("--recipe", help="a recipe in configs/ or a YAML file (default: selu)")
+    what.add_argument("--rounds", type=int, help="self-learning rounds; raise it later to continue a run")
+    what.add_argument("--seed", type=int, help="the run's seed")
+    what.add_argument("--set", action="append", default=[], metavar="A.B=C", help="override one setting; repeatable")
+    what.add_argument("--run", type=Path, help="the run folder (default: runs/RECIPE-SIMULATOR-sSEED-SIGNATURE)")
+    where = parser.add_argument_group("where to run it")
+    where.add_argument(
+        "--engine", choices=["auto", "slurm", "local"], default="auto", help="default: slurm where sbatch answers"
+    )
+    where.add_argument("--site", help="site profile in configs/sites/ or a YAML file (slurm only)")
+    where.add_argument("--workers", type=int, help="shards at once on this machine (default: its cores)")
+    where.add_argument(
+        "--accept-code", action="store_true", help="go on with this checkout though the run began with another (slurm)"
+    )
+    where.add_argument("--wait", action="store_true", help="follow a Slurm run until its end")
+    where.add_argument("--accept-image", action="store_true", help="go on with another image than the run began with")
+    where.add_argument(
+        "--working-copy",
+        type=Path,
+        metavar="DIR",
+        help="run this checkout's code inside the image; marks the run dirty",
+    )
+    look = parser.add_argument_group("look before you leap")
+    look.add_argument("--dry-run", action="store_true", help="print the plan with its worst case, start nothing")
+    look.add_argument("--print-config", action="store_true", help="print the resolved config and exit")
+    look.add_argument("--budget-gpu-hours", type=float, help="refuse a plan whose worst case is above this")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = build_parser().parse_args(argv)
+    gc.disable()  # what is imported from here on stays until the end: looking through it again and again finds nothing
+    calls = ask_ahead(options)
+    # Pydantic would look for plugins in every installed package, which takes as long as deciding over 10,000 shards.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    from selu_hpc.errors import SeluError
+    from selu_hpc.stages.entry import set_up_logging
+
+    set_up_logging()
+    try:
+        return submit(options, calls)
+    except SeluError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    finally:
+        calls.forget()
+        gc.freeze()
+        gc.enable()
+
+
+def ask_ahead(options: argparse.Namespace) -> Calls:
+    """Begin what will be asked of Slurm anyway, unless nothing will be."""
+    import getpass
+
+    calls = Calls()
+    if not (options.engine == "local" or options.dry_run or options.print_config) and calls.has("sbatch"):
+        calls.ahead(*submit_limits(getpass.getuser()))
+        calls.ahead(*SHOW_CONFIG)
+    return calls
+
+
+def submit(options: argparse.Namespace, calls: Calls) -> int:
+    from selu_hpc.recipes import to_yaml
+    from selu_hpc.rounds.plan import make_plan
+    from selu_hpc.rounds.provenance import default_folder, open_run
+    from selu_hpc.rounds.rundir import RunDir
+
+    config = resolve_config(options)
+    if options.print_config:
+        sys.stdout.write(f"# signature {config.signature}\n{to_yaml(config)}")
+        return 0
+    path = options.run or default_folder(config)
+    plan = make_plan(config)
+    if options.dry_run:
+        print_plan(plan, RunDir(path))
+    check_budget(plan, options.budget_gpu_hours)
+    if options.dry_run:
+        return 0
+    engine = choose_engine(options, calls)
+    pinned = choose_image(options, RunDir(path.absolute()), config)
+    run, config = open_run(path, config)
+    if pinned or run.image_file.exists():
+        from selu_hpc.containers.pinned import keep
+
+        keep(run, pinned)
+    return carry_on(run, config, engine, wait=options.wait)
+
+
+def carry_on(run: RunDir, config: RunConfig, engine: Engine, *, wait: bool) -> int:
+    from loguru import logger
+
+    from selu_hpc.engines.base import Job
+    from selu_hpc.rounds.plan import make_plan
+
+    job = Job(run, config, make_plan(config))
+    logger.info("run folder: {}", run.path)
+    job.note_plan()
+    gc.freeze()
+    gc.enable()
+    engine.run(job, wait=wait)
+    if not job.due():
+        finish(run)
+    return 0
+
+
+def resolve_config(options: argparse.Namespace) -> RunConfig:
+    """The recipe with flags; an existing run folder without --recipe keeps its own config."""
+    from selu_hpc.recipes import load_recipe
+    from selu_hpc.rounds.rundir import RunDir
+
+    flags = {name: getattr(options, name) for name in ("rounds", "seed") if getattr(options, name) is not None}
+    if options.run and options.recipe is None and RunDir(options.run).config_file.is_file():
+        return load_recipe(str(RunDir(options.run).config_file), options.set, flags)
+    return load_recipe(options.recipe or "selu", options.set, flags)
+
+
+def choose_engine(options: argparse.Namespace, calls: Calls) -> Engine:
+    """Slurm where it answers, this machine's cores elsewhere; says which and why."""
+    from loguru import logger
+
+    from selu_hpc.engines.scheduler import Slurm
+    from selu_hpc.errors import EngineError
+    from selu_hpc.recipes import load_site
+
+    if options.engine == "local":
+        found, why = False, "--engine local"
+    else:
+        slurm = Slurm(calls=calls)
+        found, why = slurm.answers()
+    if found:
+        from selu_hpc.engines.slurm import SlurmEngine
+
+        logger.info("engine: slurm ({})", why)
+        site = load_site(options.site) if options.site else None
+        return SlurmEngine(site=site, accept_code=options.accept_code, slurm=slurm)
+    if options.engine == "slurm":
+        raise EngineError(f"--engine slurm: {why}; run this on a login node, or use --engine local")
+    from selu_hpc.engines.local import LocalEngine
+
+    logger.info("engine: local ({})", why)
+    return LocalEngine(workers=options.workers)
+
+
+def choose_image(options: argparse.Namespace, run: RunDir, config: RunConfig) -> Pinned | None:
+    """The image the stages run in, looked over before anything is written; nothing is loaded where there is none."""
+    if config.image == "none" and not (options.working_copy or run.image_file.exists()):
+        return None
+    from selu_hpc.containers.pinned import choose
+    from selu_hpc.recipes import load_site
+
+    return choose(
+        run,
+        config,
+        load_site(options.site) if options.site else None,
+        accept=options.accept_image,
+        working_copy=options.working_copy.absolute() if options.working_copy else None,
+    )
+
+
+def check_budget(plan: Plan, budget_gpu_hours: float | None) -> None:
+    from selu_hpc.errors import BudgetError
+
+    if budget_gpu_hours is not None and plan.worst_gpu_hours > budget_gpu_hours:
+        raise BudgetError(
+            f"the plan's worst case is {plan.worst_gpu_hours:.1f} GPU-hours, the budget {budget_gpu_hours:.1f}; "
+            "lower rounds, shards, resources.*.timeout_min or retry.max_retries, or raise --budget-gpu-hours"
+        )
+
+
+def print_plan(plan: Plan, run: RunDir) -> None:
+    from selu_hpc.engines.table import Column, text_table
+
+    columns = [Column("stage"), *(Column(name, right=True) for name in
+               ("tasks", "done", "ranks", "cpus", "gpus", "GB", "minutes")), Column("after")]  # fmt: skip
+    rows = []
+    for stage in plan:
+        ask, key = stage.resources, stage.key
+        done = stage.num_shards - len(run.unfinished(key.round_id, key.stage, stage.num_shards))
+        numbers = (stage.num_shards, done, stage.num_ranks, ask.cpus, ask.gpus, ask.mem_gb, ask.timeout_min)
+        rows.append([str(key), *(str(number) for number in numbers), ", ".join(str(need) for need in stage.needs)])
+    sys.stdout.write(text_table(columns, rows, title=f"plan of {run.path}", caption=_worst_case(plan)))
+
+
+def _worst_case(plan: Plan) -> str:
+    return (
+        f"{len(plan.stages)} arrays, {plan.num_tasks} tasks; worst case with {plan.max_attempts - 1} retries each: "
+        f"{plan.worst_core_hours:.1f} core-hours, {plan.worst_gpu_hours:.1f} GPU-hours"
+    )
+
+
+def finish(run: RunDir) -> None:
+    """All markers are there: write the report and say where it lies."""
+    from selu_hpc.report import write_report
+
+    sys.stdout.write(f"report: {write_report(run)}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
