@@ -11,7 +11,9 @@ from __future__ import annotations
 import math
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+from stat import S_ISDIR
 
 import numpy as np
 
@@ -30,7 +32,11 @@ def compile_cache() -> str:
     if os.access(here, os.W_OK):
         return str(here / "__pycache__")
     fallback = Path(tempfile.gettempdir()) / f"selu_hpc-numba-{os.getuid()}"
-    fallback.mkdir(mode=0o700, exist_ok=True)
+    with suppress(FileExistsError):
+        fallback.mkdir(mode=0o700)
+    found = fallback.lstat()
+    if not S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        fallback = Path(tempfile.mkdtemp(prefix=f"{fallback.name}-"))  # machine code of others is not run
     os.environ["NUMBA_CACHE_DIR"] = str(fallback)
     return str(fallback)
 

@@ -9,6 +9,7 @@ finds another run's features. Does not own encoding (towers.py). A damaged file 
 from __future__ import annotations
 
 import os
+import stat
 import struct
 import tempfile
 import zlib
@@ -32,9 +33,22 @@ _CODES = {dtype: code for code, dtype in _DTYPES.items()}
 
 
 def cache_folder() -> Path:
-    """Node-local: SELU_FEATURE_CACHE, else below the machine's temporary folder, per user."""
-    named = os.environ.get(FOLDER_VARIABLE)
-    return Path(named) if named else Path(tempfile.gettempdir()) / f"selu_hpc-{os.getuid()}" / "features"
+    """Node-local: SELU_FEATURE_CACHE, else below the machine's temporary folder, per user.
+
+    Where somebody else took that name first, what lies there is not believed: then below the home folder.
+    """
+    if named := os.environ.get(FOLDER_VARIABLE):
+        return Path(named)
+    here = Path(tempfile.gettempdir()) / f"selu_hpc-{os.getuid()}"
+    return (here if _may_be_ours(here) else Path.home() / ".cache" / "selu_hpc") / "features"
+
+
+def _may_be_ours(folder: Path) -> bool:
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        return True
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
 
 
 def cache_limit_bytes() -> int:
@@ -54,7 +68,11 @@ class FeatureCache:
         return self.root / self.identity / name[:2] / f"{name}.bin"
 
     def __contains__(self, key: bytes) -> bool:
-        return self.file(key).exists()
+        try:
+            self.file(key).stat()
+        except OSError:  # another user's folder too: Path.exists would raise
+            return False
+        return True
 
     def get(self, key: bytes) -> Tensor | None:
         """The features, or None when they are not there or not whole."""

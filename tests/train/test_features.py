@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +11,7 @@ from selu_hpc.models.vlm import load_backbone
 from selu_hpc.records import View
 from selu_hpc.train import adapter, towers
 from selu_hpc.train.data import Dataset, Pictures, frame_key
-from selu_hpc.train.features import FeatureCache
+from selu_hpc.train.features import FeatureCache, cache_folder
 
 KEYS = [bytes([number]) * 16 for number in range(8)]
 
@@ -53,8 +56,6 @@ def test_the_longest_unused_go_first_when_room_is_needed(tmp_path):
     for number, key in enumerate(KEYS[:4]):
         size.put(key, features(number))
     one = size.file(KEYS[0]).stat().st_size
-    import os
-
     for age, key in enumerate(KEYS[:4]):
         os.utime(size.file(key), (age, age))
     size.touch([KEYS[0]])
@@ -72,6 +73,32 @@ def test_a_disk_that_refuses_costs_only_the_reuse(tmp_path):
     cache = FeatureCache(tmp_path / "file", "tower", 1 << 20)
     cache.put(KEYS[0], features(0))
     assert cache.get(KEYS[0]) is None
+
+
+def test_another_users_cache_costs_only_the_reuse(cache, monkeypatch):
+    cache.put(KEYS[0], features(0))
+
+    def refuse(path, **_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", refuse)
+        assert KEYS[0] not in cache
+    assert KEYS[0] in cache
+
+
+def test_a_folder_that_another_user_took_is_not_believed(tmp_path, monkeypatch):
+    monkeypatch.delenv("SELU_FEATURE_CACHE")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    mine = tmp_path / f"selu_hpc-{os.getuid()}"
+    assert cache_folder() == mine / "features"
+    mine.mkdir()
+    assert cache_folder() == mine / "features"
+    stranger = os.getuid() + 1
+    monkeypatch.setattr(os, "getuid", lambda: stranger)
+    mine.rename(tmp_path / f"selu_hpc-{stranger}")
+    assert cache_folder() == tmp_path / "home" / ".cache" / "selu_hpc" / "features"
 
 
 def model_and_chat(base):
