@@ -1,11 +1,17 @@
 """Fixtures of every room: a small config and a fresh run folder on a path that is unkind on purpose."""
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from selu_hpc.config import RunConfig
 from selu_hpc.recipes import load_recipe
 from selu_hpc.rounds.provenance import open_run
 from selu_hpc.rounds.rundir import RunDir
+
+# The same examples in every run, and no example fails for being slow: a loaded machine may stand still at any moment.
+# To look for new ones: pytest --hypothesis-profile=default.
+settings.register_profile("steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
 
 SMALL = [
     "rounds=2",

@@ -52,6 +52,7 @@ class ScriptedEnvironment:
             case "abort":
                 os.abort()
             case "hang":
+                hang_mark().touch()
                 time.sleep(3600)
             case "raise":
                 raise RuntimeError("the client gave up")
@@ -65,5 +66,12 @@ class ScriptedEnvironment:
         pass
 
 
+def hang_mark() -> Path:
+    """There while an environment hangs."""
+    return Path(os.environ["SCRIPTED_HANGS"])
+
+
 def make(place: Place) -> ScriptedEnvironment:
+    if "SCRIPTED_HANGS" in os.environ:
+        hang_mark().unlink(missing_ok=True)
     return ScriptedEnvironment(place)

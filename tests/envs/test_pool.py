@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import late_clock
 import numpy as np
 import pytest
 
@@ -29,8 +30,11 @@ def _scripted_on_the_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
 
 @pytest.fixture
-def pool(tmp_path: Path) -> Iterator[EnvironmentPool]:
-    config = EnvConfig(step_timeout_s=2.0, start_timeout_s=30.0, max_restarts=2)
+def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EnvironmentPool]:
+    hangs = tmp_path / "hangs"
+    monkeypatch.setenv("SCRIPTED_HANGS", str(hangs))
+    late_clock.put_forward_at(hangs, monkeypatch)
+    config = EnvConfig(**late_clock.PATIENT, max_restarts=2)
     with EnvironmentPool(config, 2, num_slots=5, factory="scripted:make") as made:
         yield made
 
@@ -127,7 +131,7 @@ time.sleep(600)
         assert len(pids) == 3
         process.send_signal(number)
         process.wait()
-    _gone_within(10.0, pids, tmp_path)
+    _gone_within(60.0, pids, tmp_path)
 
 
 def _gone_within(seconds: float, pids: list[int], folder: Path) -> None:
@@ -143,6 +147,6 @@ def _gone_within(seconds: float, pids: list[int], folder: Path) -> None:
 def _running(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter when it ends while we read
         return False
     return state not in "ZX"

@@ -40,7 +40,7 @@ def served(pocket_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with log.open("wb") as out:
         process = subprocess.Popen([*command, "--dtype", "float32"], stdout=out, stderr=out, env=environment)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240
         while True:
             assert process.poll() is None, log.read_text()[-3000:]
             assert time.monotonic() < deadline, log.read_text()[-3000:]
@@ -52,7 +52,7 @@ def served(pocket_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
 
 
 def test_transformers_server_gives_the_answers_this_process_gives(

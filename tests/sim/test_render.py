@@ -136,7 +136,7 @@ def test_another_process_draws_the_same_pixels_and_does_not_compile_again(tmp_pa
 
     def run() -> str:
         done = subprocess.run(
-            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True, timeout=120
+            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True, timeout=240
         )
         return done.stdout
 

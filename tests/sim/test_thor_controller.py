@@ -28,7 +28,7 @@ def start(home: Any, server: Any, **more: Any) -> Any:
     try:
         build = f"{sys.executable} -m selu_hpc.sim.thor_build"
         return Controller(
-            local_executable_path=build, x_display="0", scene=SCENE, server_class=server, server_timeout=60, **more
+            local_executable_path=build, x_display="0", scene=SCENE, server_class=server, server_timeout=240, **more
         )
     finally:
         os.environ["HOME"] = kept or ""

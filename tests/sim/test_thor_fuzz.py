@@ -38,7 +38,7 @@ def test_hostile_actions_through_the_real_controller_are_answered(tmp_path: Any,
     monkeypatch.setenv("HOME", str(tmp_path))
     build = f"{sys.executable} -m selu_hpc.sim.thor_build --world unknown"
     controller = Controller(
-        local_executable_path=build, x_display="0", scene="FloorPlan5", width=64, height=64, server_timeout=60
+        local_executable_path=build, x_display="0", scene="FloorPlan5", width=64, height=64, server_timeout=240
     )
     try:
         fuzzer, world = Fuzzer(5), World("FloorPlan5", known=False)

@@ -9,7 +9,6 @@ import signal
 import struct
 import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
+from life import gone
 
 from selu_hpc.sim.thor_build import write_release
 from selu_hpc.sim.world import World
@@ -33,25 +33,12 @@ WALK = ("MoveAhead", "RotateRight", "LookDown", "MoveRight", "RotateLeft", "Crou
 
 def controller(home: Path, monkeypatch: Any, build: str = BUILD, **more: Any) -> Any:
     monkeypatch.setenv("HOME", str(home))
-    return Controller(local_executable_path=build, x_display="0", server_timeout=60, **{"scene": "FloorPlan7", **more})
+    return Controller(local_executable_path=build, x_display="0", server_timeout=240, **{"scene": "FloorPlan7", **more})
 
 
 def stop(one: Any) -> None:
     one.stop()
     one.server.unity_proc.wait()
-
-
-def gone(pid: int, seconds: float = 20.0) -> bool:
-    """Whether a process ends (or is only waited for) within the time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
-                return True
-        except FileNotFoundError:
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def test_the_same_actions_give_the_same_metadata_and_pixels_in_another_process(tmp_path: Any, monkeypatch: Any) -> None:
@@ -179,7 +166,7 @@ def test_the_build_speaks_first_echoes_numbers_and_ends_at_the_pipes_end(tmp_pat
                 writer.write(head.pack(2, len(body)) + body + head.pack(255, 0))
                 writer.flush()
                 assert msgpack.loads(message(reader)[1])["sequenceId"] == 41
-        assert build.wait(20) == 0
+        assert build.wait(60) == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["client.pipe", "server.pipe"]
 
 

@@ -2,7 +2,6 @@
 
 import re
 import threading
-import time
 from dataclasses import dataclass, field
 
 import pytest
@@ -31,6 +30,7 @@ class SlurmInMemory:
     released: list = field(default_factory=list)
     cancelled: list = field(default_factory=list)
     most_at_once: int = 0
+    _two: threading.Event = field(default_factory=threading.Event)
     _count: int = 0
     _at_once: int = 0
     _lock: object = field(default_factory=threading.Lock)
@@ -47,7 +47,9 @@ class SlurmInMemory:
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
             number, job_id = self._count, str(100 + self._count)
-        time.sleep(0.005)
+            if self._at_once > 1:
+                self._two.set()
+        self._two.wait(5.0)  # the first call stays until there is a second beside it
         try:
             error = self.trouble(number, name) if self.trouble else None
             if error is None or self.lies:

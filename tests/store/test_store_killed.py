@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,7 @@ from selu_hpc.store.trajectories import EpisodeWriter
 with EpisodeWriter(Path(sys.argv[1]), **SIZE) as writer:
     print(writer.num_committed, flush=True)
     for index in range(writer.num_committed, {NUM_EPISODES}):
+        sys.stdin.readline()
         writer.append(make_episode(index))
         if index % 3 == 0:
             writer.flush()
@@ -33,12 +36,19 @@ with EpisodeWriter(Path(sys.argv[1]), **SIZE) as writer:
 
 
 def run_once(folder: Path, *, kill_after: int, delay_s: float) -> tuple[int, int]:
-    """Start a writer, kill it after it has said so many lines; what it began with and what it last acknowledged."""
-    with subprocess.Popen([sys.executable, "-c", WRITER, folder], stdout=subprocess.PIPE, text=True) as process:
+    """Start a writer, kill it after it has said so many lines; what it began with and what it last acknowledged.
+
+    The writer waits for a line before each episode: it is never ahead by more than one, however late we look.
+    """
+    command, pipe = [sys.executable, "-c", WRITER, folder], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None
         assert process.stdout is not None
         said = []
         for line in process.stdout:
             said.append(int(line))
+            with suppress(BrokenPipeError):  # the last line is not waited for
+                os.write(process.stdin.fileno(), b"go on\n")
             if len(said) == kill_after:
                 time.sleep(delay_s)
                 process.send_signal(signal.SIGKILL)

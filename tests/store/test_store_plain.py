@@ -103,5 +103,6 @@ def test_a_reader_goes_on_in_a_forked_child(tmp_path: Path) -> None:
         "if os.fork() == 0:\n    os._exit(0 if reader.frames(0).sum() == total else 1)\n"
         "print(os.wait()[1])\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, tmp_path / "e.zarr"], capture_output=True, text=True, timeout=60)
+    command = [sys.executable, "-c", code, tmp_path / "e.zarr"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.stdout == "0\n", done.stderr
