@@ -280,7 +280,7 @@ def is_gone(pid: int) -> bool:
         return True
 
 
-def wait_until(what: str, condition, *, limit_s: float = 60, fatal: bool = True) -> None:
+def wait_until(what: str, condition, *, limit_s: float = 240, fatal: bool = True) -> None:
     deadline = time.monotonic() + limit_s
     while not condition():
         if time.monotonic() > deadline:

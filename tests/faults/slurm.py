@@ -28,7 +28,7 @@ import itertools
 from harness import SMALL, Lab, copy_with_payload, journal, load_cluster, patience, started
 
 SLOW = "0.7"
-LIMIT_S = 400.0
+LIMIT_S = 900.0
 
 
 @dataclass
@@ -55,41 +55,45 @@ def slow(lab: Lab, run: Path, *names: str, pause_s: str = SLOW) -> None:
 
 def kill_a_task(lab: Lab, run: Path) -> int:
     """kill -9 of a rollout's process."""
-    slow(lab, run, "r01-rollout-s0001")
-    lab.submit(run)
-    os.kill(process_of(lab, run, "rollout", 1), signal.SIGKILL)
+    with lab.held(run, "r01-rollout-s0001"):
+        lab.submit(run)
+        os.kill(process_of(lab, run, "rollout", 1), signal.SIGKILL)
     return 1
 
 
 def kill_a_batch_script(lab: Lab, run: Path) -> int:
     """kill -9 of the script around a label task: nobody is left to write a record."""
     slow(lab, run, "r01-label-s0002", pause_s="2")
-    lab.submit(run)
-    os.kill(process_of(lab, run, "label", 2, what="stage.sh"), signal.SIGKILL)
+    with lab.held(run, "r01-label-s0002"):
+        lab.submit(run)
+        os.kill(process_of(lab, run, "label", 2, what="stage.sh"), signal.SIGKILL)
     return 1
 
 
 def cancel_an_element(lab: Lab, run: Path) -> int:
     """scancel of one rollout element; its label is cancelled by Slurm, both are sent again."""
     slow(lab, run, "r01-rollout-s0000")
-    lab.submit(run)
-    lab.call("scancel", lab.element(run, "r01-rollout", 0))
+    with lab.held(run, "r01-rollout-s0000"):
+        lab.submit(run)
+        lab.call("scancel", lab.element(run, "r01-rollout", 0))
     return 1
 
 
 def cancel_the_finetuning(lab: Lab, run: Path) -> int:
     """scancel of the last fine-tuning, behind which no gate comes: the run's last job sends it again."""
     slow(lab, run, "r01-finetune_actor-s0000")
-    lab.submit(run)
-    lab.call("scancel", lab.element(run, "r01-finetune_actor"))
+    with lab.held(run, "r01-finetune_actor-s0000"):
+        lab.submit(run)
+        lab.call("scancel", lab.element(run, "r01-finetune_actor"))
     return 1
 
 
 def requeue_an_element(lab: Lab, run: Path) -> int:
     """scontrol requeue of one element, the array's last, whose job id is the whole array's."""
     slow(lab, run, "r01-rollout-s0002")
-    lab.submit(run)
-    lab.call("scontrol", "requeue", lab.element(run, "r01-rollout", 2))
+    with lab.held(run, "r01-rollout-s0002"):
+        lab.submit(run)
+        lab.call("scontrol", "requeue", lab.element(run, "r01-rollout", 2))
     return 1
 
 
@@ -180,13 +184,13 @@ def two_submits_at_once(lab: Lab, run: Path) -> int:
 
 def lost_before_the_end(lab: Lab, run: Path) -> int:
     """The journal's last lines are lost and one is torn (a full disk): submit finds the jobs by their names."""
-    slow(lab, run, "r01-rollout-s0000", pause_s="4")
-    lab.submit(run)
-    file = run / "journal.jsonl"
-    lines = file.read_bytes().splitlines(keepends=True)
-    kept = [line for line in lines if b'"submitted"' not in line or b"rollout" not in line]
-    file.write_bytes(b"".join(kept) + b'{"time": 1, "event": "subm')
-    lab.resubmit(run)
+    with lab.held(run, "r01-rollout-s0000"):
+        lab.submit(run)
+        file = run / "journal.jsonl"
+        lines = file.read_bytes().splitlines(keepends=True)
+        kept = [line for line in lines if b'"submitted"' not in line or b"rollout" not in line]
+        file.write_bytes(b"".join(kept) + b'{"time": 1, "event": "subm')
+        lab.resubmit(run)
     assert any(event["event"] == "adopted" for event in whole_lines(run))
     return 1
 
@@ -215,14 +219,14 @@ def out_of_memory(lab: Lab, run: Path) -> int:
 
 def truncated_shard(lab: Lab, run: Path) -> int:
     """A finished rollout's file loses its end before the gate looks at it."""
-    slow(lab, run, "r01-label-s0002", pause_s="3")
-    lab.submit(run)
     shard = run / "rounds" / "01" / "rollout" / "shard-0000"
-    for _ in patience(LIMIT_S, "the first rollout"):
-        if (shard / "done.json").exists():
-            break
-    with (shard / "lines.jsonl").open("r+b") as file:
-        file.truncate(100)
+    with lab.held(run, "r01-label-s0002"):
+        lab.submit(run)
+        for _ in patience(LIMIT_S, "the first rollout"):
+            if (shard / "done.json").exists():
+                break
+        with (shard / "lines.jsonl").open("r+b") as file:
+            file.truncate(100)
     return 1
 
 
@@ -254,12 +258,12 @@ def preemption(lab: Lab, run: Path) -> int:
 
 def node_down(lab: Lab, run: Path) -> int:
     """A node loses power under a rollout and comes back later."""
-    slow(lab, run, "r01-rollout-s0000", pause_s="4")
-    lab.submit(run, settings=(*SMALL, "resources.rollout.cpus=8"))
-    element = lab.element(run, "r01-rollout", 0)
-    node = lab.call("squeue", "--noheader", f"--jobs={element}", "--format=%N").stdout.strip()
-    lab.cluster.stop_node(node)
-    kill_everything_on(lab, run, node)
+    with lab.held(run, "r01-rollout-s0000"):
+        lab.submit(run, settings=(*SMALL, "resources.rollout.cpus=8"))
+        element = lab.element(run, "r01-rollout", 0)
+        node = lab.call("squeue", "--noheader", f"--jobs={element}", "--format=%N").stdout.strip()
+        lab.cluster.stop_node(node)
+        kill_everything_on(lab, run, node)
     for _ in patience(120, f"{node} being called down"):
         if "down" in lab.call("sinfo", "-h", "-n", node, "-o", "%t").stdout:
             break
@@ -270,9 +274,10 @@ def node_down(lab: Lab, run: Path) -> int:
 def controller_restart(lab: Lab, run: Path) -> int:
     """slurmctld is stopped while rollouts run, is away for some seconds and comes back."""
     slow(lab, run, "r01-rollout-s0000")
-    lab.submit(run)
-    lab.element(run, "r01-rollout", 0)
-    lab.cluster.stop("slurmctld")
+    with lab.held(run, "r01-rollout-s0000"):
+        lab.submit(run)
+        lab.element(run, "r01-rollout", 0)
+        lab.cluster.stop("slurmctld")
     time.sleep(4)
     lab.cluster.start("slurmctld", ["slurmctld", "-D"])
     return 1
@@ -294,11 +299,12 @@ def accounting_down(lab: Lab, run: Path) -> int:
 def node_drained(lab: Lab, run: Path) -> int:
     """A node is drained under a rollout and resumed: its task ends there, others go elsewhere."""
     slow(lab, run, "r01-rollout-s0000")
-    lab.submit(run)
-    element = lab.element(run, "r01-rollout", 0)
-    node = lab.call("squeue", "--noheader", f"--jobs={element}", "--format=%N").stdout.strip()
     root = lab.cluster.output
-    root(["scontrol", "update", f"nodename={node}", "state=drain", "reason=test"])
+    with lab.held(run, "r01-rollout-s0000"):
+        lab.submit(run)
+        element = lab.element(run, "r01-rollout", 0)
+        node = lab.call("squeue", "--noheader", f"--jobs={element}", "--format=%N").stdout.strip()
+        root(["scontrol", "update", f"nodename={node}", "state=drain", "reason=test"])
     lab.wait_done(run, LIMIT_S)
     root(["scontrol", "update", f"nodename={node}", "state=resume"])
     return 1
@@ -348,7 +354,7 @@ def process_of(lab: Lab, run: Path, stage: str, shard: int, *, what: str = "") -
     """The process id of a stage's task, once it works."""
     folder = run / "rounds" / "01" / stage / f"shard-{shard:04d}"
     wanted = what or f"selu_hpc.stages.{stage}"
-    for _ in patience(90, f"{stage} {shard} at work", context=lambda: lab.describe(run)):
+    for _ in patience(300, f"{stage} {shard} at work", context=lambda: lab.describe(run)):
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit() or not (folder / "lines.jsonl").exists():
                 continue

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -107,13 +108,25 @@ class Lab:
         (folder / name).write_text(str(text))
         shutil.chown(folder / name, self.user, self.user)
 
+    @contextmanager
+    def held(self, run: Path, *names: str) -> Iterator[None]:
+        """These shards stay at their first line: what the block does meets them at work, however busy the machine."""
+        files = [run.with_name(f"{run.name}.faults") / f"hold-{name}" for name in names]
+        for file in files:
+            self.fault(run, file.name, "")
+        try:
+            yield
+        finally:
+            for file in files:
+                file.unlink()
+
     def queue(self, run: Path, *, format_: str = "%j|%F|%K|%T|%i") -> list[list[str]]:
         """Rows of squeue for this run's jobs, elements one by one."""
         run_id = next((e["id"] for e in journal(run) if e["event"] == "slurm_run"), "none")
         out = self.call("squeue", "--noheader", "--array", f"--format={format_}").stdout
         return [line.split("|") for line in out.splitlines() if f"selu-{run_id}-" in line]
 
-    def element(self, run: Path, label: str, shard: int = 0, state: str = "RUNNING", limit_s: float = 90) -> str:
+    def element(self, run: Path, label: str, shard: int = 0, state: str = "RUNNING", limit_s: float = 300) -> str:
         """The id of an element once it is in a state: `lab.element(run, "r01-rollout", 1)`."""
         for _ in patience(limit_s, f"{label} {shard} in state {state}"):
             for name, _, index, now, element in self.queue(run):
@@ -121,7 +134,7 @@ class Lab:
                     return element
         raise AssertionError
 
-    def wait_done(self, run: Path, limit_s: float = 180, *, also_held: bool = False) -> dict[str, str]:
+    def wait_done(self, run: Path, limit_s: float = 600, *, also_held: bool = False) -> dict[str, str]:
         """Wait until every job has left the queue (or is on hold); the contents of all markers."""
         held_since = None
         for passed in patience(limit_s, f"the end of {run}", context=lambda: self.describe(run)):

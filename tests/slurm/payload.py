@@ -41,6 +41,8 @@ def work(place: ShardDir, *, attempt: int, steps: int, upstream: str, pause_s: f
     state = lines[-1] if lines else upstream
     while len(lines) < steps:
         trouble(place, attempt, step=len(lines))
+        while lines and is_held(place) and not wish.name:
+            time.sleep(0.05)
         if wish.name:
             raise entry.RequeueRequested(f"stopped at line {len(lines)} by {wish.name}")
         time.sleep(slowness(place) or pause_s)
@@ -66,8 +68,15 @@ def slowness(place: ShardDir) -> float:
     return float(file.read_text()) if file.exists() else 0.0
 
 
+def is_held(place: ShardDir) -> bool:
+    return (faults_of(place) / f"hold-{place.name}").exists()
+
+
 def trouble(place: ShardDir, attempt: int, *, step: int) -> None:
-    """fail-NAME holds how many attempts shall fail; hog-NAME how many MB the first attempts take."""
+    """fail-NAME tells how many attempts shall fail; hog-NAME how many MB the first attempts take.
+
+    Elsewhere: slow-NAME is the pause before each line, hold-NAME keeps a shard at its first line while it is there.
+    """
     faults = faults_of(place)
     fail = faults / f"fail-{place.name}"
     if fail.exists() and (left := int(fail.read_text())) > 0 and step == 1:

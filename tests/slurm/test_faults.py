@@ -6,7 +6,7 @@ import sys
 import pytest
 from harness import REPO
 
-pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(3600)]
 WAITS_FOR_SLURM = ("time limit, warned", "sbatch accepted after the retry")
 ALSO_QUICK = ("slurmctld restarted", "slurmdbd down")
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from harness import SMALL, Lab, contents, copy_with_payload, journal, patience, started
 
-pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def of(run, stage):
@@ -74,8 +74,9 @@ def test_a_path_full_of_blanks_quotes_and_commands_works(lab, run):
 
 @pytest.mark.slurm_ci
 def test_rolling_gates_submit_the_next_round(lab, run):
-    lab.submit(run, rounds=3, settings=(*SMALL, "chain=rolling"))
-    rounds = {event["label"][:3] for event in events(run, "intent")}
+    with lab.held(run, "r01-rollout-s0000"):
+        lab.submit(run, rounds=3, settings=(*SMALL, "chain=rolling"))
+        rounds = {event["label"][:3] for event in events(run, "intent")}
     assert rounds == {"r00", "r01", "clo"}
     assert len(lab.wait_done(run)) == 2 + 3 * 10
 
@@ -101,17 +102,16 @@ def of_after(lab, run, stage):
 
 @pytest.mark.slurm_ci
 def test_cancel_leaves_a_run_that_another_shell_continues(lab, run):
-    lab.fault(run, "slow-r01-rollout-s0001", "0.7")
-    lab.submit(run)
-    lab.element(run, "r01-rollout", 1)
     lines = run / "rounds/01/rollout/shard-0001/lines.jsonl"
-    for _ in patience(60, "the shard's first line"):
-        if lines.is_file() and lines.stat().st_size:
-            break
-    said = lab.python("-m", "selu_hpc.cancel", "--run", str(run)).stdout
-    assert "cancelled" in said
-    assert lab.queue(run) == []
-    lines_before = lines.read_text()
+    with lab.held(run, "r01-rollout-s0001"):
+        lab.submit(run)
+        for _ in patience(300, "the shard's first line", context=lambda: lab.describe(run)):
+            if lines.is_file() and lines.stat().st_size:
+                break
+        said = lab.python("-m", "selu_hpc.cancel", "--run", str(run)).stdout
+        assert "cancelled" in said
+        assert lab.queue(run) == []
+        lines_before = lines.read_text()
     lab.resubmit(run)
     assert len(lab.wait_done(run)) == 12
     after = lines.read_text()
@@ -169,10 +169,10 @@ def test_where_slurm_may_not_cancel_the_hopeless_a_failed_rollout_is_still_retri
 
 @pytest.mark.slurm_ci
 def test_status_follows_a_run_from_its_queue_to_its_end(lab, run):
-    lab.fault(run, "slow-r01-rollout-s0001", "0.7")
-    lab.submit(run)
-    lab.element(run, "r01-rollout", 1)
-    told = json.loads(lab.python("-m", "selu_hpc.status", "--run", str(run), "--json").stdout)
+    with lab.held(run, "r01-rollout-s0001"):
+        lab.submit(run)
+        lab.element(run, "r01-rollout", 1)
+        told = json.loads(lab.python("-m", "selu_hpc.status", "--run", str(run), "--json").stdout)
     stages = {(one["round"], one["stage"]): one for one in told["stages"]}
     assert told["verdict"] == "running"
     assert stages[1, "rollout"]["running"] >= 1
@@ -236,7 +236,7 @@ def test_a_group_shares_a_run(lab, run):
     second_words = second.command("bash", "-c", submit, "-")
     second.command = lambda *more: [*second_words, *more]
     second.resubmit(inside, "--rounds", "2")
-    for _ in patience(120, "the second user's round", context=lambda: lab.describe(inside)):
+    for _ in patience(600, "the second user's round", context=lambda: lab.describe(inside)):
         if not second.queue(inside):
             break
     assert len(contents(inside)) == 2 + 2 * 10

@@ -58,11 +58,12 @@ def test_the_wrapper_and_the_run_folder_agree_where_a_shard_lies(tmp_path):
 @pytest.mark.slurm
 @pytest.mark.slurm_ci
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_every_template_chained_by_hand_makes_a_round_equal_to_submits(lab, run):
     settings = (*SMALL, "finetune.num_ranks=8")
     lab.python("-c", OPEN, str(run), *settings, "rounds=1")
     jobs = _submit_by_hand(lab, run)
-    for _ in patience(180, "the chain by hand", context=lambda: lab.call("squeue", "--array").stdout):
+    for _ in patience(600, "the chain by hand", context=lambda: lab.call("squeue", "--array").stdout):
         queued = lab.call("squeue", "--noheader", "--format=%F").stdout.split()
         if not set(queued) & set(jobs):
             break
