@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+PYTEST  = $(BIN)/python -m pytest
 
 .PHONY: help install demo test test-slow test-slurm test-slurm-ci test-images faults faults-slurm check format lint types schema cluster clean
 .DEFAULT_GOAL := help
@@ -23,24 +24,24 @@ demo: $(READY)   ## run five rounds of SELU with the built-in default; ends with
 	$(BIN)/python -m selu_hpc.submit --rounds 5
 
 test: $(READY)   ## the default tests
-	$(BIN)/python -m pytest -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 test-slow: $(READY) ## tests that take longer than ten seconds each, without Slurm and images
-	$(BIN)/python -m pytest -m 'slow and not slurm and not apptainer'
+	$(PYTEST) -m 'slow and not slurm and not apptainer'
 
 test-slurm: $(READY) ## tests on a real Slurm, brought up as root on Debian or Ubuntu
 	$(BIN)/python tests/cluster/cluster.py up
-	$(BIN)/python -m pytest -m 'slurm and not apptainer'
+	$(PYTEST) -m 'slurm and not apptainer'
 
 test-slurm-ci: $(READY) ## the part of test-slurm that CI runs: chain, templates, quorum, resume and the quick faults
 	$(BIN)/python tests/cluster/cluster.py up
-	$(BIN)/python -m pytest -m slurm_ci
+	$(PYTEST) -m slurm_ci
 
 test-images: $(READY) ## build the image with a real Apptainer and run a round inside it; root on Debian 12
 	tests/containers/install.sh
 	$(BIN)/python tests/cluster/cluster.py up
 	tests/containers/build.sh $(BIN)/python
-	$(BIN)/python -m pytest -m 'apptainer'
+	$(PYTEST) -m 'apptainer'
 
 faults: $(READY) ## kill a small run 25 times and compare its bytes with an undisturbed one
 	$(BIN)/python tests/faults/local.py --kills 25
