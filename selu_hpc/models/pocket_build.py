@@ -13,7 +13,7 @@ import argparse
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=Recipe().minutes)
     parser.add_argument("--steps", type=int, default=Recipe().steps, help="instead of minutes: this many steps")
     parser.add_argument("--seed", type=int, default=Recipe().seed)
+    parser.add_argument("--batch", type=int, default=Recipe().batch, help="pictures a step of the second phase")
+    parser.add_argument(
+        "--tower-of", type=Path, default=None, help="a packed model whose tower stays: the second phase only"
+    )
     parser.add_argument("--pack", action="store_true", help="only pack the last checkpoint")
     parser.add_argument(
         "--pictures", type=int, default=1500, help="pictures of each split that accuracy is measured on"
@@ -115,10 +119,14 @@ def main() -> None:
     work = options.work or options.out.with_name(f"{options.out.name}.work")
     if not options.pack:
         draw(work / "data")
-    recipe = Recipe(seed=options.seed, minutes=options.minutes, steps=options.steps)
+    recipe = Recipe(seed=options.seed, minutes=options.minutes, steps=options.steps, batch=options.batch)
+    if options.tower_of is not None:
+        recipe = replace(recipe, tower_share=0.0)
     teacher = Teacher(recipe, work / "data", work / "checkpoints")
     if teacher.resume():
         logger.info("going on at step {}", teacher.step)
+    elif options.tower_of is not None:
+        teacher.take_over(options.tower_of)
     if not options.pack:
         teacher.run()
     papers = pack(teacher, options.out, pictures=options.pictures, notes=options.note)

@@ -28,7 +28,7 @@ from selu_hpc.envs.thor_local import LocalThor
 from selu_hpc.envs.thor_state import Metadata, goals_that_hold, suits
 from selu_hpc.envs.words import language_of
 from selu_hpc.models.pocket_data import Drawn, Tokens, save, scenes_of, snapshot
-from selu_hpc.models.pocket_questions import THOR, Asked, Subject, perception
+from selu_hpc.models.pocket_questions import LEAST_PIXELS, THOR, Asked, Subject, perception
 from selu_hpc.models.pocket_scenes import Picture, facts_of, label
 from selu_hpc.models.pocket_shards import Snapshot
 from selu_hpc.records import FrameHWC, Goal, Task, derive_seed
@@ -213,7 +213,7 @@ def lessons(
             if step.text:
                 found.append((step.views[0], [Asked(prompt, step.text, kind)]))
     if policy is not None:
-        # An expert's start balances its success; other episodes fail as a rule.
+        # As in life, most tasks are not done at most moments: who is unsure should say no.
         judged = (steps[0], steps[-1]) if policy is Policy.EXPERT and len(steps) > 1 else steps[-1:]
         found += [
             (step.views[1], _judgements(goal, steps[0], step, simulator, everything=everything)) for step in judged
@@ -226,10 +226,11 @@ def _breadth(goal: Goal) -> str:
 
 
 def _judgements(goal: Goal, first: Step, step: Step, simulator: Simulator, *, everything: bool) -> list[Asked]:
-    """The verdict on the instruction, and on what else was done, each also after self-asking."""
+    """The verdict on the instruction, on what else was done, and on one thing in view that was not; each also after
+    self-asking."""
     found: list[Asked] = []
     achieved = sorted(step.holding - first.holding, key=str)
-    for one in dict.fromkeys([goal, *achieved]):
+    for one in dict.fromkeys([goal, *achieved, *([] if everything else _not_done(step))]):
         if everything or is_narrow(one):
             answer = "yes" if one in step.holding else "no"
             instruction = make_task("", (one,), simulator=simulator).instruction
@@ -238,6 +239,15 @@ def _judgements(goal: Goal, first: Step, step: Step, simulator: Simulator, *, ev
             told = wording.verdict_prompt(instruction, answers=[(question, answer)])
             found.append(Asked(told, answer, f"judge told {_breadth(one)}"))
     return found
+
+
+def _not_done(step: Step) -> list[Goal]:
+    """One narrow goal of what the third-person view shows that does not hold, if there is any."""
+    picture = step.views[1]
+    clear = [thing for thing in picture.seen if thing.pixels >= LEAST_PIXELS]
+    goals = {Goal(verb=verb, target=thing.kind) for thing in clear for verb in thing.can}
+    left = sorted((goal for goal in goals - step.holding if is_narrow(goal)), key=str)
+    return random.Random(len(clear) + len(left)).sample(left, min(1, len(left)))
 
 
 def draw_episodes(folder: Path, *, split: str, number: int, episodes: int) -> None:

@@ -8,7 +8,7 @@ Shape legend: B pictures, K questions a picture, N patches, C classes, S states.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch
 from selu_hpc.envs.tasks import THOR_VERBS, VIRTUALHOME_VERBS
 from selu_hpc.models import pocket
 from selu_hpc.models.pocket_packing import Block, pack
+from selu_hpc.models.pocket_pointing import Labels, Pointing, pointing
 from selu_hpc.models.pocket_shards import Array, Shard
 
 LENGTHS = (16, 24, 999)
@@ -42,6 +43,7 @@ class Batch:
     applicable: torch.Tensor
     head: torch.Tensor
     rows: Any = None
+    pointing: Pointing = field(default_factory=lambda: Pointing({}))
     kinds: Array | None = None
 
 
@@ -109,7 +111,11 @@ class Feeder:
             self.head,
         )
         if blocks is not None:
-            made.rows = pack([[block for block, _ in row] for row in blocks])
+            asked = [[block for block, _ in row] for row in blocks]
+            made.rows = pack(asked)
+            made.pointing = pointing(
+                asked, Labels(classes, shares / 255, states, applicable), num_before=len(self.head)
+            )
             made.kinds = np.array([[kind for _, kind in row] for row in blocks])
         return made
 

@@ -8,7 +8,7 @@ Shape legend: B pictures, H heads, P prefix tokens, K questions a picture, Q tok
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,9 +66,13 @@ def shared_prefix_attention(
     scaling: float | None = None,
     num_prefix: int = 0,
     num_blocks: int = 0,
+    heard: Callable[[int, torch.Tensor], None] | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Causal over the prefix, and for each block over the prefix and itself; no T×T matrix is ever made."""
+    """Causal over the prefix, and for each block over the prefix and itself; no T×T matrix is ever made.
+
+    heard: is told each layer's number and its blocks' weights (B, H, K, Q, P + Q).
+    """
     b, h, total, d = query.shape
     q = (total - num_prefix) // num_blocks
     scale = d**-0.5 if scaling is None else scaling
@@ -79,6 +83,8 @@ def shared_prefix_attention(
     over_prefix = bq.reshape(b, h, num_blocks * q, d) @ pk.transpose(-1, -2)
     over_self = (bq @ bk.transpose(-1, -2)).masked_fill(_above(q), float("-inf"))
     weights = _softmax(torch.cat([over_prefix.reshape(b, h, num_blocks, q, num_prefix), over_self], dim=-1))
+    if heard is not None:
+        heard(module.layer_idx, weights)
     to_prefix = weights[..., :num_prefix].reshape(b, h, num_blocks * q, num_prefix) @ pv
     blocks = to_prefix.reshape(b, h, num_blocks, q, d) + weights[..., num_prefix:] @ bv
     merged = torch.cat([prefix, blocks.reshape(b, h, num_blocks * q, d)], dim=2)

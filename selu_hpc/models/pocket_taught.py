@@ -16,6 +16,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from selu_hpc.models import pocket
 from selu_hpc.models.pocket_feeder import Batch
 from selu_hpc.models.pocket_packing import ATTENTION, IGNORED, positions, register
+from selu_hpc.models.pocket_pointing import LAYERS
 
 NUM_STRUCTURES = 5
 """The first classes are nothing, the agent and what rooms are made of."""
@@ -24,7 +25,7 @@ FEW_PATCHES = 20.0
 
 
 class Taught(nn.Module):
-    """The model and the two heads that only its pre-training has."""
+    """The model and the heads that only its pre-training has."""
 
     def __init__(self, *, seed: int, num_classes: int, num_states: int) -> None:
         super().__init__()
@@ -36,6 +37,8 @@ class Taught(nn.Module):
             torch.manual_seed(seed + 1)
             self.classes = nn.Linear(width, num_classes)
             self.states = nn.Linear(width, num_states)
+            knowing = self.model.config.text_config.hidden_size
+            self.things = nn.ModuleList(nn.Linear(knowing, 1 + num_states) for _ in LAYERS)
 
     def see(self, pixels: torch.Tensor) -> torch.Tensor:
         """(B, N, width)"""
@@ -59,6 +62,10 @@ class Taught(nn.Module):
 
     def answer_scores(self, features: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Scores (answers' tokens, V) and the tokens they should be."""
+        return self.answer(features, batch)[:2]
+
+    def answer(self, features: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """As `answer_scores`, and how far the inner layers are from knowing the named things (pocket_pointing.py)."""
         model = self.model
         ids, labels = batch.rows.ids, batch.rows.labels
         b, k, q = ids.shape
@@ -75,11 +82,15 @@ class Taught(nn.Module):
             use_cache=False,
             num_prefix=num_prefix,
             num_blocks=k,
+            heard=batch.pointing.hear,
+            output_hidden_states=True,
         )
+        inner = {layer: out.hidden_states[layer + 1][:, num_prefix:].reshape(b, k, q, -1) for layer in LAYERS}
+        knowing = batch.pointing.knowing_loss(dict(zip(LAYERS, self.things, strict=True)), inner)
         hidden = out.last_hidden_state[:, num_prefix:].reshape(b, k, q, -1)[:, :, :-1]
         wanted = labels[:, :, 1:]
         chosen = wanted != IGNORED
-        return model.lm_head(hidden[chosen]).float(), wanted[chosen]
+        return model.lm_head(hidden[chosen]).float(), wanted[chosen], knowing
 
 
 def autocast() -> Any:

@@ -22,6 +22,7 @@ import torch
 from loguru import logger
 from torch import nn
 from torch.nn.functional import cross_entropy
+from transformers import LlavaForConditionalGeneration
 
 from selu_hpc.models.pocket_align import ALIGNING_STEPS, WORD_SCALE, shard_targets, visual_words
 from selu_hpc.models.pocket_feeder import LENGTHS, SHARES, WEIGHTS, Feeder
@@ -36,7 +37,9 @@ class Recipe:
     """Everything but the data that decides the weights.
 
     steps: optimiser steps; 0 means as many as fit into `minutes`, and the number is recorded.
-    tower_share: part of the run in which the tower learns the dense labels.
+    tower_share: part of the run in which the tower learns the dense labels; 0 with `Teacher.take_over`.
+    pointing, knowing: weights of the losses that say which patches a name is about, and in which states they show it
+        (pocket_pointing.py).
     """
 
     seed: int = 0
@@ -50,6 +53,8 @@ class Recipe:
     weight_decay: float = 0.02
     decay_from: float = 0.4
     average: float = 0.99
+    pointing: float = 0.2
+    knowing: float = 0.3
 
 
 class Teacher:
@@ -70,6 +75,15 @@ class Teacher:
         self.mean = {name: p.detach().clone() for name, p in self.taught.state_dict().items()}
         torch.manual_seed(recipe.seed)
 
+    def take_over(self, packed: Path) -> None:
+        """Begin the second phase with a packed model: its tower stays, its language model goes on learning."""
+        model = LlavaForConditionalGeneration.from_pretrained(packed, dtype=torch.float32)
+        self.taught.model.load_state_dict(model.state_dict())
+        self._only_language()
+        self._reset_optimisers()
+        self.mean = {name: value.detach().clone() for name, value in self.taught.state_dict().items()}
+        self.speaks = True
+
     @property
     def progress(self) -> float:
         if self.recipe.steps:
@@ -78,17 +92,17 @@ class Teacher:
 
     def run(self, *, checkpoint_s: float = 180.0, report_steps: int = 50) -> None:
         last_save = last = time.monotonic()
-        sums: dict[str, float] = {}
+        seen: dict[str, list[float]] = {}
         while self.progress < 1.0:
             for name, value in self._one_step().items():
-                sums[name] = sums.get(name, 0.0) + value / report_steps
+                seen.setdefault(name, []).append(value)
             self.step += 1
             now = time.monotonic()
             self.elapsed_s, last = self.elapsed_s + now - last, now
             if self.step % report_steps == 0:
-                shown = " ".join(f"{name} {value:.3f}" for name, value in sums.items())
+                shown = " ".join(f"{name} {sum(values) / len(values):.3f}" for name, values in sorted(seen.items()))
                 logger.info("step {} progress {:.3f} {}", self.step, self.progress, shown)
-                sums = {}
+                seen = {}
             if now - last_save > checkpoint_s:
                 self.save()
                 self.check()
@@ -134,9 +148,12 @@ class Teacher:
             batch = self.feeder.batch(which, blocks=blocks, augment=False)
             seen = torch.from_numpy(np.stack([self.features[s][i] for s, i in which])).float()
             with autocast():
-                scores, wanted = self.taught.answer_scores(seen, batch)
+                scores, wanted, knowing = self.taught.answer(seen, batch)
             loss = cross_entropy(scores, wanted)
             losses[f"answers{LENGTHS[length]}"] = loss.item()
+            pointing = batch.pointing.loss()
+            losses |= {"pointing": pointing.item(), "knowing": knowing.item()}
+            loss = loss + recipe.pointing * pointing + recipe.knowing * knowing
         loss.backward()  # type: ignore[no-untyped-call]
         self._update()
         return losses
@@ -201,7 +218,7 @@ class Teacher:
 
     def _only_language(self) -> None:
         for name, parameter in self.taught.named_parameters():
-            parameter.requires_grad_("language_model" in name or "multi_modal_projector" in name)
+            parameter.requires_grad_(name.startswith("things") or "language_model" in name or "projector" in name)
 
     @torch.no_grad()
     def _look(self) -> None:
@@ -272,7 +289,7 @@ class Teacher:
 
 
 def _is_matrix(name: str, parameter: nn.Parameter) -> bool:
-    return parameter.ndim == 2 and not any(part in name for part in ("embed", "lm_head", "classes", "states"))
+    return parameter.ndim == 2 and not any(part in name for part in ("embed", "lm_head", "classes", "states", "things"))
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -130,3 +131,15 @@ def test_recolouring_keeps_pictures_pictures():
     assert changed.min() >= 0
     assert changed.max() <= 1
     assert (changed - pixels).abs().mean() > 0.01
+
+
+def test_a_packed_tower_stays_while_its_language_model_goes_on_learning(data, tmp_path):
+    pack(taught(data, tmp_path / "run"), tmp_path / "packed", pictures=8)
+    teacher = Teacher(replace(RECIPE, tower_share=0.0), data, tmp_path / "on")
+    teacher.take_over(tmp_path / "packed")
+    before = {name: value.clone() for name, value in teacher.taught.state_dict().items()}
+    losses = teacher._one_step()
+    assert losses["pointing"] > 0
+    moved = {name for name, value in teacher.taught.state_dict().items() if not torch.equal(value, before[name])}
+    assert any("language_model" in name for name in moved)
+    assert not [name for name in moved if "vision_tower" in name]
