@@ -78,7 +78,7 @@ def test_only_what_came_from_a_bundle_can_be_compared(small_run):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_a_run_from_a_bundle_repeats_the_first_rounds_bytes_at_another_site(tmp_path):
     """The other site has the bundle and a python with the dependencies, and no checkout."""
     settings = [f"--set={setting}" for setting in TINY]

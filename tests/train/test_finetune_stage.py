@@ -120,9 +120,9 @@ def test_a_signal_to_a_stage_with_ranks_of_its_own_saves_asks_for_requeue_and_lo
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal_number)
-    assert process.wait(timeout=240) == entry.EXIT_REQUEUE
+    assert process.wait(timeout=800) == entry.EXIT_REQUEUE
     assert len(list((place(run).path / "checkpoints").glob("step-*"))) == 1
-    assert subprocess.run(command(run), check=False, timeout=240).returncode == 0
+    assert subprocess.run(command(run), check=False, timeout=800).returncode == 0
     summary = place(run).check().summary
     assert summary["num_ranks"] == 2
     assert summary["attempt"] == 1
@@ -134,6 +134,6 @@ def test_torchrun_starts_the_same_entry(run_of):
     run = run_of("run")
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--rdzv-backend=c10d"]
     launcher += ["--rdzv-endpoint=localhost:0", "-m", "--", *command(run)[2:], "--attempt", "0"]
-    done = subprocess.run(launcher, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False, timeout=240)
+    done = subprocess.run(launcher, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False, timeout=800)
     assert done.returncode == 0
     assert place(run).check().summary["num_ranks"] == 2
