@@ -21,6 +21,8 @@ from selu_hpc.selu.interview import critic_steps
 
 Item = TypeVar("Item")
 DONE = "done"
+MOST_SHOWN = 3
+"""How often a verdict may be in a set when its answer is the rarer one of its task type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +158,19 @@ def _mix(
 
 
 def _balanced(samples: Sequence[Sample], chance: random.Random) -> list[Sample]:
-    """As many yes as no within each task type; what a type has too many of would teach to go by the verb."""
+    """As many yes as no within each task type; what a type has too many of would teach to go by the verb.
+
+    The rarer answer's samples are shown up to MOST_SHOWN times, rather than most of the other's thrown away.
+    """
     kept: list[int] = []
     by_type = _grouped(range(len(samples)), lambda at: samples[at].verb)
     for _, group in sorted(by_type.items()):
         by_answer = _grouped(group, lambda at: samples[at].answer)
-        fewest = min(len(by_answer.get(answer, ())) for answer in ("yes", "no"))
-        for answer in ("no", "yes"):
-            kept += chance.sample(by_answer.get(answer, []), fewest)
+        few, many = sorted((by_answer.get(answer, []) for answer in ("no", "yes")), key=len)
+        count = min(len(many), MOST_SHOWN * len(few))
+        for group_of_one in (few, many):
+            whole, rest = divmod(count, len(group_of_one)) if group_of_one else (0, 0)
+            kept += [*group_of_one * whole, *chance.sample(group_of_one, rest)]
     return [samples[at] for at in sorted(kept)]
 
 

@@ -11,7 +11,7 @@ import pytest
 from selu_hpc.config import CriticFrames, RunConfig, Simulator
 from selu_hpc.envs.tasks import make_task
 from selu_hpc.records import Action, Ended, Episode, Goal, Label, Role, Sample, Task
-from selu_hpc.selu.mix import Judged, actor_samples, build, critic_samples
+from selu_hpc.selu.mix import MOST_SHOWN, Judged, actor_samples, build, critic_samples
 
 NO_FRAMES = np.zeros((0, 2, 0, 0, 3), np.uint8)
 
@@ -108,7 +108,17 @@ def many(count: int, *, start: int = 0, verbs: tuple[str, ...] = ("open", "break
 def test_the_critics_set_has_as_many_yes_as_no_in_each_task_type():
     made = build(many(60), {}, config(), round_id=1)
     counts = Counter((sample.verb, sample.answer) for sample in made.samples[Role.CRITIC])
-    assert counts == {(verb, answer): 5 for verb in ("open", "break", "pick up") for answer in ("yes", "no")}
+    assert counts == {(verb, answer): 15 for verb in ("open", "break", "pick up") for answer in ("yes", "no")}
+
+
+def test_the_rarer_answer_is_shown_again_but_not_for_ever():
+    made = build([*many(20, verbs=("open",)), *(judged(100 + n) for n in range(40))], {}, config(), round_id=1)
+    shown = Counter(json.dumps(sample.to_json()) for sample in made.samples[Role.CRITIC])
+    by_answer = {"yes": [], "no": []}
+    for one, times in shown.items():
+        by_answer[json.loads(one)["answer"]].append(times)
+    assert by_answer["yes"] == [MOST_SHOWN] * 5
+    assert by_answer["no"] == [1] * MOST_SHOWN * 5
 
 
 def test_a_task_type_without_one_of_the_answers_would_teach_to_go_by_the_verb_and_is_left_out():
