@@ -101,9 +101,10 @@ def install() -> None:
         policy.chmod(0o755)
     try:
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        install_command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES]
+        apt = ["apt-get", "-qq", "-oAcquire::Retries=3"]
+        install_command = [*apt, "install", "-y", "--no-install-recommends", *PACKAGES]
         if subprocess.run(install_command, env=environment, stdout=subprocess.DEVNULL).returncode:
-            subprocess.run(["apt-get", "update", "-qq"], env=environment, check=True)
+            subprocess.run([*apt, "update"], env=environment, check=True)
             subprocess.run(install_command, env=environment, check=True, stdout=subprocess.DEVNULL)
     finally:
         if made:
