@@ -5,6 +5,7 @@ Axes are Unity's: x right, y up, z forward, left-handed; yaw 0 looks along +z an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -45,6 +46,16 @@ class Camera:
     fov: float = 90.0
     near: float = 0.05
     far: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """One picture to draw."""
+
+    drawables: Sequence[Drawable]
+    camera: Camera
+    width: int
+    height: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Pictures of a home: what is drawn from where, cameras of rooms and of characters, colours of segmentation.
 
-Owns the way from poses and states to drawables and cameras. Pixels are render.py's.
+Owns the way from poses and states to drawables and cameras. Pixels are film.py's.
 """
 
 from __future__ import annotations

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selu_hpc.sim import render
+from selu_hpc.sim import drawing
 from selu_hpc.sim.agent import FAR
 from selu_hpc.sim.drawing import Camera, Images
+from selu_hpc.sim.film import Film
 from selu_hpc.sim.pixels import opaque
-from selu_hpc.sim.render import class_colour, instance_colour, paint_ids
+from selu_hpc.sim.render import class_colour, instance_colour, paint_ids, render_views
 from selu_hpc.sim.world import AGENT_KEY, ThirdPartyCamera, World
 
 _ORTHOGRAPHIC_FOV = 2.0
@@ -79,7 +80,7 @@ def views(world: World, want: Wanted) -> tuple[list[View], list[View]]:
     asked, pushed = [], []
     for agent in world.agents:
         asked.append(
-            render.View(drawables=world.drawables(agent.agent_id), camera=agent.camera(), width=width, height=height)
+            drawing.View(drawables=world.drawables(agent.agent_id), camera=agent.camera(), width=width, height=height)
         )
         pushed.append(0.0)
     for camera in world.third_party_cameras:
@@ -87,11 +88,11 @@ def views(world: World, want: Wanted) -> tuple[list[View], list[View]]:
         if camera.orthographic:
             shot, back = _orthographic(camera)
             drawables = [d for d in drawables if d.kind != "Ceiling"]
-        asked.append(render.View(drawables=drawables, camera=shot, width=width, height=height))
+        asked.append(drawing.View(drawables=drawables, camera=shot, width=width, height=height))
         pushed.append(back)
     names = [("agent", i) for i in range(num)] + [("camera", i) for i in range(len(world.third_party_cameras))]
-    films = [world.films.setdefault(name, render.Film()) for name in names]
-    drawn = render.render_views(asked, skin=world.look, films=films)
+    films = [world.films.setdefault(name, Film()) for name in names]
+    drawn = render_views(asked, skin=world.look, films=films)
     out = []
     for i, (view, images, back) in enumerate(zip(asked, drawn, pushed, strict=True)):
         if back:

@@ -3,7 +3,7 @@
 Known and unknown skins are disjoint by construction: every colour passes through `family_hue`, which leaves the known
 family two thirds of the hue circle and the unknown family the sectors in between; every proportion through
 `Look.vary`, which gives the families separate intervals; every pattern and light is taken from separate lists.
-Owns looks; does not own meshes (shapes/) or pixels (render.py).
+Owns looks; does not own meshes (shapes/) or pixels (film.py).
 """
 
 from __future__ import annotations

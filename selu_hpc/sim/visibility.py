@@ -1,6 +1,6 @@
 """What an agent sees: in reach, in the frustum, and not behind something.
 
-Owns lines of sight and what lies under a pixel. Does not own pictures (render.py) or the arithmetic (rays.py).
+Owns lines of sight and what lies under a pixel. Does not own pictures (film.py) or the arithmetic (rays.py).
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ from selu_hpc.sim.agent import Agent
 from selu_hpc.sim.arguments import ACTIONS, ActionError, bound
 from selu_hpc.sim.builder import FIRST_OBJECT_KEY, Builder
 from selu_hpc.sim.drawing import Camera, Drawable
+from selu_hpc.sim.film import Film
 from selu_hpc.sim.metadata import Describer
-from selu_hpc.sim.render import Film
 from selu_hpc.sim.skins import Skin, skin_for, style
 from selu_hpc.sim.thing import Thing
 

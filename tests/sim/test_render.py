@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selu_hpc.sim.drawing import Camera, Drawable
-from selu_hpc.sim.render import View, class_colour, instance_colour, paint_ids, render, render_views
+from selu_hpc.sim.drawing import Camera, Drawable, View
+from selu_hpc.sim.render import class_colour, instance_colour, paint_ids, render, render_views
 from selu_hpc.sim.skins import skins, style
 
 SKIN = skins(True)[4]

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from selu_hpc.sim import raster
-from selu_hpc.sim.render import Film, View, render, render_views
+from selu_hpc.sim.drawing import View
+from selu_hpc.sim.film import Film
+from selu_hpc.sim.render import render, render_views
 from selu_hpc.sim.world import ThirdPartyCamera, World
 
 WALK = ("Pass", "RotateRight", "MoveAhead", "LookDown", "Pass", "MoveAhead", "RotateLeft", "MoveBack", "Crouch")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from thor_fuzz import Fuzzer
 
-from selu_hpc.sim import pictures, raster, render
+from selu_hpc.sim import pictures, raster, triangles
 from selu_hpc.sim.session import Answer, Session
 
 RENDER = ("renderDepthImage", "renderInstanceSegmentation", "renderSemanticSegmentation", "renderNormalsImage")
@@ -68,8 +68,8 @@ def drawn_from_nothing(session: Session, answer: Answer, monkeypatch: pytest.Mon
         empty.setattr(world, "films", {})
         empty.setattr(world, "_drawn", None)
         empty.setattr(world, "_drawables", {})
-        empty.setattr(render, "_batches", OrderedDict())
-        empty.setattr(render, "_solids", OrderedDict())
+        empty.setattr(triangles, "_batches", OrderedDict())
+        empty.setattr(triangles, "_solids", OrderedDict())
         return pictures.views(world, answer.want)
 
 
