@@ -33,7 +33,8 @@ from selu_hpc.sim.home_view import drawables
 from selu_hpc.sim.homes import NUM_HOMES
 from selu_hpc.sim.render import render
 from selu_hpc.sim.skins import Skin
-from selu_hpc.sim.virtualhome_world import HomeWorld, RequestError
+from selu_hpc.sim.virtualhome_messages import RequestError
+from selu_hpc.sim.virtualhome_world import HomeWorld
 
 
 class LabelledHome:

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selu_hpc.sim.drawing import Camera, Drawable
+from selu_hpc.sim.home_graph import Graph
 from selu_hpc.sim.home_places import BODY, Body, Item, Places
-from selu_hpc.sim.homes import HEIGHT, Graph
+from selu_hpc.sim.homes import HEIGHT
 from selu_hpc.sim.skins import Skin, style
 
 _STRUCTURE = frozenset({"Floor", "Walls", "Ceiling", "Doors", "Windows"})

@@ -1,18 +1,19 @@
 """VirtualHome's homes: seven for each world, generated from (world, number); the same in every process.
 
-Owns the plan of rooms, what stands where, and the first graph. Facts of classes are in home_catalogue.py, poses in
-home_places.py. Known and unknown homes differ in plan, furniture and in which objects occur.
+Owns where walls, furniture and things come to stand. The rooms' plans and what is in them are in home_plans.py, facts
+of classes in home_catalogue.py, poses in home_places.py, relations in home_graph.py. Known and unknown homes differ in
+plan, furniture and in which objects occur.
 """
 
 from __future__ import annotations
 
-import math
 import random
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
+from selu_hpc.sim import home_plans
 from selu_hpc.sim.home_catalogue import class_named, first_states
+from selu_hpc.sim.home_graph import Edge, Graph, node, relations
 from selu_hpc.sim.home_places import WALL, Item, Places, Rect, Support
 from selu_hpc.sim.skins import Skin, skins
 
@@ -20,7 +21,6 @@ NUM_HOMES = 7
 FIRST_ID = 11
 """Characters take the numbers below."""
 HEIGHT = 2.5
-CLOSE_METRES = 1.5
 FEWEST_NODES = 200
 _MOST_ATTEMPTS = 30
 _MUST_HAVE = frozenset(
@@ -34,92 +34,6 @@ _MOST_ON_SEATS = 2
 _DOOR = 0.9
 _LEAF = 2.05
 _CLEAR = 0.75
-
-Graph = dict[str, list[dict[str, Any]]]
-
-_AT_WALLS = {
-    "kitchen": "fridge stove kitchencounter sink kitchencounter dishwasher kitchencounterdrawer garbagecan",
-    "livingroom": "sofa tvstand bookshelf desk sofa orangelamp speaker",
-    "bedroom": "bed nightstand closet dresser desk garbagecan orangelamp",
-    "bathroom": "bathtub toilet bathroomcounter sink washingmachine garbagecan bucket",
-}
-_IN_THE_MIDDLE = {"kitchen": "kitchentable", "livingroom": "coffeetable", "bedroom": "rug", "bathroom": "rug"}
-_HIGH_UP = {
-    "kitchen": "kitchencabinet kitchencabinet kitchencabinet clock wallphone lightswitch powersocket wallpictureframe",
-    "livingroom": "wallshelf wallpictureframe wallpictureframe lightswitch powersocket powersocket clock",
-    "bedroom": "wallshelf wallpictureframe mirror coatrack lightswitch powersocket powersocket",
-    "bathroom": "bathroomcabinet mirror towelrack lightswitch powersocket",
-}
-_LEVEL = {
-    "powersocket": 0.3, "lightswitch": 1.15, "wallshelf": 1.35, "towelrack": 1.15, "coatrack": 1.6, "mirror": 1.05,
-    "bathroomcabinet": 1.45, "kitchencabinet": 1.5, "wallphone": 1.3,
-}  # fmt: skip
-_ON_FURNITURE = {
-    "kitchencounter": "microwave coffeemaker toaster knifeblock coffeepot",
-    "tvstand": "tv",
-    "nightstand": "tablelamp",
-    "desk": "computer keyboard mouse printer",
-    "dresser": "radio",
-    "bookshelf": "stereo",
-}
-_LOOSE = {
-    "kitchen": (
-        "apple peach pear plum lime bananas breadslice pie "
-        "pudding cupcake cereal crackers chips salmon chicken cutlets "
-        "milk condimentbottle dishwashingliquid washingsponge plate plate "
-        "plate mug mug waterglass waterglass wineglass "
-        "wineglass cutleryfork cutleryfork cutleryknife cutleryknife "
-        "dishbowl dishbowl bowl cookingpot fryingpan oventray"
-    ),
-    "livingroom": (
-        "book book magazine remotecontrol cellphone folder notes "
-        "creditcard photoframe photoframe candle box pillow mug "
-        "phone paper bowl"
-    ),
-    "bedroom": (
-        "book pillow pillow cellphone clothesshirt clothesshirt "
-        "clothespile clothespile paper box painkillers hanger hanger "
-        "photoframe magazine folder perfume"
-    ),
-    "bathroom": (
-        "towel towel toothbrush toothbrush toothpaste facecream "
-        "hairproduct perfume razor barsoap toiletpaper toiletpaper "
-        "candle painkillers washingsponge"
-    ),
-}
-_GOES_ON = {
-    "kitchen": "kitchencounter kitchentable",
-    "livingroom": "coffeetable desk tvstand bookshelf wallshelf sofa",
-    "bedroom": "desk dresser nightstand wallshelf bed",
-    "bathroom": "bathroomcounter washingmachine",
-}
-_GOES_IN = {
-    "kitchen": "fridge kitchencabinet kitchencounterdrawer",
-    "livingroom": "bookshelf",
-    "bedroom": "closet dresser nightstand",
-    "bathroom": "bathroomcabinet washingmachine",
-}
-_COLD = {"apple", "peach", "pear", "plum", "lime", "pie", "pudding", "cupcake", "salmon", "chicken", "cutlets", "milk"}
-_PLANS = {
-    True: (
-        (("kitchen", "livingroom"), ("bathroom", "bedroom")),
-        (("livingroom", "bedroom"), ("kitchen", "bathroom", "bedroom")),
-        (("bedroom", "bathroom"), ("livingroom", "kitchen")),
-        (("livingroom", "kitchen"), ("bedroom", "bathroom", "bedroom")),
-        (("kitchen", "bathroom"), ("livingroom", "bedroom")),
-        (("bathroom", "bedroom"), ("bedroom", "livingroom", "kitchen")),
-        (("livingroom", "kitchen"), ("bedroom", "bathroom")),
-    ),
-    False: (
-        (("kitchen", "livingroom", "bedroom"), ("bathroom", "bedroom")),
-        (("bedroom",), ("livingroom", "kitchen"), ("bathroom", "bedroom")),
-        (("bathroom", "kitchen", "livingroom"), ("bedroom", "bedroom")),
-        (("livingroom",), ("bathroom", "kitchen"), ("bedroom",)),
-        (("bedroom", "bathroom", "kitchen"), ("livingroom", "bedroom")),
-        (("kitchen",), ("bathroom", "livingroom"), ("bedroom", "bedroom")),
-        (("livingroom", "bathroom", "bedroom"), ("kitchen", "bedroom")),
-    ),
-}
 
 
 @dataclass(slots=True)
@@ -152,7 +66,7 @@ class _Maker:
         self.places = Places({})
         self.names: dict[int, str] = {}
         self.states: dict[int, list[str]] = {}
-        self.edges: set[tuple[int, str, int]] = set()
+        self.edges: set[Edge] = set()
         self.next = FIRST_ID
         self.gaps: list[tuple[Rect, int, int]] = []
         self.clear: list[Rect] = []
@@ -169,7 +83,7 @@ class _Maker:
         if self.rng.random() < 0.5:
             living = next(n for n in self.places.rooms if self.names[n] == "livingroom")
             self._loose("cat", ("ROOM", living))
-        self._relations()
+        self.edges |= relations(self.places)
         return Home(self.number, self.skin, self.places, self._graph())
 
     # --- numbers and nodes ---
@@ -207,7 +121,7 @@ class _Maker:
     # --- rooms, walls, doors ---
 
     def _rooms(self) -> None:
-        plan = _PLANS[self.known][self.number]
+        plan = home_plans.PLANS[self.known][self.number]
         width = self.rng.uniform(10.4, 11.8) if max(map(len, plan)) < 3 else self.rng.uniform(13.6, 15.0)
         z = 0.0
         for row in plan:
@@ -369,13 +283,13 @@ class _Maker:
 
     def _furniture(self, room: int) -> None:
         kind = self.names[room]
-        for name in _AT_WALLS[kind].split():
+        for name in home_plans.AT_WALLS[kind].split():
             if name == "desk" and not self.known and kind == "livingroom":
                 name = "bookshelf"
             item = self._against(name, room)
             if item is not None:
                 self._complete(item, room)
-        middle = _IN_THE_MIDDLE[kind]
+        middle = home_plans.IN_THE_MIDDLE[kind]
         cls = class_named(middle)
         for turn in (0.0, 90.0):
             x0, z0, x1, z1 = self.places.rooms[room]
@@ -388,8 +302,8 @@ class _Maker:
             else:
                 continue
             break
-        for name in _HIGH_UP[kind].split():
-            self._against(name, room, y=_LEVEL.get(name, 1.4))
+        for name in home_plans.HIGH_UP[kind].split():
+            self._against(name, room, y=home_plans.LEVEL.get(name, 1.4))
 
     def _complete(self, item: Item, room: int) -> None:
         """What belongs to a piece of furniture: chairs, a faucet, pillows, what stands on it."""
@@ -417,8 +331,8 @@ class _Maker:
         if name == "sink":
             wx, wz = item.to_world(0.0, -0.22)
             self._fix("faucet", wx, item.size[1], wz, item.yaw, room)
-        if name in _ON_FURNITURE:
-            for thing in _ON_FURNITURE[name].split():
+        if name in home_plans.ON_FURNITURE:
+            for thing in home_plans.ON_FURNITURE[name].split():
                 if thing in ("tv", "computer", "tablelamp", "microwave") or self.rng.random() < 0.75:
                     if name == "kitchencounter" and thing in {self.names[i.number] for i in self.places.items.values()}:
                         continue
@@ -432,14 +346,14 @@ class _Maker:
     def _things(self, room: int) -> None:
         kind = self.names[room]
         here = [i for i in self.places.items.values() if i.support == ("ROOM", room)]
-        tops = [i for i in here if i.cls.name in _GOES_ON[kind].split()]
-        boxes = [i for i in here if i.cls.name in _GOES_IN[kind].split()]
-        names = _LOOSE[kind].split()
+        tops = [i for i in here if i.cls.name in home_plans.GOES_ON[kind].split()]
+        boxes = [i for i in here if i.cls.name in home_plans.GOES_IN[kind].split()]
+        names = home_plans.LOOSE[kind].split()
         left_out = set(self.rng.sample(names, len(names) // (5 if self.known else 4)))
         for name in names:
             if name in left_out:
                 continue
-            cold = name in _COLD and any(b.cls.name == "fridge" for b in boxes)
+            cold = name in home_plans.COLD and any(b.cls.name == "fridge" for b in boxes)
             inside = boxes and self.rng.random() < (0.6 if cold else 0.22)
             if inside:
                 choices = [b for b in boxes if (b.cls.name == "fridge") == cold] or boxes
@@ -458,31 +372,6 @@ class _Maker:
 
     # --- the graph ---
 
-    def _relations(self) -> None:
-        items = self.places.items
-        floor_of = {i.support[1]: i.number for i in items.values() if i.cls.category == "Floor"}
-        room_of: dict[int, int] = {}
-        for item in items.values():
-            base = self.places.bearer(item)
-            room_of[item.number] = (
-                base.support[1] if base.support[0] == "ROOM" else self.places.room_at(base.x, base.z) or 0
-            )
-            self.edges.add((item.number, "INSIDE", room_of[item.number]))
-            if item.support[0] in ("ON", "INSIDE"):
-                self.edges.add((item.number, item.support[0], item.support[1]))
-            elif item.y < 0.05 and item.cls.category in ("Furniture", "Appliances", "Animals"):
-                self.edges.add((item.number, "ON", floor_of[item.support[1]]))
-        solid = [i for i in items.values() if i.cls.category not in ("Floor", "Walls", "Ceiling")]
-        for a in solid:
-            for b in solid:
-                if a.number != b.number and room_of[a.number] == room_of[b.number] and distance(a, b) < CLOSE_METRES:
-                    self.edges.add((a.number, "CLOSE", b.number))
-        for sofa in solid:
-            if sofa.cls.name in ("sofa", "bed"):
-                for tv in solid:
-                    if tv.cls.name in ("tv", "computer") and room_of[tv.number] == room_of[sofa.number]:
-                        self.edges.add((sofa.number, "FACING", tv.number))
-
     def _graph(self) -> Graph:
         nodes = []
         for number, name in self.names.items():
@@ -498,23 +387,3 @@ class _Maker:
             nodes.append(node(number, name, cls.category, self.states[number], box))
         edges = [{"from_id": a, "relation_type": r, "to_id": b} for a, r, b in sorted(self.edges)]
         return {"nodes": nodes, "edges": edges}
-
-
-def node(number: int, name: str, category: str, states: list[str], box: dict[str, list[float]]) -> dict[str, Any]:
-    """A node as VirtualHome writes it."""
-    return {
-        "id": number,
-        "category": category,
-        "class_name": name,
-        "prefab_name": f"PRE_{name}_{number % 7:02d}",
-        "properties": sorted(class_named(name).properties),
-        "states": sorted(states),
-        "bounding_box": box,
-    }
-
-
-def distance(a: Item, b: Item) -> float:
-    """Between the nearest points of two footprints."""
-    a0, b0, a1, b1 = a.footprint()
-    c0, d0, c1, d1 = b.footprint()
-    return math.hypot(max(c0 - a1, a0 - c1, 0.0), max(d0 - b1, b0 - d1, 0.0))

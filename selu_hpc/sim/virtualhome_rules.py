@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from selu_hpc.sim.homes import Graph
+from selu_hpc.sim.home_graph import Graph, in_order
 from selu_hpc.sim.virtualhome_package import evolving_graph
 
 MOVES = frozenset({"TURNLEFT", "TURNRIGHT", "WALKFORWARD", "WALKBACKWARD"})
@@ -142,11 +142,3 @@ class Execution:
         if not self._find:
             return int(parameter.instance)
         return self._state.get_script_node(parameter.name, parameter.instance)  # type: ignore[no-any-return]
-
-
-def in_order(graph: Graph) -> Graph:
-    """The same graph with nodes, states, properties and edges sorted: the package walks over sets."""
-    nodes = [{**n, "properties": sorted(n["properties"]), "states": sorted(n["states"])} for n in graph["nodes"]]
-    nodes.sort(key=lambda n: n["id"])
-    edges = sorted(graph["edges"], key=lambda e: (e["from_id"], e["relation_type"], e["to_id"]))
-    return {"nodes": nodes, "edges": edges}

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from selu_hpc.sim.skins import skin_named
-from selu_hpc.sim.virtualhome_world import HomeWorld, Reply, RequestError, reply
+from selu_hpc.sim.virtualhome_messages import Reply, RequestError, reply
+from selu_hpc.sim.virtualhome_world import HomeWorld
 
 _PARENT_LOOK_S = 0.2
 _LONGEST_BODY = 64 * 1024 * 1024

@@ -1,6 +1,7 @@
 """A running VirtualHome: the home, its characters and cameras, and what each request of the client does to them.
 
-Owns the state between requests. Does not own HTTP (virtualhome_server.py), rules, plans, poses or pictures.
+Owns the state between requests. Does not own HTTP (virtualhome_server.py), how requests are read and answers written
+(virtualhome_messages.py), rules, plans, poses or pictures.
 """
 
 from __future__ import annotations
@@ -16,36 +17,37 @@ import numpy as np
 from PIL import Image
 
 from selu_hpc.sim.drawing import Camera, Images
-from selu_hpc.sim.home_catalogue import class_named
-from selu_hpc.sim.home_places import Body, Support, add_item
+from selu_hpc.sim.home_graph import in_order, node, supports_in, with_surroundings
+from selu_hpc.sim.home_places import Body, add_item
 from selu_hpc.sim.home_view import (
     CHARACTER_CAMERAS,
-    CharacterCamera,
     body_camera,
     camera_matrices,
     drawables,
     room_cameras,
 )
-from selu_hpc.sim.homes import CLOSE_METRES, FIRST_ID, NUM_HOMES, Graph, make_home, node
+from selu_hpc.sim.homes import FIRST_ID, NUM_HOMES, make_home
 from selu_hpc.sim.render import class_colour, instance_colour, paint_ids, render
 from selu_hpc.sim.skins import Skin
-from selu_hpc.sim.virtualhome_rules import Done, Execution, ScriptError, in_order, read_script
+from selu_hpc.sim.virtualhome_messages import (
+    Reply,
+    RequestError,
+    character_camera,
+    graph_of,
+    json_object,
+    point,
+    reply,
+    scene_camera,
+    text_at,
+    whole,
+)
+from selu_hpc.sim.virtualhome_rules import Done, Execution, ScriptError, read_script
 
-Reply = dict[str, Any]
 _TURN_DEGREES = 30.0
 _STEP_METRES = 0.5
 _MODES = ("normal", "albedo", "seg_inst", "seg_class", "depth")
 _MOST_PIXELS = 4096 * 4096
 _MOST_CHARACTERS = FIRST_ID - 1
-
-
-class RequestError(ValueError):
-    """A request that cannot be answered; its text goes back to the client."""
-
-
-def reply(message: str = "", *, success: bool = True, value: int = 0, images: list[str] | None = None) -> Reply:
-    """An answer as Unity's server writes it."""
-    return {"success": success, "message": message, "value": value, "message_list": images}
 
 
 class HomeWorld:
@@ -78,7 +80,7 @@ class HomeWorld:
 
     def reset(self, numbers: Sequence[Any], texts: Sequence[Any]) -> Reply:
         if numbers:
-            number = _whole(numbers[0])
+            number = whole(numbers[0])
             if not 0 <= number < NUM_HOMES:
                 raise RequestError(f"there is no environment {number}; choose 0 to {NUM_HOMES - 1}")
             self._home_number, self._seed = number, None
@@ -86,7 +88,7 @@ class HomeWorld:
         return reply()
 
     def generate(self, numbers: Sequence[Any], texts: Sequence[Any]) -> Reply:
-        seed = _whole(numbers[0]) if numbers else 0
+        seed = whole(numbers[0]) if numbers else 0
         self._home_number, self._seed = seed % NUM_HOMES, seed
         self._load()
         return reply()
@@ -107,7 +109,7 @@ class HomeWorld:
 
     def expand_scene(self, numbers: Sequence[Any], texts: Sequence[Any]) -> Reply:
         """Take the given graph for the scene: states, places, added and removed things."""
-        graph = _graph(_text(texts, 1))
+        graph = graph_of(text_at(texts, 1))
         have = {n["id"] for n in self.graph["nodes"]}
         given = {n["id"] for n in graph["nodes"]}
         rooms, people = set(self.places.rooms), set(self._bodies)
@@ -121,7 +123,7 @@ class HomeWorld:
         boxed = {n["id"]: n for n in self.graph["nodes"]}
         self.graph = in_order(graph)
         self._place_added(given - have)
-        self.places.settle(self._supports())
+        self.places.settle(supports_in(self.graph, self.places))
         for n in self.graph["nodes"]:
             if n.get("bounding_box") is None:
                 item = self.places.items.get(n["id"])
@@ -129,41 +131,21 @@ class HomeWorld:
         return reply("{}")
 
     def _place_added(self, added: set[int]) -> None:
-        supports = self._supports()
+        supports = supports_in(self.graph, self.places)
         room = next(iter(self.places.rooms))
         for n in self.graph["nodes"]:
             if n["id"] in added and n["class_name"] != "character":
                 add_item(self.places, n["id"], n["class_name"], supports.get(n["id"], ("ROOM", room)))
 
-    def _supports(self) -> dict[int, Support]:
-        """What each thing is carried by, as the graph has it: a hand, else what it is in, else what it is on."""
-        found: dict[int, tuple[int, Support]] = {}
-        items, rooms = self.places.items, self.places.rooms
-        for edge in self.graph["edges"]:
-            source, relation, to = edge["from_id"], edge["relation_type"], edge["to_id"]
-            if relation in ("HOLDS_RH", "HOLDS_LH"):
-                number, rank, support = to, 0, (relation, source)
-            elif relation == "INSIDE" and to in rooms:
-                number, rank, support = source, 3, ("ROOM", to)
-            elif relation == "INSIDE":
-                number, rank, support = source, 1, ("INSIDE", to)
-            elif relation == "ON" and to in items and items[to].cls.category != "Floor":
-                number, rank, support = source, 2, ("ON", to)
-            else:
-                continue
-            if number not in found or rank < found[number][0]:
-                found[number] = (rank, support)
-        return {number: support for number, (_, support) in found.items()}
-
     # --- characters ---
 
     def add_character(self, numbers: Sequence[Any], texts: Sequence[Any]) -> Reply:
-        asked = _object(_text(texts, 0))
+        asked = json_object(text_at(texts, 0))
         if len(self._bodies) >= _MOST_CHARACTERS:
             raise RequestError(f"no more than {_MOST_CHARACTERS} characters fit")
         mode = asked.get("mode", "random")
         if mode == "fix_position":
-            x, _, z = _point(asked.get("character_position"))
+            x, _, z = point(asked.get("character_position"))
             if self.places.room_at(x, z) is None:
                 raise RequestError(f"({x:g}, {z:g}) lies in no room")
         else:
@@ -177,7 +159,7 @@ class HomeWorld:
         box = {"center": [round(x, 4), 0.84, round(z, 4)], "size": [0.42, 1.68, 0.42]}
         person = node(number, "character", "Characters", [], box) | {"prefab_name": body.resource, "properties": []}
         self.graph = in_order({"nodes": [*self.graph["nodes"], person], "edges": list(self.graph["edges"])})
-        self.graph = self._near(body)
+        self.graph = with_surroundings(self.graph, self.places, body)
         return reply()
 
     def _spot(self, room_name: str) -> tuple[float, float]:
@@ -188,33 +170,14 @@ class HomeWorld:
             raise RequestError(f"this home has no {room_name}")
         return self.places.spot_in_room(rooms[(0 if named else len(self._bodies)) % len(rooms)])
 
-    def _near(self, body: Body) -> Graph:
-        """The graph with a character's room and what it is close to read off its pose."""
-        edges = [
-            e for e in self.graph["edges"]
-            if not (e["from_id"] == body.number and e["relation_type"] in ("INSIDE", "CLOSE", "FACING"))
-            and not (e["to_id"] == body.number and e["relation_type"] == "CLOSE")
-        ]  # fmt: skip
-        room = self.places.room_at(body.x, body.z)
-        edges.append({"from_id": body.number, "relation_type": "INSIDE", "to_id": room})
-        for item in self.places.items.values():
-            if item.cls.category in ("Floor", "Walls", "Ceiling"):
-                continue
-            x0, z0, x1, z1 = item.footprint()
-            gap = max(x0 - body.x, body.x - x1, z0 - body.z, body.z - z1, 0.0)
-            if gap < CLOSE_METRES and self.places.room_at(item.x, item.z) == room:
-                edges.append({"from_id": body.number, "relation_type": "CLOSE", "to_id": item.number})
-                edges.append({"from_id": item.number, "relation_type": "CLOSE", "to_id": body.number})
-        return in_order({"nodes": self.graph["nodes"], "edges": edges})
-
     def move_character(self, numbers: Sequence[Any], texts: Sequence[Any]) -> Reply:
-        asked = _object(_text(texts, 0))
-        body = self._body(_whole(asked.get("char_index", 0)))
-        x, _, z = _point(asked.get("character_position"))
+        asked = json_object(text_at(texts, 0))
+        body = self._body(whole(asked.get("char_index", 0)))
+        x, _, z = point(asked.get("character_position"))
         if self.places.room_at(x, z) is None:
             raise RequestError(f"({x:g}, {z:g}) lies in no room")
         body.x, body.z, body.seat, body.y = x, z, 0, 0.0
-        self.graph = self._near(body)
+        self.graph = with_surroundings(self.graph, self.places, body)
         self.places.carry()
         return reply()
 
@@ -228,7 +191,7 @@ class HomeWorld:
     def render_script(self, numbers: Sequence[Any], texts: Sequence[Any]) -> Reply:
         if not self._bodies:
             raise RequestError("No character added yet!")
-        settings = _object(_text(texts, 0))
+        settings = json_object(text_at(texts, 0))
         try:
             script = read_script(texts[1:])
         except ScriptError as error:
@@ -261,12 +224,12 @@ class HomeWorld:
                 if body.seat or not places.step(body, _STEP_METRES if step.action == "WALKFORWARD" else -_STEP_METRES):
                     run.errors[step.character] = "the character sits" if body.seat else "the way is blocked"
                 else:
-                    self.graph = self._near(body)
+                    self.graph = with_surroundings(self.graph, self.places, body)
                     run.replace(self.graph)
             case _:
                 self.graph = done.graph
                 self._pose(step.action, body, target)
-        places.settle(self._supports(), body)
+        places.settle(supports_in(self.graph, self.places), body)
 
     def _pose(self, action: str, body: Body, target: int) -> None:
         places = self.places
@@ -282,32 +245,32 @@ class HomeWorld:
     # --- cameras ---
 
     def add_camera(self, numbers: Sequence[Any], texts: Sequence[Any]) -> Reply:
-        self._cameras.append(_scene_camera(_object(_text(texts, 0))))
+        self._cameras.append(scene_camera(json_object(text_at(texts, 0))))
         return reply(f"New camera created. Id:{len(self._cameras) - 1}")
 
     def update_camera(self, numbers: Sequence[Any], texts: Sequence[Any]) -> Reply:
-        index = _whole(numbers[0]) if numbers else -1
+        index = whole(numbers[0]) if numbers else -1
         if not 0 <= index < len(self._cameras):
             raise RequestError(f"The camera index is not valid, there are only {len(self._cameras)} cameras")
-        self._cameras[index] = _scene_camera(_object(_text(texts, 0)))
+        self._cameras[index] = scene_camera(json_object(text_at(texts, 0)))
         return reply("Camera updated")
 
     def add_character_camera(self, numbers: Sequence[Any], texts: Sequence[Any]) -> Reply:
-        asked = _object(_text(texts, 0))
+        asked = json_object(text_at(texts, 0))
         name = str(asked.get("camera_name", "new_camera"))
         if self._bodies:
             raise RequestError("Error: you should add these cameras before defining the characters")
         if name in self._character_cameras:
             raise RequestError("Error: a camera with this name already exists")
-        self._character_cameras[name] = _character_camera(asked)
+        self._character_cameras[name] = character_camera(asked)
         return reply(f"New camera defined with name: {name}")
 
     def update_character_camera(self, numbers: Sequence[Any], texts: Sequence[Any]) -> Reply:
-        asked = _object(_text(texts, 0))
+        asked = json_object(text_at(texts, 0))
         name = str(asked.get("camera_name", ""))
         if name not in self._character_cameras:
             raise RequestError("Error: camera does not exist.")
-        self._character_cameras[name] = _character_camera(asked)
+        self._character_cameras[name] = character_camera(asked)
         return reply("Camera successfully updated.")
 
     def camera_count(self, numbers: Sequence[Any], texts: Sequence[Any]) -> Reply:
@@ -317,7 +280,7 @@ class HomeWorld:
         return reply(json.dumps(list(self._character_cameras)))
 
     def camera_data(self, numbers: Sequence[Any], texts: Sequence[Any]) -> Reply:
-        cameras = [(i, *self._camera(i)) for i in map(_whole, numbers)]
+        cameras = [(i, *self._camera(i)) for i in map(whole, numbers)]
         return reply(json.dumps([camera_matrices(i, name, camera) for i, name, camera, _ in cameras]))
 
     def _camera(self, index: int) -> tuple[str, Camera, int | None]:
@@ -333,16 +296,16 @@ class HomeWorld:
         return name, body_camera(self.places, body, camera), body.number if inside else None
 
     def camera_image(self, numbers: Sequence[Any], texts: Sequence[Any]) -> Reply:
-        asked = _object(_text(texts, 0))
+        asked = json_object(text_at(texts, 0))
         mode = str(asked.get("mode", "normal"))
-        width, height = _whole(asked.get("image_width", 640)), _whole(asked.get("image_height", 480))
+        width, height = whole(asked.get("image_width", 640)), whole(asked.get("image_height", 480))
         if mode not in _MODES:
             raise RequestError(
                 f"The current camera mode does not exist: {mode[:40]!r}; the stand-in has {', '.join(_MODES)}"
             )
         if not (width >= 1 and height >= 1 and width * height <= _MOST_PIXELS):
             raise RequestError(f"cannot draw {width} x {height} pixels")
-        cameras = [self._camera(_whole(index)) for index in numbers]
+        cameras = [self._camera(whole(index)) for index in numbers]
         pictures = []
         for _, camera, without in cameras:
             seen = drawables(self.places, self.graph, self.skin, camera, without=without)
@@ -365,7 +328,7 @@ class HomeWorld:
 
     def observation(self, numbers: Sequence[Any], texts: Sequence[Any]) -> Reply:
         """Ids and class names of what a camera sees."""
-        _, camera, without = self._camera(_whole(numbers[0]) if numbers else -1)
+        _, camera, without = self._camera(whole(numbers[0]) if numbers else -1)
         seen = drawables(self.places, self.graph, self.skin, camera, without=without)
         ids = set(np.unique(render(seen, camera, width=300, height=300, skin=self.skin).ids).tolist())
         names = {str(n["id"]): n["class_name"] for n in self.graph["nodes"] if n["id"] in ids}
@@ -412,87 +375,3 @@ _ANSWERS: dict[str, Callable[[HomeWorld, Sequence[Any], Sequence[Any]], Reply]] 
     "observation": HomeWorld.observation,
     "point_cloud": HomeWorld.point_cloud,
 }
-
-
-# --- reading what a client sends ---
-
-
-def _whole(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise RequestError(f"{str(value)[:40]!r} is not a whole number")
-    return value
-
-
-def _text(texts: Sequence[Any], index: int) -> str:
-    if index >= len(texts) or not isinstance(texts[index], str):
-        raise RequestError(f"stringParams[{index}] is missing")
-    return str(texts[index])
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise RequestError(f"Error deserializing params: {error}") from error
-    if not isinstance(value, dict):
-        raise RequestError("Error deserializing params: an object was expected")
-    return value
-
-
-def _point(value: Any) -> tuple[float, float, float]:
-    if not isinstance(value, dict):
-        raise RequestError("a position needs x, y and z")
-    numbers = [value.get(axis) for axis in "xyz"]
-    if not all(isinstance(n, int | float) and not isinstance(n, bool) and abs(n) < 1e6 for n in numbers):
-        raise RequestError("a position needs numbers for x, y and z")
-    x, y, z = (float(n) for n in numbers if n is not None)
-    return x, y, z
-
-
-def _angle(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= 175:
-        raise RequestError(f"a field of view must lie between 1 and 175 degrees, not {str(value)[:40]}")
-    return float(value)
-
-
-def _scene_camera(asked: dict[str, Any]) -> Camera:
-    rotation = _point(asked.get("rotation"))
-    return Camera(
-        position=_point(asked.get("position")),
-        yaw=rotation[1] % 360,
-        pitch=rotation[0],
-        fov=_angle(asked.get("field_view", 40)),
-    )
-
-
-def _character_camera(asked: dict[str, Any]) -> CharacterCamera:
-    return CharacterCamera(
-        _point(asked.get("position")), _point(asked.get("rotation")), _angle(asked.get("field_view", 60))
-    )
-
-
-def _graph(text: str) -> Graph:
-    """A graph that can be taken for the scene's."""
-    given = _object(text)
-    nodes, edges = given.get("nodes"), given.get("edges")
-    if not isinstance(nodes, list) or not isinstance(edges, list):
-        raise RequestError("Error processing input graph: nodes and edges must be lists")
-    try:
-        for n in nodes:
-            cls = class_named(n["class_name"])
-            n["id"] = _whole(n["id"])
-            n.setdefault("category", cls.category)
-            n.setdefault("prefab_name", "")
-            n.setdefault("properties", sorted(cls.properties))
-            n.setdefault("states", [])
-            n.setdefault("bounding_box", None)
-        numbers = {n["id"] for n in nodes}
-        for e in edges:
-            if e["from_id"] not in numbers or e["to_id"] not in numbers or not isinstance(e["relation_type"], str):
-                raise RequestError(f"Error processing input graph: edge {str(e)[:120]} leads to no node")
-        unique = {(e["from_id"], e["relation_type"].upper(), e["to_id"]) for e in edges}
-    except (KeyError, TypeError) as error:
-        raise RequestError(f"Error processing input graph: {type(error).__name__} {error}") from error
-    if len(numbers) != len(nodes):
-        raise RequestError("Error processing input graph: two nodes have the same id")
-    return {"nodes": nodes, "edges": [{"from_id": a, "relation_type": r, "to_id": b} for a, r, b in unique]}
