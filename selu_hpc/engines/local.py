@@ -7,6 +7,7 @@ fork server) or contained.py's (the run's image), the picture on the terminal is
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from selu_hpc.stages.entry import EXIT_REQUEUE, next_attempt
 
 GRACE_S = 15.0
 TAIL_LINES = 25
+FULL_BELOW_BYTES = 1 << 20
 REFRESH_S = 0.5
 
 
@@ -183,7 +185,7 @@ class LocalRun:
         log = lost.place.log(lost.attempt)
         return (
             f"round {lost.key.round_id} {lost.key.stage}: shard {lost.place.shard} failed "
-            f"{self.failures[lost.key, lost.place.shard]} times; the end of {log}:\n{tail(log)}\n"
+            f"{self.failures[lost.key, lost.place.shard]} times; the end of {log}:\n{tail(log)}\n{full_disk(log)}"
             f"mend the cause, then run `python -m selu_hpc.submit --run {self.job.run.path}` to go on"
         )
 
@@ -209,6 +211,17 @@ def describe_exit(code: int) -> str:
         return f"exit code {code}"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
     return f"killed by {name}" + (", perhaps out of memory" if name == "SIGKILL" else "")
+
+
+def full_disk(log: Path) -> str:
+    """A line where the disk is full: the shard's own words about it may have found no room in its log."""
+    try:
+        free = shutil.disk_usage(log.parent).free
+    except OSError:
+        return ""
+    if free > FULL_BELOW_BYTES:
+        return ""
+    return f"No space left on device: {free // 1024} kB are free in {log.parent}\n"
 
 
 def tail(log: Path, lines: int = TAIL_LINES) -> str:

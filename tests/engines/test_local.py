@@ -1,6 +1,7 @@
 """The local engine's decisions, on a fork server whose shards do what a test tells them."""
 
 import signal
+from types import SimpleNamespace
 
 import pytest
 
@@ -101,6 +102,12 @@ def test_giving_up_shows_the_end_of_the_log_and_the_next_command(job):
     assert "round 1 rollout: shard 1 failed 3 times" in text
     assert "the simulator would not start" in text
     assert f"python -m selu_hpc.submit --run {job.run.path}" in text
+
+
+def test_giving_up_on_a_full_disk_says_so_though_the_log_found_no_room(job, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=4096))
+    with pytest.raises(StageFailedError, match="No space left on device: 4 kB are free in"):
+        run(job, ScriptedShards({"r01-rollout-s0001": [1, 1, 1]}))
 
 
 def test_the_same_command_goes_on_after_a_shard_was_given_up(job):
