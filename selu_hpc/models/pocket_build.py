@@ -28,8 +28,9 @@ from selu_hpc.models.pocket_episodes import (
     NARROW_SKINS,
     NARROW_VERBS,
     draw_episodes,
+    draw_explorations,
 )
-from selu_hpc.models.pocket_home_episodes import draw_home_episodes
+from selu_hpc.models.pocket_home_episodes import draw_home_episodes, draw_home_explorations
 from selu_hpc.models.pocket_homes import draw_home_perception
 from selu_hpc.models.pocket_measure import accuracies
 from selu_hpc.models.pocket_shards import open_all
@@ -37,6 +38,7 @@ from selu_hpc.models.pocket_train import Recipe, Teacher
 
 PERCEPTION_SHARDS, EPISODE_SHARDS, EPISODES = 14, 10, 200
 HOME_SHARDS, HOME_EPISODE_SHARDS = 6, 8
+EXPLORATION_SHARDS, HOME_EXPLORATION_SHARDS = 8, 4
 PICTURES = 4096
 
 
@@ -50,6 +52,10 @@ def draw(data: Path) -> None:
         _missing(data, "homes", "train", number, pictures=PICTURES)
     for number in range(HOME_EPISODE_SHARDS):
         _missing(data, "home_episodes", "train", number, episodes=EPISODES)
+    for number in range(EXPLORATION_SHARDS):
+        _missing(data, "explorations", "train", number, episodes=EPISODES)
+    for number in range(HOME_EXPLORATION_SHARDS):
+        _missing(data, "home_explorations", "train", number, episodes=EPISODES)
     _missing(data, "perception", "held_out", 0, pictures=1500)
     _missing(data, "episodes", "held_out", 0, episodes=120)
     _missing(data, "homes", "held_out", 0, pictures=800)
@@ -68,6 +74,8 @@ _MAKERS: dict[str, Any] = {
     "episodes": draw_episodes,
     "homes": draw_home_perception,
     "home_episodes": draw_home_episodes,
+    "explorations": draw_explorations,
+    "home_explorations": draw_home_explorations,
 }
 
 

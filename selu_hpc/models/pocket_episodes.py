@@ -45,7 +45,7 @@ NARROW_OBJECTS = 0.6
 """Share of object types they are shown with."""
 EPISODES_PER_SCENE = 6
 HORIZON = 8
-LONGEST_EXPLORATION = 5
+LONGEST_EXPLORATION = 7
 _POLICIES = (Policy.EXPERT, Policy.EXPERT, Policy.EXPERT, Policy.WRONG_OBJECT, Policy.WRONG_VERB)
 
 
@@ -160,7 +160,11 @@ def play(room: Room, task: Task, *, seed: int, policy: Policy | None) -> list[St
 
 
 def explorer(goal: Goal, room: Classroom) -> Callable[[Metadata], str]:
-    """Tries the instruction's verb on what it sees best, else another verb; goes to what it sees; then is done."""
+    """Tries the instruction's verb on whatever takes it and is near, else goes to something that does; then is done.
+
+    Which object the instruction names does not matter to it: it practises the verb's words, and hindsight finds out
+    what it did.
+    """
     language = language_of(Simulator.THOR)
     tried: set[str] = set()
     left = [LONGEST_EXPLORATION]
@@ -173,15 +177,17 @@ def explorer(goal: Goal, room: Classroom) -> Callable[[Metadata], str]:
         seen = list(dict.fromkeys(thing.kind for thing in sightings if thing.pixels >= 14))
         near = {kind: [t for t in metadata["objects"] if t["objectType"] == kind and t["visible"]] for kind in seen}
         near_now = [kind for kind in seen if near[kind]]
-        verbs = [goal.verb, *(verb for verb in THOR_VERBS if verb not in (goal.verb, "put"))]
-        options = []
-        for verb in verbs:
-            for kind in near_now:
-                if any(suits(verb, thing) for thing in near[kind]) and not pair_is_held_out(verb, kind):
-                    options.append(language.say(Command("put", "", kind) if verb == "put" else Command(verb, kind)))
-            if options and verb == goal.verb:
-                break
-        options += [language.say(Command("go to", kind)) for kind in seen if kind not in near_now]
+        holds = any(one.verb == "pick up" for one in room.holding(metadata))
+        verb = "pick up" if goal.verb == "put" and not holds else goal.verb
+        options = [
+            language.say(Command("put", "", kind) if verb == "put" else Command(verb, kind))
+            for kind in near_now
+            if any(suits(verb, thing) for thing in near[kind]) and not pair_is_held_out(verb, kind)
+        ]
+        far = [kind for kind in seen if kind not in near_now]
+        takes = {thing.kind for thing in sightings if verb in thing.can and not pair_is_held_out(verb, thing.kind)}
+        far.sort(key=lambda kind: kind not in takes)
+        options += [language.say(Command("go to", kind)) for kind in far]
         for text in (*options, "turn right", "move ahead"):
             if text not in tried:
                 tried.add(text)
@@ -250,6 +256,16 @@ def _not_done(step: Step) -> list[Goal]:
     return random.Random(len(clear) + len(left)).sample(left, min(1, len(left)))
 
 
+def draw_explorations(folder: Path, *, split: str, number: int, episodes: int) -> None:
+    """One shard of exploring only: what a base says before it has learned to do as it is told."""
+    world, known, scenes = scenes_of(split)
+    rng = random.Random(derive_seed("pocket explorations", split, number))
+    snapshots, drawn = play_all(
+        Classroom, "explorations", split, world, scenes, rng, episodes=episodes, known=known, explore_every=1
+    )
+    save(folder / f"explorations-{split}-{number:03d}", snapshots, drawn)
+
+
 def draw_episodes(folder: Path, *, split: str, number: int, episodes: int) -> None:
     """One shard of episodes, the same for the same arguments."""
     world, known, scenes = scenes_of(split)
@@ -268,8 +284,9 @@ def play_all(
     *,
     episodes: int,
     known: bool,
+    explore_every: int = 3,
 ) -> tuple[list[Snapshot], list[Drawn]]:
-    """Episodes in one room after another, with what is asked over their pictures."""
+    """Episodes in one room after another, with what is asked over their pictures; every so many explore."""
     tokens, snapshots, drawn = Tokens(), list[Snapshot](), list[Drawn]()
     palette = skins(known)[:NARROW_SKINS] if split == "train" else skins(known)
     played = 0
@@ -280,7 +297,7 @@ def play_all(
         shown = every if split != "train" else [goal for goal in every if is_narrow(goal)]
         drawn.append(Drawn(what, world, scene, skin.name, seed))
         for index in range(EPISODES_PER_SCENE):
-            policy = None if index % 3 == 2 else rng.choice(_POLICIES)
+            policy = None if (index + 1) % explore_every == 0 else rng.choice(_POLICIES)
             pool = shown if policy is not None else [g for g in every if not pair_is_held_out(g.verb, g.target)]
             if not pool:
                 continue

@@ -136,7 +136,7 @@ class HomeClassroom:
 
 
 def home_explorer(goal: Goal, room: HomeClassroom) -> Callable[[Graph], str]:
-    """Tries the instruction's verb on what it sees best, else another verb; walks to what it sees; then is done."""
+    """As pocket_episodes.explorer: tries the verb on whatever takes it, else walks to something that does."""
     language = language_of(Simulator.VIRTUALHOME)
     tried: set[str] = set()
     left = [LONGEST_EXPLORATION]
@@ -154,14 +154,15 @@ def home_explorer(goal: Goal, room: HomeClassroom) -> Callable[[Graph], str]:
         for node in graph["nodes"]:
             if node["id"] in close - in_hand and not hidden(graph, node["id"]):
                 near.setdefault(node["class_name"], []).append(node)
+        verb = "grab" if goal.verb == "put" and not in_hand else goal.verb
         options: list[str] = []
-        for verb in (goal.verb, *(verb for verb in VIRTUALHOME_VERBS if verb not in (goal.verb, "put"))):
-            for kind in seen:
-                if kind in near and not pair_is_held_out(verb, kind):
-                    options += _tries(verb, kind, near[kind], bool(in_hand))
-            if options and verb == goal.verb:
-                break
-        options += [language.say(Command("walk to", kind)) for kind in seen if kind not in near]
+        for kind in seen:
+            if kind in near and not pair_is_held_out(verb, kind):
+                options += _tries(verb, kind, near[kind], bool(in_hand))
+        far = [kind for kind in seen if kind not in near]
+        takes = {thing.kind for thing in sightings if verb in thing.can and not pair_is_held_out(verb, thing.kind)}
+        far.sort(key=lambda kind: kind not in takes)
+        options += [language.say(Command("walk to", kind)) for kind in far]
         for text in (*options, "turn right", "move ahead"):
             if text not in tried:
                 tried.add(text)
@@ -180,6 +181,16 @@ def _tries(verb: str, kind: str, near: Sequence[Node], holds: bool) -> list[str]
         return [say(Command("put", "", kind))] if holds and any("SURFACES" in n["properties"] for n in near) else []
     command = Command("sit on" if verb == "sit" else verb, kind)
     return [say(command)] if any(suits(command, node) for node in near) else []
+
+
+def draw_home_explorations(folder: Path, *, split: str, number: int, episodes: int) -> None:
+    """One shard of exploring homes only."""
+    world, known, scenes = homes_of(split)
+    rng = random.Random(derive_seed("pocket home explorations", split, number))
+    snapshots, drawn = play_all(
+        HomeClassroom, "home_explorations", split, world, scenes, rng, episodes=episodes, known=known, explore_every=1
+    )
+    save(folder / f"home_explorations-{split}-{number:03d}", snapshots, drawn)
 
 
 def draw_home_episodes(folder: Path, *, split: str, number: int, episodes: int) -> None:
