@@ -19,9 +19,10 @@ from selu_hpc.models.vlm import Generator
 from selu_hpc.records import Exchange, Label, Truth, derive_seed
 from selu_hpc.selu import wording
 from selu_hpc.selu.actor import VOTES, VOTING_TEMPERATURE
-from selu_hpc.selu.critic import Critic, Judge, verdicts
+from selu_hpc.selu.critic import Critic, Judge
 from selu_hpc.selu.interview import Case, Interview, Question
 from selu_hpc.selu.reading import read_yes_no
+from selu_hpc.selu.verdicts import Claim, verdicts
 
 REFINEMENTS = 3
 ACCEPTED_SHARE = 1 / 3
@@ -128,7 +129,7 @@ class SelfRefine:
 
     def judge(self, cases: Sequence[Case]) -> list[Label]:
         interview = Interview(self.generator, self.adapter, cases)
-        first = verdicts(interview, range(len(cases)), self.frames)
+        first = verdicts(interview, [Claim(place, case.task) for place, case in enumerate(cases)], self.frames)
         now = list(first)
         open_places = list(range(len(cases)))
         for _ in range(REFINEMENTS):
@@ -153,8 +154,9 @@ class SelfRefine:
             for place in places
         ]
         said = interview.ask(questions, read=lambda text: text or None)
-        told = {place: [("You see:", text or "nothing")] for place, text in zip(places, said, strict=True)}
-        return verdicts(interview, places, self.frames, told=told, purpose="refined verdict")
+        told = [[("You see:", text or "nothing")] for text in said]
+        claims = [Claim(place, interview.cases[place].task) for place in places]
+        return verdicts(interview, claims, self.frames, told=told, purpose="refined verdict")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 The verb comes from the instruction, and the critic is asked which object it happened to ("Which object is open?");
 when it names another object, the episode becomes a success for that instruction. An option asks over all verbs.
-Before a new instruction is used the critic must say yes to it (`critic.consistency_check`).
+Before a new instruction is used the critic must stand by it (`critic.consistency_check`): judge it, as it judges any
+task, to be done.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from selu_hpc.envs.words import language_of
 from selu_hpc.records import Goal, Task
 from selu_hpc.selu import wording
 from selu_hpc.selu.interview import Interview, Question
-from selu_hpc.selu.reading import read_yes_no, relabelled_goal
+from selu_hpc.selu.reading import relabelled_goal
+from selu_hpc.selu.verdicts import CONSISTENCY, Claim, judge
 
 
 def relabel(
@@ -31,17 +33,19 @@ def relabel(
         read=lambda text: text or None,
     )
     language = language_of(simulator)
-    candidates: list[tuple[int, Task]] = []
+    candidates: list[Claim] = []
     for (place, goal), text in zip(asked, said, strict=True):
         task = interview.cases[place].task
         found = relabelled_goal(goal, text or "", language)
         if found is not None and found not in task.goals:
-            candidates.append((place, make_task(task.scene, (found,), simulator=simulator)))
-    agreed = _consistent(interview, candidates, config) if config.consistency_check else [True] * len(candidates)
+            candidates.append(Claim(place, make_task(task.scene, (found,), simulator=simulator)))
+    agreed = [True] * len(candidates)
+    if config.consistency_check:
+        _, agreed = judge(interview, candidates, config, simulator=simulator, purposes=CONSISTENCY)
     chosen: dict[int, Task] = {}
-    for (place, task), yes in zip(candidates, agreed, strict=True):
+    for claim, yes in zip(candidates, agreed, strict=True):
         if yes:
-            chosen.setdefault(place, task)
+            chosen.setdefault(claim.place, claim.task)
     return [chosen.get(place) for place in places]
 
 
@@ -54,11 +58,3 @@ def _wondered(task: Task, config: CriticConfig, simulator: Simulator) -> list[Go
         # Where something lies tells of a put only when the instruction was to put it.
         goals |= {verb: Goal(verb=verb, target=target) for verb in verbs if verb not in goals and verb != "put"}
     return list(goals.values())
-
-
-def _consistent(interview: Interview, candidates: Sequence[tuple[int, Task]], config: CriticConfig) -> list[bool]:
-    questions = [
-        Question(place, "consistency", wording.verdict_prompt(task.instruction, frames=config.frames))
-        for place, task in candidates
-    ]
-    return [bool(yes) for yes in interview.ask(questions, read=read_yes_no)]

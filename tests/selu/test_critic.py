@@ -82,10 +82,20 @@ def test_hindsight_finds_nothing_where_nothing_happened():
 
 def test_a_new_instruction_the_critic_does_not_stand_by_is_not_used():
     model = ToyModel(misjudged=["open"])
-    (label,) = critic(model).judge([case(task("open", "Fridge"), open=["Cabinet"])])
+    (label,) = critic(model, self_asking=False).judge([case(task("open", "Fridge"), open=["Cabinet"])])
     assert label.relabelled is None
-    (label,) = critic(model, consistency_check=False).judge([case(task("open", "Fridge"), open=["Cabinet"])])
+    (label,) = critic(model, self_asking=False, consistency_check=False).judge(
+        [case(task("open", "Fridge"), open=["Cabinet"])]
+    )
     assert label.relabelled == task("open", "Cabinet")
+
+
+def test_a_new_instruction_is_judged_as_any_other_with_self_asking_after_a_no():
+    model = ToyModel(misjudged=["open"])
+    (label,) = critic(model).judge([case(task("open", "Fridge"), open=["Cabinet"])])
+    assert label.relabelled == task("open", "Cabinet")
+    assert purposes(label)[3:] == ["which", "consistency", "consistency state", "second consistency"]
+    assert [exchange.taken for exchange in label.exchanges[4:]] == ["no", "yes", "yes"]
 
 
 def test_over_all_verbs_an_episode_may_have_done_something_else_altogether():

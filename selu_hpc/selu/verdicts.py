@@ -1,0 +1,99 @@
+"""The critic's verdict on a task in an episode, and its second one after questioning itself about the objects' states.
+
+    first verdict ── yes ─▶ yes
+         └─ no ─▶ self-asking: "Is the fridge open?" ─▶ second verdict, told its own answers
+
+The same way of judging serves an episode's own instruction (critic.py) and one that hindsight proposes (hindsight.py).
+Does not own which is judged when, or what follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from selu_hpc.config import CriticConfig, CriticFrames, Simulator
+from selu_hpc.records import Task
+from selu_hpc.selu import wording
+from selu_hpc.selu.interview import Interview, Question
+from selu_hpc.selu.reading import read_yes_no
+
+Answers = Sequence[tuple[str, str]]
+"""Questions about states with the critic's own answers: ("Is the fridge open?", "yes")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """That the episode at a place of the batch has done a task."""
+
+    place: int
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
+class Purposes:
+    """What the record calls the three kinds of question."""
+
+    first: str
+    state: str
+    second: str
+
+
+OWN_TASK = Purposes("verdict", "state", "second verdict")
+CONSISTENCY = Purposes("consistency", "consistency state", "second consistency")
+
+
+def verdicts(
+    interview: Interview,
+    claims: Sequence[Claim],
+    frames: CriticFrames,
+    *,
+    told: Sequence[Answers] | None = None,
+    purpose: str = OWN_TASK.first,
+) -> list[bool]:
+    """The critic's verdict on each claim; words that say neither yes nor no are a no."""
+    answers = told or [()] * len(claims)
+    questions = [
+        Question(claim.place, purpose, wording.verdict_prompt(claim.task.instruction, frames=frames, answers=known))
+        for claim, known in zip(claims, answers, strict=True)
+    ]
+    return [bool(answer) for answer in interview.ask(questions, read=read_yes_no)]
+
+
+def judge(
+    interview: Interview,
+    claims: Sequence[Claim],
+    config: CriticConfig,
+    *,
+    simulator: Simulator,
+    purposes: Purposes = OWN_TASK,
+) -> tuple[list[bool], list[bool]]:
+    """First and final verdict on each claim."""
+    first = verdicts(interview, claims, config.frames, purpose=purposes.first)
+    final = list(first)
+    if config.self_asking:
+        doubted = [at for at, yes in enumerate(first) if config.doubt_yes or not yes]
+        second = _ask_oneself(interview, [claims[at] for at in doubted], config.frames, simulator, purposes)
+        for at, yes in zip(doubted, second, strict=True):
+            final[at] = yes
+    return first, final
+
+
+def _ask_oneself(
+    interview: Interview, claims: Sequence[Claim], frames: CriticFrames, simulator: Simulator, purposes: Purposes
+) -> list[bool]:
+    """Ask about the state of the objects a task names, then for a second verdict with the answers told."""
+    asked = [
+        (at, wording.state_question(goal, simulator=simulator))
+        for at, claim in enumerate(claims)
+        for goal in claim.task.goals
+    ]
+    states = interview.ask(
+        [Question(claims[at].place, purposes.state, wording.state_prompt(question)) for at, question in asked],
+        read=read_yes_no,
+    )
+    told: list[list[tuple[str, str]]] = [[] for _ in claims]
+    for (at, question), state in zip(asked, states, strict=True):
+        if state is not None:
+            told[at].append((question, "yes" if state else "no"))
+    return verdicts(interview, claims, frames, told=told, purpose=purposes.second)
