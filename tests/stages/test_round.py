@@ -46,9 +46,12 @@ def test_a_round_teaches_the_actor_what_it_did_under_the_right_names(collected):
         assert ref.view is View.FIRST_PERSON
         assert frames.read(ref).shape == (32, 32, 3)
     # The actor breaks the vase where the mug was meant, and is taught that this is how one breaks the vase.
-    relabelled = [s for s in samples if s.source == "relabelled"]
-    assert all(s.prompt.startswith("Task: break the vase.") for s in relabelled)
-    assert {s.answer for s in relabelled} == {"go to the vase", "break the vase", "done"}
+    taught = {(s.prompt.partition(".")[0], s.answer) for s in samples if s.source == "relabelled"}
+    assert taught == {
+        (f"Task: {verb} the {thing}", answer)
+        for verb, thing in (("break", "vase"), ("open", "cabinet"))
+        for answer in (f"go to the {thing}", f"{verb} the {thing}", "done")
+    }
 
 
 def test_the_critics_set_is_balanced_and_names_its_sources(collected):
