@@ -3,7 +3,7 @@
 The verb comes from the instruction, and the critic is asked which object it happened to ("Which object is open?");
 when it names another object, the episode becomes a success for that instruction. An option asks over all verbs.
 Before a new instruction is used the critic must stand by it (`critic.consistency_check`): judge it, as it judges any
-task, to be done.
+task, to be done, and find it not yet so in the picture before the first step, or doing nothing would count.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from selu_hpc.envs.words import language_of
 from selu_hpc.records import Goal, Task
 from selu_hpc.selu import wording
 from selu_hpc.selu.interview import Interview, Question
-from selu_hpc.selu.reading import relabelled_goal
+from selu_hpc.selu.reading import read_yes_no, relabelled_goal
 from selu_hpc.selu.verdicts import CONSISTENCY, Claim, judge
 
 
@@ -42,6 +42,8 @@ def relabel(
     agreed = [True] * len(candidates)
     if config.consistency_check:
         _, agreed = judge(interview, candidates, config, simulator=simulator, purposes=CONSISTENCY)
+        candidates = [claim for claim, yes in zip(candidates, agreed, strict=True) if yes]
+        agreed = _not_yet(interview, candidates, simulator)
     chosen: dict[int, Task] = {}
     for claim, yes in zip(candidates, agreed, strict=True):
         if yes:
@@ -58,3 +60,24 @@ def _wondered(task: Task, config: CriticConfig, simulator: Simulator) -> list[Go
         # Where something lies tells of a put only when the instruction was to put it.
         goals |= {verb: Goal(verb=verb, target=target) for verb in verbs if verb not in goals and verb != "put"}
     return list(goals.values())
+
+
+def _not_yet(interview: Interview, claims: Sequence[Claim], simulator: Simulator) -> list[bool]:
+    """Whether the critic says that what is claimed was not so at first; only words that say so count.
+
+    A case without its first picture is taken as it is.
+    """
+    known = [at for at, claim in enumerate(claims) if interview.cases[claim.place].before is not None]
+    questions = [
+        Question(
+            claims[at].place,
+            "before",
+            wording.state_prompt(wording.state_question(claims[at].task.goals[0], simulator=simulator)),
+            before=True,
+        )
+        for at in known
+    ]
+    found = [True] * len(claims)
+    for at, state in zip(known, interview.ask(questions, read=read_yes_no), strict=True):
+        found[at] = state is False
+    return found

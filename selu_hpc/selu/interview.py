@@ -21,21 +21,29 @@ UNREADABLE = "unreadable"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One episode as the critic meets it: its task and third-person pictures, and nothing of the simulator's."""
+    """One episode as the critic meets it: its task and third-person pictures, and nothing of the simulator's.
+
+    images: what a verdict is asked over.  before: the picture before the first step, where hindsight needs it.
+    """
 
     episode_id: str
     task: Task
     images: tuple[FrameHWC, ...] = field(repr=False)
+    before: FrameHWC | None = field(default=None, repr=False)
     seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A prompt about the case at a place in the batch, and what it is for ("verdict", "state", "which", …)."""
+    """A prompt about the case at a place in the batch, and what it is for ("verdict", "state", "which", …).
+
+    before: it is asked of the picture before the first step.
+    """
 
     place: int
     purpose: str
     prompt: str
+    before: bool = False
 
 
 class Interview:
@@ -60,7 +68,7 @@ class Interview:
             return []
         seeds = [derive_seed("ask", self.cases[q.place].seed, q.prompt, vote) for q in questions]
         answers = self._generator.generate(
-            [Request(question.prompt, self.cases[question.place].images) for question in questions],
+            [Request(question.prompt, self._pictures(question)) for question in questions],
             adapter=self._adapter,
             temperature=temperature,
             seeds=seeds if temperature > 0 else None,
@@ -77,7 +85,7 @@ class Interview:
         """How likely `answer` is where only it and `other` may be said."""
         from math import exp
 
-        requests = [Request(question.prompt, self.cases[question.place].images) for question in questions]
+        requests = [Request(question.prompt, self._pictures(question)) for question in questions]
         both = [request for request in requests for _ in range(2)]
         scores = self._generator.logprobs(both, [answer, other] * len(requests), adapter=self._adapter)
         found = []
@@ -85,6 +93,13 @@ class Interview:
             found.append(1 / (1 + exp(min(two - one, 700.0))))
             self._keep(question, "", f"{found[-1]:.4f}")
         return found
+
+    def _pictures(self, question: Question) -> tuple[FrameHWC, ...]:
+        case = self.cases[question.place]
+        if not question.before:
+            return case.images
+        assert case.before is not None, "asked of a picture the case does not have"
+        return (case.before,)
 
     def _keep(self, question: Question, said: str, taken: str) -> None:
         exchange = Exchange(purpose=question.purpose, question=question.prompt, answer=said, taken=taken)

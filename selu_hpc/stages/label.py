@@ -11,7 +11,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from selu_hpc.config import CriticMode, Learning, RunConfig
+from selu_hpc.config import CriticMode, Hindsight, Learning, RunConfig
 from selu_hpc.recipes import load_run
 from selu_hpc.records import Label, Role, Task, Truth, View
 from selu_hpc.rounds.rundir import RunDir, ShardDir, Stage
@@ -86,11 +86,13 @@ def cases(episodes: EpisodeReader, indices: range, config: RunConfig) -> list[Ca
     for index in indices:
         meta = episodes.meta(index)
         steps = critic_steps(episodes.num_frames(index), config.critic.frames)
+        looks_back = config.critic.hindsight is not Hindsight.OFF and config.critic.consistency_check
         found.append(
             Case(
                 episode_id=meta["episode_id"],
                 task=Task.from_json(meta["task"]),
                 images=tuple(episodes.frame(index, step, View.THIRD_PERSON) for step in steps),
+                before=episodes.frame(index, 0, View.THIRD_PERSON) if looks_back else None,
                 seed=meta["seed"],
             )
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from toy_home import ToyModel, picture
 
@@ -96,6 +98,17 @@ def test_a_new_instruction_is_judged_as_any_other_with_self_asking_after_a_no():
     assert label.relabelled == task("open", "Cabinet")
     assert purposes(label)[3:] == ["which", "consistency", "consistency state", "second consistency"]
     assert [exchange.taken for exchange in label.exchanges[4:]] == ["no", "yes", "yes"]
+
+
+def test_what_was_so_before_the_first_step_was_not_done_in_the_episode():
+    did_nothing = picture({**EMPTY, "open": ["Cabinet"]})
+    idle = dataclasses.replace(case(task("open", "Fridge"), open=["Cabinet"]), before=did_nothing)
+    (label,) = critic(ToyModel()).judge([idle])
+    assert label.relabelled is None
+    assert purposes(label)[3:] == ["which", "consistency", "before"]
+    opened = dataclasses.replace(idle, before=picture(EMPTY))
+    (label,) = critic(ToyModel()).judge([opened])
+    assert label.relabelled == task("open", "Cabinet")
 
 
 def test_over_all_verbs_an_episode_may_have_done_something_else_altogether():
