@@ -207,7 +207,7 @@ class FinetuneConfig(Settings):
 
     actor: RoleTraining = RoleTraining(learning_rate=1e-3, epochs=6)
     """The actor's adapter."""
-    critic: RoleTraining = RoleTraining(learning_rate=1e-3, epochs=10)
+    critic: RoleTraining = RoleTraining(learning_rate=3e-4, epochs=6)
     """The critic's adapter."""
     zero_stage: Literal[0, 1, 2, 3] = 0
     """DeepSpeed ZeRO stage."""
