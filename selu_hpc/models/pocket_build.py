@@ -14,6 +14,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,8 @@ from selu_hpc.models.pocket_episodes import (
     NARROW_SKINS,
     NARROW_VERBS,
     draw_episodes,
-    draw_explorations,
 )
-from selu_hpc.models.pocket_home_episodes import draw_home_episodes, draw_home_explorations
+from selu_hpc.models.pocket_home_episodes import draw_home_episodes
 from selu_hpc.models.pocket_homes import draw_home_perception
 from selu_hpc.models.pocket_measure import accuracies
 from selu_hpc.models.pocket_shards import open_all
@@ -74,8 +74,8 @@ _MAKERS: dict[str, Any] = {
     "episodes": draw_episodes,
     "homes": draw_home_perception,
     "home_episodes": draw_home_episodes,
-    "explorations": draw_explorations,
-    "home_explorations": draw_home_explorations,
+    "explorations": partial(draw_episodes, exploring=True),
+    "home_explorations": partial(draw_home_episodes, exploring=True),
 }
 
 

@@ -44,6 +44,8 @@ NARROW_HOME_VERBS = ("grab", "open")
 NARROW_OBJECTS = 0.6
 """Share of object types they are shown with."""
 EPISODES_PER_SCENE = 6
+EXPLORE_EVERY = 3
+"""Of so many episodes one explores."""
 HORIZON = 8
 LONGEST_EXPLORATION = 7
 _POLICIES = (Policy.EXPERT, Policy.EXPERT, Policy.EXPERT, Policy.WRONG_OBJECT, Policy.WRONG_VERB)
@@ -256,22 +258,17 @@ def _not_done(step: Step) -> list[Goal]:
     return random.Random(len(clear) + len(left)).sample(left, min(1, len(left)))
 
 
-def draw_explorations(folder: Path, *, split: str, number: int, episodes: int) -> None:
-    """One shard of exploring only: what a base says before it has learned to do as it is told."""
+def draw_episodes(folder: Path, *, split: str, number: int, episodes: int, exploring: bool = False) -> None:
+    """One shard of episodes, the same for the same arguments. exploring: of nothing else, what a base says before it
+    has learned to do as it is told."""
+    what = "explorations" if exploring else "episodes"
     world, known, scenes = scenes_of(split)
-    rng = random.Random(derive_seed("pocket explorations", split, number))
+    rng = random.Random(derive_seed(f"pocket {what}", split, number))
+    explore_every = 1 if exploring else EXPLORE_EVERY
     snapshots, drawn = play_all(
-        Classroom, "explorations", split, world, scenes, rng, episodes=episodes, known=known, explore_every=1
+        Classroom, what, split, world, scenes, rng, episodes=episodes, known=known, explore_every=explore_every
     )
-    save(folder / f"explorations-{split}-{number:03d}", snapshots, drawn)
-
-
-def draw_episodes(folder: Path, *, split: str, number: int, episodes: int) -> None:
-    """One shard of episodes, the same for the same arguments."""
-    world, known, scenes = scenes_of(split)
-    rng = random.Random(derive_seed("pocket episodes", split, number))
-    snapshots, drawn = play_all(Classroom, "episodes", split, world, scenes, rng, episodes=episodes, known=known)
-    save(folder / f"episodes-{split}-{number:03d}", snapshots, drawn)
+    save(folder / f"{what}-{split}-{number:03d}", snapshots, drawn)
 
 
 def play_all(
@@ -284,7 +281,7 @@ def play_all(
     *,
     episodes: int,
     known: bool,
-    explore_every: int = 3,
+    explore_every: int,
 ) -> tuple[list[Snapshot], list[Drawn]]:
     """Episodes in one room after another, with what is asked over their pictures; every so many explore."""
     tokens, snapshots, drawn = Tokens(), list[Snapshot](), list[Drawn]()

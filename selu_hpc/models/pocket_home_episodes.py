@@ -24,7 +24,7 @@ from selu_hpc.envs.virtualhome import (
 from selu_hpc.envs.virtualhome_state import Graph, Node, close_to, goals_that_hold, held, hidden, sitting_on, suits
 from selu_hpc.envs.words import language_of
 from selu_hpc.models.pocket_data import save
-from selu_hpc.models.pocket_episodes import LONGEST_EXPLORATION, play_all
+from selu_hpc.models.pocket_episodes import EXPLORE_EVERY, LONGEST_EXPLORATION, play_all
 from selu_hpc.models.pocket_homes import OWN_LAYOUT, facts_of, homes_of, labelled, layout_seed
 from selu_hpc.models.pocket_questions import HOME, LEAST_PIXELS
 from selu_hpc.models.pocket_scenes import Picture
@@ -183,21 +183,14 @@ def _tries(verb: str, kind: str, near: Sequence[Node], holds: bool) -> list[str]
     return [say(command)] if any(suits(command, node) for node in near) else []
 
 
-def draw_home_explorations(folder: Path, *, split: str, number: int, episodes: int) -> None:
-    """One shard of exploring homes only."""
+def draw_home_episodes(folder: Path, *, split: str, number: int, episodes: int, exploring: bool = False) -> None:
+    """One shard of episodes in homes, as pocket_episodes.draw_episodes."""
+    what = "explorations" if exploring else "episodes"
     world, known, scenes = homes_of(split)
-    rng = random.Random(derive_seed("pocket home explorations", split, number))
+    rng = random.Random(derive_seed(f"pocket home {what}", split, number))
+    explore_every = 1 if exploring else EXPLORE_EVERY
+    name = f"home_{what}"
     snapshots, drawn = play_all(
-        HomeClassroom, "home_explorations", split, world, scenes, rng, episodes=episodes, known=known, explore_every=1
+        HomeClassroom, name, split, world, scenes, rng, episodes=episodes, known=known, explore_every=explore_every
     )
-    save(folder / f"home_explorations-{split}-{number:03d}", snapshots, drawn)
-
-
-def draw_home_episodes(folder: Path, *, split: str, number: int, episodes: int) -> None:
-    """One shard of episodes in homes, the same for the same arguments."""
-    world, known, scenes = homes_of(split)
-    rng = random.Random(derive_seed("pocket home episodes", split, number))
-    snapshots, drawn = play_all(
-        HomeClassroom, "home_episodes", split, world, scenes, rng, episodes=episodes, known=known
-    )
-    save(folder / f"home_episodes-{split}-{number:03d}", snapshots, drawn)
+    save(folder / f"{name}-{split}-{number:03d}", snapshots, drawn)
