@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -26,8 +27,8 @@ from _report import exit_code, report
 from selu_hpc.config import RunConfig
 from selu_hpc.evaluate import read_summaries
 from selu_hpc.recipes import load_recipe, load_run
-from selu_hpc.rounds.provenance import default_folder
-from selu_hpc.rounds.rundir import RunDir, write_json
+from selu_hpc.rounds.provenance import default_folder, open_run
+from selu_hpc.rounds.rundir import RunDir, Stage, write_json
 from selu_hpc.selu.summary import summarise
 from selu_hpc.selu.table import ORDER, TableRow, by_type_markdown, make_rows, markdown
 
@@ -132,7 +133,7 @@ def do(job: Job, results: Path, runs: Path) -> None:
     command += [f"--seed={job.seed}", f"--rounds={job.rounds}", f"--set=env.simulator={job.simulator}"]
     command += [f"--set={setting}" for setting in job.settings]
     print(f"{job.name}: {' '.join(command[1:])}", flush=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    share_testset(folder, config)
     clock = folder.with_name(folder.name + ".seconds")
     before = float(clock.read_text()) if clock.is_file() else 0.0
     begun = time.monotonic()
@@ -150,6 +151,25 @@ def do(job: Job, results: Path, runs: Path) -> None:
     results.mkdir(parents=True, exist_ok=True)
     write_json(results / f"{job.name}.json", {**summary, "minutes": round(seconds / 60, 2)})
     print(f"{job.name}: {seconds / 60:.1f} min", flush=True)
+
+
+def share_testset(folder: Path, config: RunConfig) -> None:
+    """Begin a run with the frozen test set of another over the same environment: it would be made alike, at length."""
+    run, _ = open_run(folder, config)
+    if run.shard(0, Stage.TESTSET, 0).path.exists():
+        return
+    for other in sorted(path for path in folder.parent.iterdir() if (path / "config.yaml").is_file()):
+        theirs = load_run(other)
+        source = RunDir(other)
+        shards = [source.shard(0, Stage.TESTSET, shard) for shard in range(config.evaluate.num_shards)]
+        alike = (theirs.env, theirs.evaluate) == (config.env, config.evaluate)
+        if other != folder and alike and all(shard.read_marker() for shard in shards):
+            for shard in shards:
+                mine = run.shard(0, Stage.TESTSET, shard.shard)
+                shutil.copytree(shard.path, mine.path)
+                shutil.copytree(shard.truth, mine.truth)
+            shutil.copytree(source.scenes, run.scenes, dirs_exist_ok=True)
+            return
 
 
 def show(options: argparse.Namespace) -> int:
