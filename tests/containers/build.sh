@@ -12,7 +12,9 @@ user=selu
 base=/var/tmp/selu-image-base
 
 if [ ! -f "$base/.whole" ]; then
-    rm -rf "$base"
+    # A debootstrap that was killed leaves these mounted.
+    umount --lazy "$base/proc" "$base/sys" 2>/dev/null || true
+    rm -rf --one-file-system "$base"
     mirror=$(awk '/^(URIs:|deb )/ { for (i = 2; i <= NF; i++) if ($i ~ /:\/\// && $i !~ /security/) { print $i; exit } }' \
         $(ls /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list 2>/dev/null))
     debootstrap --variant=minbase --include=ca-certificates bookworm "$base" "$mirror" >/dev/null

@@ -101,8 +101,12 @@ class Registry:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
+    @property
+    def address(self) -> str:
+        return f"oras://127.0.0.1:{self.port}"
+
     def place(self, tag: str = "v1") -> Place:
-        return Place.parse(f"oras://127.0.0.1:{self.port}/lab/tiny:{tag}")
+        return Place.parse(f"{self.address}/lab/tiny:{tag}")
 
 
 @pytest.fixture
@@ -111,6 +115,14 @@ def registry(tmp_path):
     registry = Registry(tmp_path / "registry")
     yield registry
     registry.stop()
+
+
+@pytest.fixture(scope="module")
+def lasting_registry(tmp_path_factory):
+    registry = Registry(tmp_path_factory.mktemp("registry"))
+    yield registry
+    registry.stop()
+    shutil.rmtree(registry.folder)
 
 
 class CuttingProxy:

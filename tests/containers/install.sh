@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Puts a real Apptainer (and oras) on Debian 12, where only unstable has packages of them, without touching the
 # system's libraries: unstable's binaries get unstable's libc from a folder of their own. Root; safe to repeat.
+# Exit code 69, and why on stdout, when the packages cannot be had.
 #
 #     tests/containers/install.sh [PREFIX]        default /opt/apptainer; then `apptainer` and `oras` are on the PATH
 set -euo pipefail
@@ -8,15 +9,25 @@ set -euo pipefail
 prefix=${1:-/opt/apptainer}
 export DEBIAN_FRONTEND=noninteractive
 
-if command -v apptainer >/dev/null && command -v oras >/dev/null && apptainer version >/dev/null 2>&1; then
+needed=(apptainer oras docker-registry debootstrap mksquashfs squashfuse_ll newuidmap)
+if [ "$(command -v "${needed[@]}" | wc -l)" = "${#needed[@]}" ] && apptainer version >/dev/null 2>&1; then
     echo "apptainer $(apptainer version) is here"
     exit 0
 fi
 [ "$(id -u)" = 0 ] || { echo "run this as root: it installs packages" >&2; exit 1; }
 
+# What is fetched over the network; a machine without it is no failure of ours.
+fetch() {
+    "$@" || {
+        echo "packages for Apptainer cannot be had: $1 $2 … failed"
+        exit 69
+    }
+}
+
 # What builds and mounts images, from this Debian release.
-apt-get -qq update
-apt-get -qq install -y --no-install-recommends \
+retry=(-qq -o Acquire::Retries=3)
+fetch apt-get update "${retry[@]}"
+fetch apt-get install "${retry[@]}" -y --no-install-recommends \
     uidmap squashfs-tools squashfuse fuse2fs fuse3 fuse-overlayfs patchelf debootstrap docker-registry \
     ca-certificates cryptsetup-bin >/dev/null
 
@@ -27,10 +38,12 @@ apt=$(mktemp -d)
 trap 'rm -rf "$apt"' EXIT
 mkdir -p "$apt"/{lists/partial,cache/archives/partial,packages,tree}
 echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${mirror%/} unstable main" >"$apt/sources.list"
-unstable=(-qq -o Dir::State::Lists="$apt/lists" -o Dir::Cache="$apt/cache" -o Dir::Etc::SourceList="$apt/sources.list"
+unstable=("${retry[@]}" -o Dir::State::Lists="$apt/lists" -o Dir::Cache="$apt/cache" -o Dir::Etc::SourceList="$apt/sources.list"
     -o Dir::Etc::SourceParts=/dev/null -o APT::Sandbox::User=root)
-apt-get "${unstable[@]}" update
-(cd "$apt/packages" && apt-get "${unstable[@]}" download apptainer oras libc6 libseccomp2 libsqlite3-0)
+fetch apt-get update "${unstable[@]}"
+cd "$apt/packages"
+fetch apt-get download "${unstable[@]}" apptainer oras libc6 libseccomp2 libsqlite3-0
+cd /
 for package in "$apt"/packages/*.deb; do dpkg-deb -x "$package" "$apt/tree"; done
 
 libraries=$prefix/lib
