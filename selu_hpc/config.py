@@ -159,8 +159,8 @@ class RolloutConfig(Settings):
     num_slots: Positive = 8
     """Environments one element steps side by side, each with a simulator of its own; twice the model's batch size
     keeps both sides busy."""
-    explore_prompt: bool = True
-    """Ask the actor of the first round to explore."""
+    explore_share: Fraction = 0.5
+    """Share of the first round's episodes whose actor is asked to explore; in the others it follows its instruction."""
 
 
 class CriticConfig(Settings):

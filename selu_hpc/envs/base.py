@@ -10,6 +10,9 @@ from typing import Protocol
 
 from selu_hpc.records import FrameHWC, Task, Truth
 
+NEAR_START = 0.4
+"""Share of episodes that start within reach of the first goal's object, or of where it is to go."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:

@@ -16,7 +16,7 @@ import numpy as np
 
 from selu_hpc.config import Simulator
 from selu_hpc.envs import camera
-from selu_hpc.envs.base import Observation, StepResult
+from selu_hpc.envs.base import NEAR_START, Observation, StepResult
 from selu_hpc.envs.language import Command
 from selu_hpc.envs.tasks import preparation
 from selu_hpc.envs.thor_inventory import ThorInventory
@@ -51,8 +51,6 @@ HORIZONS = (-30.0, 0.0, 30.0)
 """Looking down further, THOR's hand, which turns with the eyes, would be inside the body."""
 ALL_HORIZONS = (*HORIZONS, 60.0)
 REACH = 1.4
-NEAR_START = 0.4
-"""Share of episodes that start within reach of the first goal's object."""
 FEW = 10
 DOOR = 0.4
 """Metres that a thing with a door counts as larger: one stands back to open it."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import copy
 import json
 import random
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from selu_hpc.config import EnvConfig, Simulator
-from selu_hpc.envs.base import Observation, StepResult
+from selu_hpc.envs.base import NEAR_START, Observation, StepResult
 from selu_hpc.envs.language import Command
 from selu_hpc.envs.virtualhome_state import (
     ROOMS,
@@ -115,8 +116,11 @@ class VirtualHomeEnvironment:
         for _ in range(rng.randint(0, 3)):
             self._run("<char0> [turnleft]")
         self._goals = task.goals
+        first = task.goals[0]
         if task.verb == "put":
-            self._start_holding(task.goals[0].target)
+            self._begin_with(("walk", "grab"), Command("grab"), first.target)
+        if rng.random() < NEAR_START:
+            self._begin_with(("walk",), _told_by(first), first.place or first.target)
         self._look()
         self._at_start = goals_that_hold(self._graph)
         self._success_after = [self._succeeded()]
@@ -174,11 +178,11 @@ class VirtualHomeEnvironment:
         near: list[str] = sorted({known[room]["class_name"] for room in there if room is not None} & set(rooms))
         return rng.choice(near if near and rng.random() < 0.5 else rooms)
 
-    def _start_holding(self, target: str) -> None:
-        """A task to put something somewhere starts with it in the hand."""
+    def _begin_with(self, verbs: Sequence[str], command: Command, name: str) -> None:
+        """Before the first step, on the object that such a command would be about."""
         self._graph = self._process.client().environment_graph()[1]
-        for verb in ("walk", "grab"):
-            node = meant(self._graph, Command("grab"), target)
+        for verb in verbs:
+            node = meant(self._graph, command, name)
             if node is not None:
                 self._run(f"<char0> [{verb}] {_named(node)}")
 
@@ -265,6 +269,11 @@ def prepared(graph: Graph, task: Task) -> Graph | None:
 def _swap(nodes: list[Node], old: str, new: str) -> None:
     for node in nodes:
         node["states"] = [new if state == old else state for state in node["states"]]
+
+
+def _told_by(goal: Goal) -> Command:
+    """The command that brings a goal about once one stands there; to put something, one only goes there."""
+    return Command({"put": "walk to", "sit": "sit on"}.get(goal.verb, goal.verb), goal.place or goal.target)
 
 
 def _named(node: Node) -> str:

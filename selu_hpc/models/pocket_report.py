@@ -36,7 +36,7 @@ def successes(generator: Generator, config: EnvConfig, tasks: Sequence[Task], *,
 def _together(
     generator: Generator, config: EnvConfig, tasks: Sequence[Task], first: int, *, explore: bool
 ) -> list[bool]:
-    actor = Actor(generator=generator, adapter=None, simulator=Simulator.THOR, explore=explore)
+    actor = Actor(generator=generator, adapter=None, simulator=Simulator.THOR)
     seeds = [test_seed("pocket report", first + place) for place in range(len(tasks))]
     rooms = [world_environment(config) for _ in tasks]
     seen = [room.reset(task, seed=seed) for room, task, seed in zip(rooms, tasks, seeds, strict=True)]
@@ -50,6 +50,7 @@ def _together(
                 seen=seen[at].text,
                 history=histories[at],
                 seed=seeds[at],
+                explore=explore,
             )
             for at in going
         ]

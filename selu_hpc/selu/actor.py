@@ -31,7 +31,7 @@ VOTING_TEMPERATURE = 0.7
 class Situation:
     """One moment of one episode: what the actor sees, was told and did so far.
 
-    history: canonical actions, "" for unreadable ones.  seed: the episode's.
+    history: canonical actions, "" for unreadable ones.  seed: the episode's.  explore: with the first round's prompt.
     """
 
     instruction: str
@@ -39,30 +39,29 @@ class Situation:
     seen: str
     history: tuple[str, ...]
     seed: int
+    explore: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """How a run's actor is asked. explore: the first round's prompt.  num_votes: 1, or a majority of samples."""
+    """How a run's actor is asked. num_votes: 1, or a majority of samples."""
 
     generator: Generator
     adapter: str | None
     simulator: Simulator
-    explore: bool = False
     temperature: float = 0.0
     num_votes: int = 1
     batch_size: int = 16
     allowed: str = ""
 
     @classmethod
-    def of(cls, config: RunConfig, generator: Generator, *, adapter: str | None, explore: bool = False) -> Actor:
+    def of(cls, config: RunConfig, generator: Generator, *, adapter: str | None) -> Actor:
         voting = config.learning in (Learning.SELF_CONSISTENCY, Learning.LMSI)
         simulator = config.env.simulator
         return cls(
             generator=generator,
             adapter=adapter,
             simulator=simulator,
-            explore=explore,
             temperature=config.rollout.temperature,
             num_votes=VOTES if voting else 1,
             batch_size=config.model.batch_size,
@@ -84,7 +83,7 @@ class Actor:
 
     def _prompt(self, one: Situation) -> str:
         return wording.actor_prompt(
-            one.instruction, seen=one.seen, history=one.history, explore=self.explore, allowed=self.allowed
+            one.instruction, seen=one.seen, history=one.history, explore=one.explore, allowed=self.allowed
         )
 
     def _vote(self, requests: Sequence[Request], situations: Sequence[Situation]) -> list[str]:

@@ -30,11 +30,12 @@ from selu_hpc.selu.reading import clean
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """One episode to play."""
+    """One episode to play. explore: the actor is asked to try things, as in the first round."""
 
     episode_id: str
     task: Task
     seed: int
+    explore: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +98,7 @@ class _Running:
             seen=self.seen[-1],
             history=tuple(action.parsed for action in self.actions),
             seed=self.work.seed,
+            explore=self.work.explore,
         )
 
 

@@ -7,6 +7,7 @@ Owns which episodes a shard has and their seeds. Does not own playing (playing.p
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from selu_hpc.config import RunConfig
 from selu_hpc.envs.splits import train_scenes, train_seed
 from selu_hpc.envs.tasks import Look, sample_tasks
 from selu_hpc.recipes import load_run
-from selu_hpc.records import Role
+from selu_hpc.records import Role, derive_seed
 from selu_hpc.rounds.rundir import RunDir, ShardDir, Stage
 from selu_hpc.stages import entry
 from selu_hpc.stages.collect import EPISODES, collect
@@ -44,14 +45,21 @@ def episodes_of(config: RunConfig, round_id: int, shard: int, *, look: Look | No
         seed=train_seed(config.seed, round_id, shard),
         look=look,
     )
+    seeds = [train_seed(config.seed, round_id, shard, index) for index in range(len(tasks))]
     return [
         Work(
             episode_id=f"r{round_id:02d}-s{shard:04d}-e{index:04d}",
             task=task,
-            seed=train_seed(config.seed, round_id, shard, index),
+            seed=seed,
+            explore=round_id == 1 and explores(seed, config.rollout.explore_share),
         )
-        for index, task in enumerate(tasks)
+        for index, (task, seed) in enumerate(zip(tasks, seeds, strict=True))
     ]
+
+
+def explores(seed: int, share: float) -> bool:
+    """Whether an episode is among the share that explores; its seed alone decides."""
+    return random.Random(derive_seed("explore", seed)).random() < share
 
 
 def _play(place: ShardDir, config: RunConfig, first: int) -> Iterator[Played]:
@@ -61,9 +69,8 @@ def _play(place: ShardDir, config: RunConfig, first: int) -> Iterator[Played]:
 
     with RememberedScenes(place.run) as look:
         work = episodes_of(config, place.round_id, place.shard, look=look)[first:]
-    explore = config.rollout.explore_prompt and place.round_id == 1
     speaking = speak(place.run, config, after_round=place.round_id - 1, roles=(Role.ACTOR,))
-    actor = Actor.of(config, speaking.generator, adapter=speaking.adapters[Role.ACTOR], explore=explore)
+    actor = Actor.of(config, speaking.generator, adapter=speaking.adapters[Role.ACTOR])
     with EnvironmentPool(config.env, num_slots=min(config.rollout.num_slots, len(work))) as pool:
         players = Players(pool, actor, config.env, model=config.model.base, adapter=speaking.names[Role.ACTOR])
         yield from players.play(work)

@@ -62,6 +62,14 @@ def test_what_the_pictures_and_the_text_show_follows_the_state(home: VirtualHome
     assert np.array_equal(before.third_person, again.third_person)
 
 
+def test_more_episodes_than_by_chance_start_at_the_thing(home: VirtualHomeEnvironment) -> None:
+    begun = []
+    for seed in range(40):
+        home.reset(FRIDGE, seed=seed)
+        begun.append(home.step("open the fridge").ok)
+    assert 25 <= sum(begun) <= 35  # 21 by chance: half the episodes start in its room
+
+
 @pytest.mark.parametrize("text", ["", "x" * 10**6, "\x00\x1b[2J", "grab the unobtainium", '{"a": [{"b": null}]}'])
 def test_what_cannot_be_read_is_a_failed_step(home: VirtualHomeEnvironment, text: str) -> None:
     home.reset(FRIDGE, seed=1)

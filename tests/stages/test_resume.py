@@ -172,6 +172,15 @@ def test_a_run_moved_elsewhere_goes_on(undisturbed, toy_model, do, unkind_path):
     assert RunDir(moved).dataset(1, "actor").read_text()
 
 
+def test_a_share_of_the_first_rounds_episodes_explores_and_none_of_the_laters(toy_config):
+    from selu_hpc.stages.rollout import episodes_of, explores
+
+    assert sum(explores(seed, 0.5) for seed in range(1000)) == pytest.approx(500, abs=50)
+    everyone = toy_config.model_copy(update={"rollout": toy_config.rollout.model_copy(update={"explore_share": 1.0})})
+    assert all(work.explore for work in episodes_of(everyone, 1, 0))
+    assert not any(work.explore for work in episodes_of(everyone, 2, 0))
+
+
 def test_training_and_test_episodes_never_share_a_scene_or_a_seed(toy_config):
     from selu_hpc.envs.splits import test_scenes, train_scenes
     from selu_hpc.stages.rollout import episodes_of
