@@ -12,12 +12,11 @@ import random
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-import numpy as np
-
 from selu_hpc.config import Simulator
 from selu_hpc.envs import camera
-from selu_hpc.envs.base import NEAR_START, Observation, StepResult
+from selu_hpc.envs.base import NEAR_START, Observation
 from selu_hpc.envs.language import Command
+from selu_hpc.envs.spoken import SpokenEnvironment
 from selu_hpc.envs.tasks import preparation
 from selu_hpc.envs.thor_inventory import ThorInventory
 from selu_hpc.envs.thor_state import (
@@ -32,8 +31,7 @@ from selu_hpc.envs.thor_state import (
     hidden,
     meant,
 )
-from selu_hpc.envs.words import language_of
-from selu_hpc.records import FrameHWC, Goal, Task, Truth, derive_seed
+from selu_hpc.records import FrameHWC, Goal, Task, derive_seed
 
 INITIALIZE: dict[str, Any] = {
     "agentMode": "default",
@@ -99,21 +97,17 @@ class Impossible(Exception):  # noqa: N818 - not an error: an answer to the acto
     """The command can't be turned into a call; the message is the step's error."""
 
 
-class ThorEnvironment:
+class ThorEnvironment(SpokenEnvironment):
     """One home in THOR."""
 
     def __init__(self, driver: ThorDriver) -> None:
         self._driver = driver
-        self._language = language_of(Simulator.THOR)
+        super().__init__(Simulator.THOR)
         self._metadata: Metadata = {}
-        self._seen: Observation | None = None
         self._reachable: list[tuple[float, float, float]] = []
         self._went: list[str] = []
         self._touched = ""
         self._filmed: camera.Subject | None = None
-        self._goals: tuple[Goal, ...] = ()
-        self._at_start: frozenset[Goal] = frozenset()
-        self._success_after: list[bool] = []
 
     @property
     def metadata(self) -> Metadata:
@@ -132,32 +126,8 @@ class ThorEnvironment:
         rng = random.Random(derive_seed("start", seed))
         self._call(_teleport(self._start_pose(task, rng)))
         self._touch(held(self._metadata))
-        self._goals = task.goals
         self._look(first=True)
-        self._at_start = goals_that_hold(self._metadata)
-        self._success_after = [self._succeeded()]
-        assert self._seen is not None
-        return self._seen
-
-    def step(self, text: str) -> StepResult:
-        command = self._language.read(text)
-        parsed, ok, error = "", False, "no action could be read from these words"
-        if command is not None:
-            parsed, ok, error = self._language.say(command), True, ""
-            if command.verb != "done":
-                ok, error = self._do(command)
-        self._success_after.append(self._succeeded())
-        assert self._seen is not None, "step before reset"
-        said_done = command is not None and command.verb == "done"
-        return StepResult(observation=_own(self._seen), parsed=parsed, ok=ok, error=error, said_done=said_done)
-
-    def truth(self, episode_id: str) -> Truth:
-        achieved = goals_that_hold(self._metadata) - self._at_start
-        return Truth(
-            episode_id=episode_id,
-            success_after=tuple(self._success_after),
-            achieved=tuple(sorted(achieved, key=lambda goal: (goal.verb, goal.target, goal.place))),
-        )
+        return self._begin(task.goals)
 
     def feasible(self, scene: str) -> ThorInventory:
         """What a scene makes feasible, read from its first state and from what there is a way to."""
@@ -170,8 +140,8 @@ class ThorEnvironment:
     def close(self) -> None:
         self._driver.close()
 
-    def _succeeded(self) -> bool:
-        return set(self._goals) <= goals_that_hold(self._metadata)
+    def _holding(self) -> frozenset[Goal]:
+        return goals_that_hold(self._metadata)
 
     def _do(self, command: Command) -> tuple[bool, str]:
         """The calls of one command; then one call that moves the camera and looks."""
@@ -348,9 +318,3 @@ def _clumsiness(pose: dict[str, Any], target: tuple[float, float, float], size: 
     tilt = round(abs(pose["horizon"] - down) / 60, 3)
     key = (round(_awkwardness(point, pose["rotation"], target, size) + tilt, 3), *point, pose["rotation"])
     return (*key, pose["horizon"])
-
-
-def _own(seen: Observation) -> Observation:
-    return Observation(
-        first_person=np.array(seen.first_person), third_person=np.array(seen.third_person), text=seen.text
-    )

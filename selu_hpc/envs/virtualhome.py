@@ -15,8 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from selu_hpc.config import EnvConfig, Simulator
-from selu_hpc.envs.base import NEAR_START, Observation, StepResult
+from selu_hpc.envs.base import NEAR_START, Observation
 from selu_hpc.envs.language import Command
+from selu_hpc.envs.spoken import SpokenEnvironment
 from selu_hpc.envs.virtualhome_state import (
     ROOMS,
     Graph,
@@ -29,9 +30,8 @@ from selu_hpc.envs.virtualhome_state import (
     room_of,
     sitting_on,
 )
-from selu_hpc.envs.words import language_of
 from selu_hpc.errors import SimulatorError
-from selu_hpc.records import FrameHWC, Goal, Task, Truth, derive_seed
+from selu_hpc.records import FrameHWC, Goal, Task, derive_seed
 
 CHARACTER = "Chars/Female1"
 THIRD_PERSON = "SELU_SHOULDER"
@@ -76,19 +76,15 @@ class Client(Protocol):
     def render_script(self, script: list[str], **settings: Any) -> tuple[bool, Any]: ...
 
 
-class VirtualHomeEnvironment:
+class VirtualHomeEnvironment(SpokenEnvironment):
     """One home in VirtualHome. client: connects when first needed; close: ends the process."""
 
     def __init__(self, config: EnvConfig, process: Process) -> None:
         self._config = config
         self._process = process
-        self._language = language_of(Simulator.VIRTUALHOME)
+        super().__init__(Simulator.VIRTUALHOME)
         self._graph: Graph = {"nodes": [], "edges": []}
         self._cameras: list[int] = []
-        self._seen: Observation | None = None
-        self._goals: tuple[Goal, ...] = ()
-        self._at_start: frozenset[Goal] = frozenset()
-        self._success_after: list[bool] = []
 
     @property
     def metadata(self) -> Graph:
@@ -115,41 +111,13 @@ class VirtualHomeEnvironment:
         self._cameras = [count + names.index(name) for name in (FIRST_PERSON, THIRD_PERSON)]
         for _ in range(rng.randint(0, 3)):
             self._run("<char0> [turnleft]")
-        self._goals = task.goals
         first = task.goals[0]
         if task.verb == "put":
             self._begin_with(("walk", "grab"), Command("grab"), first.target)
         if rng.random() < NEAR_START:
             self._begin_with(("walk",), _told_by(first), first.place or first.target)
         self._look()
-        self._at_start = goals_that_hold(self._graph)
-        self._success_after = [self._succeeded()]
-        assert self._seen is not None
-        return self._seen
-
-    def step(self, text: str) -> StepResult:
-        command = self._language.read(text)
-        parsed, ok, error = "", False, "no action could be read from these words"
-        if command is not None:
-            parsed, ok, error = self._language.say(command), True, ""
-            if command.verb != "done":
-                ok, error = self._do(command)
-        self._success_after.append(self._succeeded())
-        seen = self._seen
-        assert seen is not None, "step before reset"
-        own = Observation(
-            first_person=np.array(seen.first_person), third_person=np.array(seen.third_person), text=seen.text
-        )
-        said_done = command is not None and command.verb == "done"
-        return StepResult(observation=own, parsed=parsed, ok=ok, error=error, said_done=said_done)
-
-    def truth(self, episode_id: str) -> Truth:
-        achieved = goals_that_hold(self._graph) - self._at_start
-        return Truth(
-            episode_id=episode_id,
-            success_after=tuple(self._success_after),
-            achieved=tuple(sorted(achieved, key=lambda goal: (goal.verb, goal.target, goal.place))),
-        )
+        return self._begin(task.goals)
 
     def feasible(self, scene: str) -> HomeInventory:
         """What a home makes feasible."""
@@ -158,8 +126,8 @@ class VirtualHomeEnvironment:
     def close(self) -> None:
         self._process.close()
 
-    def _succeeded(self) -> bool:
-        return set(self._goals) <= goals_that_hold(self._graph)
+    def _holding(self) -> frozenset[Goal]:
+        return goals_that_hold(self._graph)
 
     def _load(self, scene: str) -> Graph:
         client = self._process.client()
