@@ -17,6 +17,8 @@ HINTS = {
     "user namespace": "this node has no user namespaces: use a pre-built image (containers/README.md)",
     "no space left": "the disk is full: point APPTAINER_TMPDIR and APPTAINER_CACHEDIR at a larger one",
     "disk quota": "your quota is used up: point APPTAINER_TMPDIR and APPTAINER_CACHEDIR off the home folder",
+    "failed to create staging file": "APPTAINER_TMPDIR (or a folder above it) hands its group down, which Apptainer "
+    "cannot unpack in: choose another folder, or `chmod g-s` it",
     "unauthorized": "the registry wants a login: `apptainer registry login --username NAME oras://HOST`",
     "connection refused": "the registry does not answer: check its host and port",
     "server gave http response": "the registry speaks plain http: pass --plain-http if that is meant",

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from real_image import cluster, run
 
 from selu_hpc.containers.apptainer import Apptainer
 from selu_hpc.containers.registry import Place
@@ -115,6 +116,15 @@ def registry(tmp_path):
     registry = Registry(tmp_path / "registry")
     yield registry
     registry.stop()
+
+
+@pytest.fixture(scope="module")
+def shared():
+    """A folder that the test cluster's users share."""
+    folder = cluster.STATE / "shared" / f"images-{os.getpid()}-{time.monotonic_ns()}"
+    run("mkdir", "-m", "2775", str(folder))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

@@ -1,82 +1,19 @@
-"""The real image's whole way: signed, pushed, pulled by digest as another user, and a round inside it under Slurm.
+"""The real image's whole way: signed, pushed, pulled by digest as another user, and a round inside it under Slurm."""
 
-Needs what CI prepares: tests/cluster/cluster.py up, tests/containers/install.sh and build.sh.
-"""
-
-import importlib.util
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from real_image import MAKER, NEEDED, ROOT, TAKER, built, images, is_built, outcome, run, submit, unity
 
-from selu_hpc.containers.build import BuildOptions, hashes
 from selu_hpc.containers.digest import digest_of
 from selu_hpc.containers.shelf import Shelf
-from selu_hpc.selftest import TINY
 
-ROOT = Path(__file__).parents[2]
-SHELF = Path(os.environ.get("SELU_TEST_IMAGES", "/var/tmp/selu-images"))
-MAKER, TAKER = "selu", "selu2"
-
-
-def load(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-outcome = load(ROOT / "tests" / "faults" / "outcome.py")
-cluster = load(ROOT / "tests" / "cluster" / "cluster.py")
-
-
-def built():
-    """build.sh's image of this checkout (or the newest, if there is none), or None."""
-    shelf = Shelf(SHELF)
-    entries = shelf.entries()
-    ours = [entry for entry in entries if entry.definition == definition()]
-    return shelf.file((ours or entries)[-1]) if entries else None
-
-
-def definition():
-    return hashes(BuildOptions(bootstrap="localimage"))[1]
-
-
-pytestmark = [
-    pytest.mark.apptainer,
-    pytest.mark.slurm,
-    pytest.mark.slow,
-    pytest.mark.timeout(900),
-    pytest.mark.skipif(os.geteuid() != 0 or not cluster.is_up(), reason="no test cluster: tests/cluster/cluster.py up"),
-    pytest.mark.skipif(built() is None, reason=f"no image in {SHELF}: tests/containers/build.sh PYTHON"),
-]
-
-
-@pytest.fixture(scope="module")
-def shared():
-    folder = cluster.STATE / "shared" / f"images-{os.getpid()}"
-    run("mkdir", "-m", "2775", str(folder))
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def run(*words, user=MAKER, answer="", **extra):
-    line = cluster.as_user(user, list(words), extra=extra)
-    where = cluster.STATE / "shared"
-    done = subprocess.run(line, input=answer, capture_output=True, text=True, check=False, cwd=where)
-    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
-    return done.stdout
-
-
-def images(shelf, *words, user, **extra):
-    line = [sys.executable, "-m", "selu_hpc.images", "--images", str(shelf), *words]
-    return run(*line, user=user, PYTHONPATH=str(ROOT), **extra)
+pytestmark = NEEDED
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +34,7 @@ def lab_key(shared):
 @pytest.fixture(scope="module")
 def pulled(shared, lab_key, lasting_registry):
     """PATH@DIGEST of the image that went from its makers through a registry to another user, with its signature."""
-    if definition() not in {entry.definition for entry in Shelf(SHELF).entries()}:
+    if not is_built():
         pytest.fail(f"{built()} is of other code than this checkout: run tests/containers/build.sh PYTHON first")
     keys, fingerprint = lab_key
     made, taken = shared / "makers", shared / "takers"
@@ -126,34 +63,22 @@ def site(shared, lab_key):
     return shared / "site.yaml"
 
 
-def submit(folder, *words, user):
-    settings = [word for setting in TINY for word in ("--set", setting)]
-    line = [sys.executable, "-m", "selu_hpc.submit", "--rounds", "1", "--run", str(folder), *settings, *words]
-    run(*line, user=user, PYTHONPATH=str(ROOT))
-    return outcome.outcome(folder)
-
-
-def unity(backend, releases, *words):
-    settings = [f"env.backend={backend}", "env.unity_commit=unknown", f"env.unity_releases={releases}", *words]
-    return [word for setting in settings for word in ("--set", setting)]
-
-
 @pytest.fixture(scope="module")
-def host_run(shared):
-    """The host's round by the same route: release folders and the client's own CloudRendering launch."""
+def releases(shared):
     run(sys.executable, "-m", "selu_hpc.envs.releases", str(shared / "releases"), PYTHONPATH=str(ROOT))
-    releases = unity("cloud_rendering", shared / "releases")
-    return submit(shared / "host", "--engine", "local", *releases, user=MAKER)
+    return shared / "releases"
 
 
 @pytest.mark.parametrize("backend", ["cloud_rendering", "xvfb"])
-def test_a_round_in_the_pulled_image_under_slurm_equals_the_hosts_bytes(shared, pulled, site, host_run, backend):
+def test_a_round_in_the_pulled_image_under_slurm_equals_the_hosts_bytes(shared, pulled, site, releases, backend):
+    """The host's round goes the same way: release folders, and the client's own launch of that back-end."""
     wanted = unity(backend, "/opt/stand-in", f"image={pulled}")
     folder = shared / backend
     inside = submit(folder, "--engine", "slurm", "--wait", "--site", str(site), *wanted, user=TAKER)
     assert json.loads((folder / "image.json").read_text())["digest"] == pulled.rpartition("@")[2]
-    assert len(host_run) > 6
-    assert outcome.differences(inside, host_run) == []
+    on_host = submit(shared / f"{backend}-host", "--engine", "local", *unity(backend, releases), user=MAKER)
+    assert len(on_host) > 6
+    assert outcome.differences(inside, on_host) == []
 
 
 def test_the_images_own_test_passes():

@@ -1,0 +1,78 @@
+"""What a build is asked for, and when one is the same as another; nothing is built here."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from selu_hpc.containers import build
+from selu_hpc.containers.build import BuildOptions, build_line, hashes
+
+
+@pytest.fixture
+def fixed(monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+    monkeypatch.setattr(build, "code_state", lambda: {"commit": "c0ffee", "dirty": True})
+    monkeypatch.setattr(build.os, "getuid", lambda: 1000)
+
+
+def test_the_whole_line_of_a_build_for_gpus_from_a_local_base(fixed):
+    options = BuildOptions(
+        bootstrap="localimage", base="/b", variant="cuda", wheels=Path("/wheels"), ca_file=Path("/ca.crt")
+    )
+    line = build_line(options, Path("/i/x.sif"), dependencies="d", definition="e", on=None)
+    assert line == [
+        *("build", "--mksquashfs-args", "-comp zstd -Xcompression-level 6", "--fakeroot"),
+        *("--build-arg", "BOOTSTRAP=localimage", "--build-arg", "BASE=/b"),
+        *("--build-arg", "TORCH=torch===2.13.0", "--build-arg", "VARIANT=cuda"),
+        *("--build-arg", "COMMIT=c0ffee+", "--build-arg", "DATE=1970-01-01T00:00:00Z"),
+        *("--build-arg", "DEPENDENCIES=d", "--build-arg", "DEFINITION=e"),
+        *("--bind", "/wheels:/build/wheels", "--bind", "/ca.crt:/build/ca.crt"),
+        *("/i/x.sif", "Apptainer.def"),
+    ]
+
+
+def test_an_image_of_the_same_dependencies_is_the_base_of_the_next(fixed):
+    line = build_line(BuildOptions(), Path("/x.sif"), dependencies="d", definition="e", on=Path("/i/old.sif"))
+    assert line[line.index("BOOTSTRAP=localimage") + 2] == "BASE=/i/old.sif"
+
+
+def test_root_builds_without_fakeroot_and_an_old_apptainer_without_its_new_option(fixed, monkeypatch):
+    monkeypatch.setattr(build.os, "getuid", lambda: 0)
+    line = build_line(BuildOptions(), Path("/x.sif"), dependencies="d", definition="e", on=None, compress=False)
+    assert line[:2] == ["build", "--build-arg"]
+
+
+@pytest.fixture
+def source(tmp_path, monkeypatch):
+    """A checkout of its own, small."""
+    for name in (*build.DEPENDENCY_FILES, "README.md", build.DEFINITION):
+        (tmp_path / name).write_bytes((build.SOURCE / name).read_bytes())
+    for name in build.SOURCE_FOLDERS:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "one.py").write_text("1")
+    monkeypatch.setattr(build, "SOURCE", tmp_path)
+    return tmp_path
+
+
+def with_a_line(file):
+    file.write_text(file.read_text() + "\nnumpy-financial==1.0.0\n")
+
+
+def test_what_is_installed_makes_new_dependencies_and_code_only_a_new_definition(source):
+    options = BuildOptions(definition=source / build.DEFINITION)
+    before = hashes(options)
+    assert hashes(options) == before
+    with_a_line(source / "README.md")
+    assert hashes(options) == before
+    with_a_line(source / "selu_hpc" / "one.py")
+    dependencies, definition = hashes(options)
+    assert (dependencies == before[0], definition == before[1]) == (True, False)
+    with_a_line(source / "constraints.txt")
+    assert hashes(options)[0] != dependencies
+
+
+@pytest.mark.parametrize("other", [{"variant": "cuda"}, {"torch": "torch==2.12.0"}, {"base": "debian:trixie-slim"}])
+def test_another_variant_torch_or_base_is_another_image(source, other):
+    options = BuildOptions(definition=source / build.DEFINITION)
+    assert not set(hashes(options)) & set(hashes(replace(options, **other)))
