@@ -61,7 +61,7 @@ def exec_line(
     working_copy: Path | None = None,
 ) -> list[str]:
     """The `apptainer exec …` that runs a command with the bind contract; pure."""
-    line = [apptainer, "exec", "--cleanenv", "--no-mount", "home,tmp,cwd,hostfs"]
+    line = [apptainer, "exec", "--cleanenv", "--no-mount", "tmp,cwd,hostfs"]
     line += ["--home", f"{private / 'home'}:/home/selu", "--pwd", "/opt/selu_hpc"]
     binds = [(str(private / "tmp"), "/tmp"), (str(private / "tmp"), "/var/tmp"), (str(cache), CACHE)]
     binds += [(str(run), str(run))]

@@ -22,7 +22,7 @@ def test_the_whole_line_of_a_gpu_stage():
         network=False,
     )
     assert line == [
-        *("apptainer", "exec", "--cleanenv", "--no-mount", "home,tmp,cwd,hostfs"),
+        *("apptainer", "exec", "--cleanenv", "--no-mount", "tmp,cwd,hostfs"),
         *("--home", "/scratch/t/home:/home/selu", "--pwd", "/opt/selu_hpc"),
         *("--mount", "type=bind,source=/scratch/t/tmp,destination=/tmp"),
         *("--mount", "type=bind,source=/scratch/t/tmp,destination=/var/tmp"),

@@ -81,10 +81,6 @@ def test_a_round_in_the_pulled_image_under_slurm_equals_the_hosts_bytes(shared, 
     assert outcome.differences(inside, on_host) == []
 
 
-def test_the_images_own_test_passes():
-    run("apptainer", "test", "--cleanenv", "--no-mount", "home,cwd", str(built()))
-
-
 def test_the_image_says_what_it_holds_and_starts_every_stage():
     labels = json.loads(run("apptainer", "inspect", "--json", "--labels", str(built())))
     labels = labels["data"]["attributes"]["labels"]
