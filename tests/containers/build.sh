@@ -24,7 +24,11 @@ if [ ! -f "$base/.whole" ]; then
 fi
 mkdir -p "$shelf" "$shelf/.tmp"
 chown "$user" "$shelf" "$shelf/.tmp"
-"$python" tests/cluster/cluster.py run --user "$user" -- env \
-    APPTAINER_TMPDIR="$shelf/.tmp" APPTAINER_CACHEDIR="$shelf/.tmp" \
-    PIP_FIND_LINKS="${PIP_FIND_LINKS:-}" PIP_CERT="${PIP_CERT:-}" \
-    "$python" -m selu_hpc.images --images "$shelf" build --bootstrap localimage --base "$base"
+images() {
+    "$python" tests/cluster/cluster.py run --user "$user" -- env \
+        APPTAINER_TMPDIR="$shelf/.tmp" APPTAINER_CACHEDIR="$shelf/.tmp" \
+        PIP_FIND_LINKS="${PIP_FIND_LINKS:-}" PIP_CERT="${PIP_CERT:-}" \
+        "$python" -m selu_hpc.images --images "$shelf" "$@"
+}
+images build --bootstrap localimage --base "$base"
+images prune --keep 2

@@ -10,6 +10,13 @@ from real_image import BASE, MAKER, NEEDED, ROOT, built, run
 
 pytestmark = NEEDED
 NAME = "thor-CloudRendering-unknown"
+START = """
+from selu_hpc.envs.inventory import look
+from selu_hpc.recipes import load_recipe
+
+settings = ["env.backend=cloud_rendering", "env.unity_commit=unknown", "env.unity_releases=/opt/unity"]
+print(len(look(load_recipe("selu", settings).env, "FloorPlan1").goals("open")))
+"""
 
 
 @pytest.fixture
@@ -59,11 +66,9 @@ def test_a_unity_build_is_laid_where_stages_look_for_it(release, target, form):
     assert not (laid.parent / "incoming").exists()
 
 
-def test_a_round_runs_with_a_unity_build_that_came_as_a_zip(release, target):
+def test_a_unity_build_that_came_as_a_zip_starts_in_the_image_it_was_laid_over(release, target):
     archive = shutil.make_archive(release, "zip", release.parent, release.name)
     laid = build(built(), archive, target)
-    assert (laid / NAME).is_file()
-    settings = ["env.backend=cloud_rendering", "env.unity_commit=unknown", "env.unity_releases=/opt/unity"]
-    words = [word for setting in settings for word in ("--set", setting)]
-    inside = ["apptainer", "exec", "--cleanenv", "--no-mount", "home,cwd", str(target)]
-    assert "selftest passed" in run(*inside, "python", "-m", "selu_hpc.selftest", *words)
+    assert sorted(file.name for file in laid.iterdir()) == ["metadata.json", NAME]
+    inside = ["apptainer", "exec", "--cleanenv", "--no-mount", "home,cwd", str(target), "python", "-c", START]
+    assert int(run(*inside)) > 0
