@@ -16,6 +16,7 @@ import torch
 
 from selu_hpc.envs.tasks import THOR_VERBS, VIRTUALHOME_VERBS
 from selu_hpc.models import pocket
+from selu_hpc.models.pocket_concluding import concluded
 from selu_hpc.models.pocket_packing import Block, pack
 from selu_hpc.models.pocket_pointing import Labels, Pointing, pointing
 from selu_hpc.models.pocket_shards import Array, Shard
@@ -26,6 +27,8 @@ QUESTIONS = (12, 8, 4)
 """Questions over one picture in a step, by length class."""
 SHARES = (0.5, 0.2, 0.3)
 """How often a step takes each length class."""
+CONCLUDING = 0.35
+"""How often one of the longest questions makes room for what follows from a told state."""
 WEIGHTS: dict[str, float] = {"see": 0.5, "side": 0.15, "largest": 0.15, "middle": 0.3} | {
     f"state {verb}": 2.0 for verb in (*THOR_VERBS, *VIRTUALHOME_VERBS, "switch off")
 }
@@ -134,8 +137,20 @@ class Feeder:
             order = self.rng.random(len(asked)) ** (1 / weight)
             chosen = asked[np.resize(np.argsort(-order)[:count], count)]
             kept.append((s, i))
-            rows.append([(Block(shard.ids(q), int(q[2])), shard.kinds[q[3]]) for q in chosen])
+            row = [(Block(shard.ids(q), int(q[2])), shard.kinds[q[3]]) for q in chosen]
+            rows.append(self._with_conclusions(row, shard, i) if LENGTHS[length] == max(LENGTHS) else row)
         return np.array(kept), rows
+
+    def _with_conclusions(self, row: list[tuple[Block, str]], shard: Shard, picture: int) -> list[tuple[Block, str]]:
+        """The row with some questions replaced by verdicts that a told state of this picture decides."""
+        states = [q for q in shard.asked(picture) if shard.kinds[q[3]].startswith("state ")]
+        if not states:
+            return row
+        for place in np.flatnonzero(self.rng.random(len(row)) < CONCLUDING):
+            question = states[self.rng.integers(len(states))]
+            block = Block(shard.ids(question), int(question[2]))
+            row[place] = concluded(block, shard.kinds[question[3]], shard.simulator) or row[place]
+        return row
 
 
 def _of_length(asked: Array, length: int) -> Array:

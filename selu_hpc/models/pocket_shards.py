@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from selu_hpc.config import Simulator
+
 Array = np.ndarray[Any, Any]
 TOP = 3
 
@@ -65,6 +67,7 @@ class Shard:
         self.classes: list[str] = names["classes"]
         self.states: list[str] = names["states"]
         self.kinds: list[str] = names["kinds"]
+        self.simulator = Simulator.VIRTUALHOME if "state grab" in self.kinds else Simulator.THOR
         self.explore = self.kinds.index("explore") if "explore" in self.kinds else -1
         self.images: Array = np.load(folder / "images.npy", mmap_mode="r")
         self.patch_classes, self.shares, self.patch_states, self.applicable = (
