@@ -57,7 +57,7 @@ def _goal(asked: str, verb: str, simulator: Simulator) -> Goal | None:
     if frame is None:
         return None
     known = _nouns(simulator)
-    found = {part: known.get(name.removesuffix(" ")) for part, name in frame.groupdict().items()}
+    found = {part: known.get(name) for part, name in frame.groupdict().items()}
     target, place = found["target"], found.get("place", "")
     return Goal(verb=verb, target=target, place=place) if target is not None and place is not None else None
 

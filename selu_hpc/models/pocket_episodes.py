@@ -12,8 +12,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -161,6 +161,29 @@ def play(room: Room, task: Task, *, seed: int, policy: Policy | None) -> list[St
     return steps
 
 
+@dataclass(slots=True)
+class Attempts:
+    """What an explorer has said: it says nothing twice, and once it has tried its verb it is done."""
+
+    verb: str
+    tried: set[str] = field(default_factory=set)
+    left: int = LONGEST_EXPLORATION
+
+    def over(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+    def next(self, options: Iterable[str]) -> str:
+        """The first of the options that is new, else looking around."""
+        for text in (*options, "turn right", "move ahead"):
+            if text not in self.tried:
+                self.tried.add(text)
+                if text.startswith(self.verb):
+                    self.left = 0
+                return text
+        return "done"
+
+
 def explorer(goal: Goal, room: Classroom) -> Callable[[Metadata], str]:
     """Tries the instruction's verb on whatever takes it and is near, else goes to something that does; then is done.
 
@@ -168,12 +191,10 @@ def explorer(goal: Goal, room: Classroom) -> Callable[[Metadata], str]:
     what it did.
     """
     language = language_of(Simulator.THOR)
-    tried: set[str] = set()
-    left = [LONGEST_EXPLORATION]
+    attempts = Attempts(goal.verb)
 
     def speak(metadata: Metadata) -> str:
-        left[0] -= 1
-        if left[0] < 0:
+        if attempts.over():
             return "done"
         sightings = sorted(room.driver.labelled[0].seen, key=lambda thing: -thing.prominence)
         seen = list(dict.fromkeys(thing.kind for thing in sightings if thing.pixels >= 14))
@@ -190,13 +211,7 @@ def explorer(goal: Goal, room: Classroom) -> Callable[[Metadata], str]:
         takes = {thing.kind for thing in sightings if verb in thing.can and not pair_is_held_out(verb, thing.kind)}
         far.sort(key=lambda kind: kind not in takes)
         options += [language.say(Command("go to", kind)) for kind in far]
-        for text in (*options, "turn right", "move ahead"):
-            if text not in tried:
-                tried.add(text)
-                if text.startswith(goal.verb):
-                    left[0] = 0
-                return text
-        return "done"
+        return attempts.next(options)
 
     return speak
 

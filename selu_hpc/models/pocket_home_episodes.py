@@ -24,7 +24,7 @@ from selu_hpc.envs.virtualhome import (
 from selu_hpc.envs.virtualhome_state import Graph, Node, close_to, goals_that_hold, held, hidden, sitting_on, suits
 from selu_hpc.envs.words import language_of
 from selu_hpc.models.pocket_data import save
-from selu_hpc.models.pocket_episodes import EXPLORE_EVERY, LONGEST_EXPLORATION, play_all
+from selu_hpc.models.pocket_episodes import EXPLORE_EVERY, Attempts, play_all
 from selu_hpc.models.pocket_homes import OWN_LAYOUT, facts_of, homes_of, labelled, layout_seed
 from selu_hpc.models.pocket_questions import HOME, LEAST_PIXELS
 from selu_hpc.models.pocket_scenes import Picture
@@ -138,12 +138,10 @@ class HomeClassroom:
 def home_explorer(goal: Goal, room: HomeClassroom) -> Callable[[Graph], str]:
     """As pocket_episodes.explorer: tries the verb on whatever takes it, else walks to something that does."""
     language = language_of(Simulator.VIRTUALHOME)
-    tried: set[str] = set()
-    left = [LONGEST_EXPLORATION]
+    attempts = Attempts(goal.verb)
 
     def speak(graph: Graph) -> str:
-        left[0] -= 1
-        if left[0] < 0:
+        if attempts.over():
             return "done"
         if sitting_on(graph):
             return "stand up"
@@ -163,13 +161,7 @@ def home_explorer(goal: Goal, room: HomeClassroom) -> Callable[[Graph], str]:
         takes = {thing.kind for thing in sightings if verb in thing.can and not pair_is_held_out(verb, thing.kind)}
         far.sort(key=lambda kind: kind not in takes)
         options += [language.say(Command("walk to", kind)) for kind in far]
-        for text in (*options, "turn right", "move ahead"):
-            if text not in tried:
-                tried.add(text)
-                if text.startswith(goal.verb):
-                    left[0] = 0
-                return text
-        return "done"
+        return attempts.next(options)
 
     return speak
 
