@@ -2,7 +2,8 @@
 
 The lock is made by hard-linking a private file to the lock's name, which NFS does atomically where O_EXCL may not.
 The owner touches it every few seconds; a lock nobody touched for `STALE_S`, or whose process on this host is gone,
-is broken by renaming it away, so that of two breakers only one wins.
+is broken. Who breaks holds a second lock, PATH.breaking, and looks once more: a lock that somebody else has broken and
+taken in the meantime is never taken away from them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from selu_hpc.errors import RunFolderError
 
 BEAT_S = 5.0
 STALE_S = 60.0
+PAUSE_S = 0.05
+TRIES = 100
 
 
 @contextmanager
@@ -32,14 +35,14 @@ def hold_lock(path: Path, *, purpose: str) -> Iterator[None]:
     try:
         _take(path, mine)
         stop = threading.Event()
-        beat = threading.Thread(target=_beat, args=(path, stop), daemon=True)
+        beat = threading.Thread(target=_beat, args=(mine, stop), daemon=True)
         beat.start()
         try:
             yield
         finally:
             stop.set()
             beat.join()
-            path.unlink(missing_ok=True)
+            _let_go(path, mine)
     finally:
         mine.unlink(missing_ok=True)
 
@@ -83,29 +86,52 @@ def _read_owner(path: Path) -> tuple[dict[str, Any] | None, bool]:
 
 
 def _take(path: Path, mine: Path) -> None:
-    for _ in range(3):
+    for _ in range(TRIES):
         with suppress(FileExistsError):
             os.link(mine, path)
-        with suppress(FileNotFoundError):
-            if path.samefile(mine):
-                return
-        _break_if_dead(path)
+        if _is_same(path, mine):
+            return
+        owner, dead = _read_owner(path)
+        if owner and not dead:
+            raise RunFolderError(
+                f"{path.parent}: {owner['purpose']} is at work in it (process {owner['pid']} on {owner['host']}); "
+                "wait for it or stop it, then run the same command again"
+            )
+        if owner and not _break(path, mine):
+            time.sleep(PAUSE_S)
     raise RunFolderError(f"{path}: another controller takes the lock again and again; wait a minute and try again")
 
 
-def _break_if_dead(path: Path) -> None:
-    owner, dead = _read_owner(path)
-    if owner is None:
-        return
-    if not dead:
-        raise RunFolderError(
-            f"{path.parent}: {owner['purpose']} is at work in it (process {owner['pid']} on {owner['host']}); "
-            "wait for it or stop it, then run the same command again"
-        )
-    with suppress(FileNotFoundError):
-        broken = path.with_name(f"{path.name}.broken.{os.getpid()}")
-        path.rename(broken)
-        broken.unlink()
+def _break(path: Path, mine: Path) -> bool:
+    """Remove a dead owner's lock; False when somebody else is just doing so."""
+    breaking = path.with_name(f"{path.name}.breaking")
+    try:
+        os.link(mine, breaking)
+    except FileExistsError:
+        with suppress(FileNotFoundError):
+            if time.time() - breaking.stat().st_mtime > STALE_S:  # killed between these few lines
+                breaking.unlink()
+        return False
+    try:
+        owner, dead = _read_owner(path)  # nobody else can remove it now: what is dead here stays what it is
+        if owner and dead:
+            path.unlink()
+        return True
+    finally:
+        _let_go(breaking, mine)
+
+
+def _let_go(path: Path, mine: Path) -> None:
+    """Unlink our own lock; one that was taken over while we were away is somebody else's."""
+    if _is_same(path, mine):
+        path.unlink(missing_ok=True)
+
+
+def _is_same(path: Path, mine: Path) -> bool:
+    try:
+        return path.samefile(mine)
+    except FileNotFoundError:
+        return False
 
 
 def _born(pid: int) -> str | None:
@@ -116,7 +142,8 @@ def _born(pid: int) -> str | None:
         return None
 
 
-def _beat(path: Path, stop: threading.Event) -> None:
+def _beat(mine: Path, stop: threading.Event) -> None:
+    """Both names are one file; through our own we never touch a lock that was taken over."""
     while not stop.wait(BEAT_S):
         with suppress(FileNotFoundError):
-            os.utime(path)
+            os.utime(mine)

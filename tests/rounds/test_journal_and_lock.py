@@ -1,13 +1,18 @@
 """The journal survives torn lines; the lock lets one controller in and outlives dead ones."""
 
+import json
 import multiprocessing
 import os
+import socket
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 
 import pytest
 
 from selu_hpc.errors import RunFolderError
+from selu_hpc.rounds import lock
 from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.lock import hold_lock
 
@@ -66,5 +71,63 @@ def test_a_killed_controllers_lock_is_taken_over(tmp_path):
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "lock")], check=False)
     assert (tmp_path / "lock").exists()
+    with hold_lock(tmp_path / "lock", purpose="heir"):
+        assert '"heir"' in (tmp_path / "lock").read_text()
+
+
+def dead_lock(path):
+    """A lock whose holder was killed on this machine."""
+    path.write_text(json.dumps({"host": socket.gethostname(), "pid": 2**22 + 1, "born": "1", "purpose": "doomed"}))
+
+
+@pytest.mark.parametrize("look", [1, 2])
+def test_of_two_that_find_a_dead_lock_the_slower_does_not_take_it_from_the_faster(tmp_path, monkeypatch, look):
+    """The faster comes in whole just after the slower has looked, at its first look or at its second."""
+    path, read, looks = tmp_path / "lock", lock._read_owner, 0
+    inside, most, come_in, leave = [], [], threading.Event(), threading.Event()
+    dead_lock(path)
+
+    def take(purpose, stay):
+        with suppress(RunFolderError), hold_lock(path, purpose=purpose):
+            inside.append(purpose)
+            come_in.set()
+            stay.wait(30)
+            most.append(len(inside))
+            inside.remove(purpose)
+
+    def slow_read(asked):
+        nonlocal looks
+        found = read(asked)
+        if threading.current_thread() is not faster:
+            looks += 1
+            if looks == look:
+                faster.start()
+                come_in.wait(1)
+        return found
+
+    faster = threading.Thread(target=take, args=("the faster", leave))
+    at_once = threading.Event()
+    at_once.set()
+    monkeypatch.setattr(lock, "_read_owner", slow_read)
+    take("the slower", at_once)
+    leave.set()
+    faster.join()
+    assert looks >= look
+    assert set(most) == {1}
+    assert not path.exists()
+
+
+def test_a_lock_taken_over_while_its_holder_was_away_is_left_to_its_heir(tmp_path):
+    path = tmp_path / "lock"
+    with hold_lock(path, purpose="away for too long"):
+        path.unlink()
+        path.write_text("the heir's")
+    assert path.read_text() == "the heir's"
+
+
+def test_a_breaker_that_was_killed_stops_nobody_for_long(tmp_path, monkeypatch):
+    dead_lock(tmp_path / "lock")
+    (tmp_path / "lock.breaking").write_text("")
+    os.utime(tmp_path / "lock.breaking", (1, 1))
     with hold_lock(tmp_path / "lock", purpose="heir"):
         assert '"heir"' in (tmp_path / "lock").read_text()
