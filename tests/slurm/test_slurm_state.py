@@ -3,10 +3,10 @@
 import pytest
 
 from selu_hpc.engines.attempts import Attempt, count_failures, failing_nodes
-from selu_hpc.engines.calls import clean_environment
+from selu_hpc.engines.calls import Calls, clean_environment
 from selu_hpc.engines.discover import choose, read_minutes, read_partitions
 from selu_hpc.engines.ledger import Entry, Ledger
-from selu_hpc.engines.scheduler import LIMIT, TRANSIENT
+from selu_hpc.engines.scheduler import LIMIT, TRANSIENT, Slurm
 from selu_hpc.engines.slurm_state import Cause, causes, read_sacct, read_squeue
 from selu_hpc.errors import EngineError
 from selu_hpc.rounds.plan import After, Key
@@ -149,3 +149,15 @@ def test_partitions_are_chosen_from_what_sinfo_says():
 @pytest.mark.parametrize(("text", "minutes"), [("1-00:00:00", 1440), ("4:00:00", 240), ("30:00", 30), ("infinite", 0)])
 def test_time_limits_are_read(text, minutes):
     assert read_minutes(text) == minutes
+
+
+@pytest.mark.parametrize("sacct", [None, "exit 1", "exec sleep 60"])
+def test_without_accounting_or_where_it_does_not_answer_nothing_is_known_and_nothing_breaks(
+    sacct, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("selu_hpc.engines.scheduler.TIMEOUT_S", 0.3)
+    if sacct:
+        (tmp_path / "sacct").write_text(f"#!/bin/sh\n{sacct}\n")
+        (tmp_path / "sacct").chmod(0o755)
+    slurm = Slurm(calls=Calls(environment={"PATH": f"{tmp_path}:/none"}))
+    assert slurm.sacct(["7", "8"]) == []
