@@ -102,8 +102,10 @@ def check_site(site: Site) -> Site:
 
 
 def _texts(site: Site) -> Iterable[tuple[str, str]]:
-    yield from (("name", site.name), ("account", site.account), ("python", site.python), ("scratch", site.scratch))
-    yield from ((f"modules[{i}]", module) for i, module in enumerate(site.modules))
+    for one in ("name", "account", "python", "scratch", "apptainer"):
+        yield one, getattr(site, one)
+    for several in ("modules", "mounts", "trusted_keys"):
+        yield from ((f"{several}[{i}]", text) for i, text in enumerate(getattr(site, several)))
     for role, partition in site.partitions.items():
         for name in ("name", "gres", "constraint", "qos"):
             yield f"partitions.{role}.{name}", getattr(partition, name)

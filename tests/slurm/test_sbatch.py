@@ -156,10 +156,23 @@ def test_a_profile_may_not_smuggle_in_options(option):
         check_site(Site.model_validate(LAB | {"sbatch_flags": {option: "x"}}))
 
 
-@pytest.mark.parametrize("where", ["account", "name", "python", "scratch"])
+@pytest.mark.parametrize("where", ["account", "name", "python", "scratch", "apptainer"])
 def test_a_newline_in_a_profile_is_refused(where):
     with pytest.raises(ConfigError, match=f"{where}: .* holds a control character"):
         check_site(Site.model_validate(LAB | {where: "x\n#SBATCH --uid=0"}))
+
+
+@pytest.mark.parametrize("where", ["modules", "mounts", "trusted_keys"])
+def test_a_newline_in_a_profiles_list_is_refused(where):
+    with pytest.raises(ConfigError, match=rf"{where}\[1\]: .* holds a control character"):
+        check_site(Site.model_validate(LAB | {where: ["x", "y\nid"]}))
+
+
+@pytest.mark.parametrize("where", ["name", "gres", "constraint", "qos"])
+def test_a_newline_in_a_partition_is_refused(where):
+    partitions = {"cpu": {"name": "standard"} | {where: "x\n#SBATCH --uid=0"}}
+    with pytest.raises(ConfigError, match=rf"partitions.cpu.{where}: .* holds a control character"):
+        check_site(Site.model_validate(LAB | {"partitions": partitions}))
 
 
 @given(st.text(min_size=1, max_size=30))
