@@ -86,12 +86,28 @@ def _copy(run: RunDir, source: Path) -> None:
 def refuse_open_folders(run: RunDir) -> None:
     """No scripts or code from a folder that everyone may write: somebody else's jobs would run as us."""
     for folder in (run.path, run.code, run.jobs):
-        try:
-            mode = folder.stat().st_mode
-        except FileNotFoundError:
-            continue
-        if mode & stat.S_IWOTH:
+        if _mode(folder) & stat.S_IWOTH:
             raise RunFolderError(
                 f"{folder}: everyone may write in it, so anyone could change what your jobs run; "
                 f"`chmod o-w {folder}` (a Unix group can share it: chgrp, chmod g+ws), then try again"
             )
+    above = _mode(run.path.parent)
+    if above & stat.S_IWOTH and not above & stat.S_ISVTX:
+        raise RunFolderError(
+            f"{run.path.parent}: everyone may rename what lies in it, so anyone could put another folder in the place "
+            f"of {run.path.name}; `chmod o-w` or `chmod +t` it, or choose another place for the run"
+        )
+    umask = os.umask(0o022)
+    os.umask(umask)
+    if not umask & stat.S_IWOTH:
+        raise RunFolderError(
+            f"umask {umask:03o}: everyone could change the scripts this would write into {run.path}; "
+            "`umask 022` (or 002 to share the run with a Unix group), then try again"
+        )
+
+
+def _mode(folder: Path) -> int:
+    try:
+        return folder.stat().st_mode
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,66 @@
+"""Whose code a run's jobs may execute: nobody's who is not asked for, and nothing that everyone may change."""
+
+import os
+
+import pytest
+
+from selu_hpc.engines.snapshot import code_digest, hold_code, refuse_open_folders
+from selu_hpc.errors import RunFolderError
+from selu_hpc.rounds.journal import Journal
+
+
+@pytest.fixture
+def source(tmp_path):
+    made = tmp_path / "checkout"
+    for part in ("selu_hpc", "configs", "slurm"):
+        (made / part).mkdir(parents=True)
+        (made / part / "file").write_text(part)
+    return made
+
+
+def test_the_snapshot_is_the_checkout_and_another_checkout_is_refused_unless_asked_for(small_run, source):
+    journal = Journal(small_run.journal_file)
+    hold_code(small_run, journal, {}, accept=False, source=source)
+    recorded = next(event for event in journal if event["event"] == "code")
+    assert code_digest(small_run.code) == code_digest(source) == recorded["digest"]
+    (source / "slurm" / "file").write_text("changed")
+    with pytest.raises(RunFolderError, match="or take this one by --accept-code"):
+        hold_code(small_run, journal, recorded, accept=False, source=source)
+    hold_code(small_run, journal, recorded, accept=True, source=source)
+    assert code_digest(small_run.code) == code_digest(source) != recorded["digest"]
+    assert len(list(small_run.path.glob("code.until-*"))) == 1
+
+
+@pytest.mark.parametrize("name", ["", "code", "jobs"])
+def test_a_folder_that_everyone_may_write_is_refused(small_run, name):
+    folder = small_run.path / name
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o775)
+    refuse_open_folders(small_run)
+    folder.chmod(0o777)
+    with pytest.raises(RunFolderError, match="everyone may write in it"):
+        refuse_open_folders(small_run)
+
+
+def test_a_run_that_everyone_could_exchange_for_another_is_refused(small_run):
+    above = small_run.path.parent
+    above.chmod(0o1777)
+    refuse_open_folders(small_run)
+    above.chmod(0o777)
+    with pytest.raises(RunFolderError, match="anyone could put another folder in the place of run"):
+        refuse_open_folders(small_run)
+
+
+@pytest.mark.parametrize(("umask", "refused"), [(0o022, False), (0o002, False), (0o077, False), (0o000, True)])
+def test_a_umask_that_would_open_the_scripts_to_everyone_is_refused(small_run, umask, refused):
+    before = os.umask(umask)
+    try:
+        if refused:
+            with pytest.raises(RunFolderError, match="umask 000: everyone could change the scripts"):
+                refuse_open_folders(small_run)
+        else:
+            refuse_open_folders(small_run)
+        now = os.umask(umask)
+        assert now == umask, "asking for the umask leaves it as it was"
+    finally:
+        os.umask(before)
