@@ -1,0 +1,202 @@
+"""Doctor's questions against a Slurm of shell scripts: every bad answer is one, and comes with what to do."""
+
+import json
+import time
+
+import pytest
+
+from selu_hpc import doctor
+from selu_hpc.config import Site
+from selu_hpc.engines import checks
+from selu_hpc.engines.checks import Grade
+from selu_hpc.engines.scheduler import Slurm
+from selu_hpc.recipes import load_recipe
+
+CONFIG = """Configuration data as of now
+AccountingStorageType   = accounting_storage/slurmdbd
+ClusterName             = lab
+MaxArraySize            = 1001
+SLURM_VERSION           = 22.05.8
+"""
+PARTITIONS = "cpu|up|1-00:00:00|3|(null)\ngpu|up|4:00:00|1|gpu:a100:4\nold|down|infinite|9|(null)\n"
+ANSWERS = {
+    "sbatch": "echo slurm 22.05.8",
+    "squeue": "exit 0",
+    "sacct": "exit 0",
+    "srun": "exit 0",
+    "scancel": "exit 0",
+    "sacctmgr": "echo 'lab|500|'",
+    "sinfo": f"printf '%s' '{PARTITIONS}'",
+    "scontrol": f"case $1 in ping) echo 'Slurmctld(primary) at head is UP';; *) printf '%s' '{CONFIG}';; esac",
+    "quota": "echo Disk quotas for user: none",
+}
+SITE = Site.model_validate(
+    {
+        "name": "lab",
+        "partitions": {
+            "cpu": {"name": "cpu", "max_timeout_min": 1440},
+            "gpu": {"name": "gpu", "max_timeout_min": 240, "gpus_per_node": 4, "gres": "gpu:a100"},
+        },
+    }
+)
+
+
+@pytest.fixture
+def tools(tmp_path, monkeypatch):
+    """Slurm's commands as scripts; `tools(scontrol="exit 1")` lets one answer otherwise, `None` takes it away."""
+    folder = tmp_path / "tools"
+    folder.mkdir()
+
+    def says(**answers):
+        for name, text in answers.items():
+            (folder / name).unlink(missing_ok=True)
+            if text is not None:
+                (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+                (folder / name).chmod(0o755)
+
+    says(**ANSWERS)
+    for name in ("sh", "sleep"):
+        (folder / name).symlink_to(f"/bin/{name}")
+    monkeypatch.setenv("PATH", str(folder))
+    return says
+
+
+def config(*settings):
+    return load_recipe("selu", settings)
+
+
+def one(finding):
+    """A finding's grade and answer; what is not ok says what to do."""
+    assert finding.answer
+    assert (finding.grade is Grade.OK) == (not finding.fix)
+    return finding.grade, finding.answer
+
+
+def test_a_healthy_cluster_gets_ok_everywhere(tools, tmp_path):
+    slurm = Slurm()
+    asked = [checks.check_controller(slurm), checks.check_munge(slurm), checks.check_accounting(slurm)]
+    asked += [*checks.check_partitions(SITE, config(), slurm), checks.check_limits(SITE, config(), slurm)]
+    asked += checks.check_folder(tmp_path / "runs")
+    assert {finding.check: one(finding)[0] for finding in asked} == dict.fromkeys(
+        ("slurm", "munge", "accounting", "partition cpu", "limits", "run folder", "file locks", "space", "quota"),
+        Grade.OK,
+    )
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_without_slurm_and_without_its_controller(tools):
+    tools(srun=None)
+    assert one(checks.check_controller(Slurm())) == (Grade.PROBLEM, "not installed: srun")
+    tools(srun="exit 0", scontrol="echo 'Slurmctld(primary) at head is DOWN'")
+    grade, answer = one(checks.check_controller(Slurm()))
+    assert grade is Grade.PROBLEM
+    assert "the controller does not answer" in answer
+
+
+def test_a_refused_credential_is_a_problem_and_no_accounting_is_not(tools):
+    tools(squeue="echo 'Protocol authentication error' >&2; exit 1", sacct=None)
+    assert one(checks.check_munge(Slurm()))[0] is Grade.PROBLEM
+    assert one(checks.check_accounting(Slurm())) == (Grade.WARNING, "sacct does not answer")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["resources.rollout.partition=preempt"], "the site profile has none"),
+        (["resources.rollout.partition=gpu", "resources.rollout.timeout_min=241"], "rollout asks for 241 min of 240"),
+        (["resources.finetune.partition=gpu", "resources.finetune.gpus=8"], "asks for 8 GPUs of 4 a node"),
+    ],
+)
+def test_what_no_partition_gives_is_a_problem(tools, settings, said):
+    found = [one(finding) for finding in checks.check_partitions(SITE, config(*settings), Slurm())]
+    assert [answer for grade, answer in found if grade is Grade.PROBLEM and said in answer]
+
+
+@pytest.mark.parametrize(("name", "said"), [("nosuch", "'nosuch' is not one of cpu, gpu, old"), ("old", "old is down")])
+def test_a_partition_that_is_not_there_or_down_is_a_problem(tools, name, said):
+    site = SITE.model_copy(update={"partitions": {"cpu": SITE.partitions["cpu"].model_copy(update={"name": name})}})
+    assert [one(finding) for finding in checks.check_partitions(site, config(), Slurm())] == [(Grade.PROBLEM, said)]
+
+
+def test_a_run_above_the_submit_limit_is_a_warning_and_a_round_above_it_a_problem(tools):
+    tools(sacctmgr="echo 'lab|60|'")
+    large = ("rollout.num_shards=20", "rounds=5")
+    assert one(checks.check_limits(SITE, config(*large), Slurm()))[0] is Grade.WARNING
+    tools(sacctmgr="echo 'lab|30|'")
+    grade, answer = one(checks.check_limits(SITE, config(*large), Slurm()))
+    assert grade is Grade.PROBLEM
+    assert answer.startswith("arrays of 1000, 30 jobs in the queue; a round has ")
+
+
+def test_a_folder_that_can_not_be_made_is_a_problem(tmp_path):
+    (tmp_path / "file").write_text("")
+    (found,) = checks.check_folder(tmp_path / "file" / "runs")
+    assert one(found)[0] is Grade.PROBLEM
+
+
+def test_a_full_quota_is_a_problem(tools, tmp_path):
+    tools(quota="echo /home 100M* 90M 100M")
+    found = {finding.check: one(finding)[0] for finding in checks.check_folder(tmp_path)}
+    assert found["quota"] is Grade.PROBLEM
+
+
+def test_an_image_that_is_not_the_one_asked_for_is_a_problem(tmp_path):
+    image = tmp_path / "selu.sif"
+    image.write_bytes(b"another")
+    (found,) = checks.check_image(config(f"image={image}@sha256:{'0' * 64}"), SITE)
+    assert one(found)[0] is Grade.PROBLEM
+    assert one(next(iter(checks.check_image(config(f"image={tmp_path / 'none.sif'}"), SITE))))[0] is Grade.PROBLEM
+    assert [one(finding)[0] for finding in checks.check_image(config(), SITE)] == [Grade.OK]
+
+
+def test_a_missing_apptainer_matters_only_where_an_image_is_used(tools):
+    assert one(checks.check_apptainer(SITE, needed=True))[0] is Grade.PROBLEM
+    assert one(checks.check_apptainer(SITE, needed=False))[0] is Grade.WARNING
+
+
+def seen(**changes):
+    there = {"host": "c1", "time": time.time(), "python": "3.11", "seen_s": 0.1, "gpus": [], "vulkan": []}
+    return there | {"cuda_visible_devices": None} | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "back", "gpus", "expected"),
+    [
+        ({}, True, 0, {"node of cpu": Grade.OK}),
+        ({"seen_s": None}, True, 0, {"node of cpu": Grade.PROBLEM}),
+        ({}, False, 0, {"node of cpu": Grade.PROBLEM}),
+        ({"seen_s": 25.0}, True, 0, {"node of cpu": Grade.WARNING}),
+        ({"time": time.time() - 3600}, True, 0, {"node of cpu": Grade.OK, "clocks": Grade.WARNING}),
+        ({"cuda_visible_devices": "0"}, True, 8, {"node of cpu": Grade.OK, "gpus": Grade.PROBLEM}),
+        ({"cuda_visible_devices": "0,1"}, True, 2, {"node of cpu": Grade.OK, "gpus": Grade.WARNING}),
+        (
+            {"cuda_visible_devices": "0,1", "gpus": ["A100", "A100"], "vulkan": ["deviceName = A100"]},
+            True, 2, {"node of cpu": Grade.OK, "gpus": Grade.OK},
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_node_sees_is_judged(changes, back, gpus, expected):
+    found = checks._judge("node of cpu", seen(**changes), back, gpus, config())
+    assert {finding.check: one(finding)[0] for finding in found} == expected
+
+
+def test_the_exit_code_says_whether_a_submission_would_work(tools, tmp_path, capsys):
+    words = ["--folder", str(tmp_path / "runs"), "--no-jobs", "--json"]
+    site = tmp_path / "lab.yaml"
+    site.write_text("name: lab\npartitions: {cpu: {name: cpu}}\n")
+    assert doctor.main([*words, "--site", str(site)]) == 0
+    assert {one["grade"] for one in json.loads(capsys.readouterr().out)} <= {"ok", "warning"}
+    site.write_text("name: lab\npartitions: {cpu: {name: old}}\n")
+    assert doctor.main([*words, "--site", str(site)]) == 1
+    capsys.readouterr()
+
+
+def test_a_written_profile_is_what_slurm_says_and_a_name_with_a_newline_is_refused(tools, tmp_path, capsys):
+    assert doctor.main(["--write-site", str(tmp_path / "lab.yaml")]) == 0
+    assert "cpu=cpu, gpu=gpu" in capsys.readouterr().out
+    tools(scontrol=ANSWERS["scontrol"].replace("= lab", "= $(touch pwned)"))
+    assert doctor.main(["--write-site", str(tmp_path / "odd.yaml")]) == 0
+    from selu_hpc.recipes import load_site
+
+    assert load_site(str(tmp_path / "odd.yaml")).name == "$(touch pwned)"
+    assert not list(tmp_path.rglob("pwned"))
