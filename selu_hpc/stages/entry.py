@@ -2,7 +2,8 @@
 
     python -m selu_hpc.stages.rollout --run RUN --round 1 --shard 3 [--attempt 0]
 
-Owns arguments, the log of an attempt, the exit codes and progress. Does not own what a stage does.
+Owns arguments, the log of an attempt, the exit codes, progress, and what a warning (SIGUSR2 before a time limit,
+SIGTERM on preemption) does to a stage that is a process of its own. Does not own what a stage does.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ import argparse
 import importlib
 import json
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 
 from loguru import logger
 
@@ -26,6 +30,9 @@ from selu_hpc.rounds.rundir import RunDir, ShardDir, Stage
 EXIT_FAILED = 1
 EXIT_REQUEUE = 75
 """EX_TEMPFAIL: the stage saved what it had and wants to be started again; engines requeue it and count no failure."""
+
+LAST_S = 10.0
+"""So long may a stage that was told to stop take to close its files; then it is ended as it is."""
 
 MODULES = {
     Stage.TESTSET: "selu_hpc.stages.testset",
@@ -42,6 +49,10 @@ class RequeueRequested(SeluError):  # noqa: N818 - a request, not a fault
     """Raised by a stage that was told to stop and has saved its work."""
 
     exit_code = EXIT_REQUEUE
+
+
+class Told(BaseException):
+    """A signal asked this stage to stop, now. No `Exception`, so that nothing on its way takes it for a failure."""
 
 
 def run_stage(stage: Stage, *, run: str, round_id: int, shard: int = 0, attempt: int | None = None) -> int:
@@ -71,6 +82,9 @@ def _call(stage: Stage, place: ShardDir, attempt: int) -> int:
         importlib.import_module(MODULES[stage]).run(**arguments)
     except RequeueRequested as request:
         logger.info("{}", request)
+        return EXIT_REQUEUE
+    except Told as told:
+        logger.info("stopped by {}: what is flushed stays, the next attempt goes on from there", told)
         return EXIT_REQUEUE
     except SeluError as error:
         logger.error("{}: {}", type(error).__name__, error)
@@ -144,7 +158,35 @@ def main(stages: Sequence[Stage], argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     set_up_logging()
     stage = Stage(f"finetune_{options.role}") if len(stages) > 1 else stages[0]
-    sys.exit(run_stage(stage, run=options.run, round_id=options.round_id, shard=options.shard, attempt=options.attempt))
+    code = EXIT_REQUEUE
+    with suppress(Told), told_by_signals():
+        code = run_stage(
+            stage, run=options.run, round_id=options.round_id, shard=options.shard, attempt=options.attempt
+        )
+    sys.exit(code)
+
+
+@contextmanager
+def told_by_signals() -> Iterator[None]:
+    """SIGUSR2 or SIGTERM ends the block with `Told`, once; a stage that saves by itself listens for itself meanwhile.
+
+    What a stage acknowledged is durable, so it may be stopped anywhere; left to Python, the signal would kill it and
+    count as a failure.
+    """
+
+    def tell(number: int, _: FrameType | None) -> None:
+        for one in (signal.SIGUSR2, signal.SIGTERM):
+            signal.signal(one, signal.SIG_IGN)
+        last = threading.Timer(LAST_S, os._exit, [EXIT_REQUEUE])
+        last.daemon = True
+        last.start()
+        raise Told(signal.Signals(number).name)
+
+    for number in (signal.SIGUSR2, signal.SIGTERM):
+        signal.signal(number, tell)
+    yield
+    for number in (signal.SIGUSR2, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _array_index() -> int:
