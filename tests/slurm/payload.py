@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from selu_hpc.recipes import load_run
+from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.rundir import RunDir, ShardDir, Stage, write_bytes
 from selu_hpc.stages import entry
 
@@ -91,6 +92,29 @@ def trouble(place: ShardDir, attempt: int, *, step: int) -> None:
         for at in range(0, len(block), 4096):
             block[at] = 1
         time.sleep(30)
+
+
+def mortal(argv: list[str]) -> None:
+    """A gate job dies at the journal line that gates-die names next: in turn just before the line and just after it."""
+    run_folder = Path(argv[argv.index("--run") + 1])
+    file = run_folder.with_name(f"{run_folder.name}.faults") / "gates-die"
+    if "--close" in argv or not file.exists() or not (places := file.read_text().split()):
+        return
+    place, count = int(places[0]), 0
+    after = place % 2 == 0
+    write = Journal._write
+
+    def write_and_die(self: Journal, lines: list[bytes], *, sync: bool) -> None:
+        nonlocal count
+        for number in range(len(lines)):
+            count += 1
+            if count == place:
+                file.write_text(" ".join(places[1:]))
+                write(self, lines[: number + after], sync=sync)
+                os._exit(77)
+        write(self, lines, sync=sync)
+
+    Journal._write = write_and_die  # type: ignore[method-assign]
 
 
 def run(*, run: str, round_id: int, shard: int, attempt: int, role: str = "") -> None:

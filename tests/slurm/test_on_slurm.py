@@ -81,11 +81,40 @@ def test_rolling_gates_submit_the_next_round(lab, run):
     assert len(lab.wait_done(run)) == 2 + 3 * 10
 
 
-def test_a_submit_limit_makes_gates_submit_what_did_not_fit(lab, run):
+def test_a_submit_limit_that_accounting_tells_makes_gates_submit_what_did_not_fit(lab, run):
+    limit = ["sacctmgr", "-i", "modify", "user", lab.user, "set"]
+    lab.cluster.output([*limit, "MaxSubmitJobs=16"])
+    try:
+        done = lab.submit(run, rounds=2)
+        assert "at most 16 jobs may wait: submitting up to round 1" in done.stderr
+        assert len(lab.wait_done(run)) == 2 + 2 * 10
+    finally:
+        lab.cluster.output([*limit, "MaxSubmitJobs=-1"])
+
+
+def test_a_profile_overrules_the_limits_that_slurm_tells(lab, run):
     site = site_file(lab, run.name, max_submit_jobs=16)
-    done = lab.submit(run, "--site", str(site), rounds=2)
-    assert "at most 16 jobs may wait: submitting up to round 1" in done.stderr
-    assert len(lab.wait_done(run)) == 2 + 2 * 10
+    with lab.held(run, "r01-rollout-s0000"):
+        done = lab.submit(run, "--site", str(site), rounds=2)
+        assert "at most 16 jobs may wait: submitting up to round 1" in done.stderr
+        lab.python("-m", "selu_hpc.cancel", "--run", str(run))
+
+
+def test_a_profile_full_of_blanks_quotes_and_commands_is_taken_word_for_word(lab, run):
+    odd = 'le lab\'s "x" $(touch pwned) `touch pwned`; touch pwned # \\'
+    scratch = lab.home / f"{run.name} {odd}"
+    lab.call("mkdir", str(scratch))
+    flags = {"wckey": odd, "mail-user": odd}
+    site = site_file(lab, run.name, account=odd, modules=[odd], scratch=str(scratch), sbatch_flags=flags)
+    lab.submit(run, "--site", str(site))
+    assert len(lab.wait_done(run)) == 12
+    seen = json.loads((run / "rounds/01/rollout/shard-0000/attempt-0/seen.json").read_text())
+    assert seen["TMPDIR"].startswith(str(scratch))
+    nowhere = site_file(lab, run.name, partitions={"cpu": {"name": odd}})
+    refused = lab.submit(run.with_name(f"{run.name}-refused"), "--site", str(nowhere), check=False)
+    assert refused.returncode == 1
+    assert "sbatch refused" in refused.stderr
+    assert not list(lab.home.rglob("pwned"))
 
 
 def test_arrays_are_cut_at_max_array_size_with_labels_beside_their_rollouts(lab, run):

@@ -1,0 +1,66 @@
+"""Whom a fault strikes: a stage's process, everything on a node, a shard made slow, a journal that may be torn."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+from harness import Lab, patience
+
+SLOW = "0.7"
+LIMIT_S = 900.0
+
+
+def slow(lab: Lab, run: Path, *names: str, pause_s: str = SLOW) -> None:
+    for name in names:
+        lab.fault(run, f"slow-{name}", pause_s)
+
+
+def process_of(lab: Lab, run: Path, stage: str, shard: int, *, what: str = "") -> int:
+    """The process id of a stage's task, once it works."""
+    folder = run / "rounds" / "01" / stage / f"shard-{shard:04d}"
+    wanted = what or f"selu_hpc.stages.{stage}"
+    for _ in patience(300, f"{stage} {shard} at work", context=lambda: lab.describe(run)):
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit() or not (folder / "lines.jsonl").exists():
+                continue
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                environment = (entry / "environ").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            ours = str(run).encode() in words and any(wanted.encode() in word for word in words)
+            index = f"SLURM_ARRAY_TASK_ID={shard}".encode() in environment
+            if ours and index and b"srun" not in words[0] and (what or b"python" in words[0]):
+                return int(entry.name)
+    raise AssertionError
+
+
+def kill_everything_on(lab: Lab, run: Path, node: str) -> None:
+    """What a power cut does to a node's processes; step daemons included."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                environment = (entry / "environ").read_bytes()
+                command = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            of_node = f"SLURMD_NODENAME={node}\0".encode() in environment
+            daemon = b"slurmstepd" in command and f"-N{node}".encode() in environment + command
+            if (of_node and str(run).encode() in environment + command) or daemon:
+                try:
+                    os.kill(int(entry.name), signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+
+
+def whole_lines(run: Path) -> list[dict]:
+    found = []
+    for line in (run / "journal.jsonl").read_text().splitlines():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found
