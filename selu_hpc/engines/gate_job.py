@@ -68,7 +68,7 @@ def gate(job: Job, round_id: int, attempt: int | None) -> int:
     if site.resubmit_inside_jobs and any(key in job.due() for key in sealed):
         with wait_for_lock(job, purpose=f"the gate of round {round_id}", patience_s=LOCK_PATIENCE_S):
             submission = Submission(job, site, slurm, ask_limits(site, slurm), me=this_element())
-            decision = submission.advance(last_round=horizon(job, round_id))
+            decision = submission.advance(last_round=horizon(job, round_id), gate=Key(round_id, Stage.GATE))
             on_their_way = any(key in sealed for key in decision.cover)
         if on_their_way:
             logger.info("round {}: missing shards were sent again, the gate behind them decides", round_id)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for_some
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from loguru import logger
 
@@ -28,6 +28,7 @@ from selu_hpc.engines.sbatch import JobSpec, Wait, array_text
 from selu_hpc.engines.scheduler import Slurm, SlurmSilentError, SubmitLimitError
 from selu_hpc.engines.slurm_state import Cause, QueueRow, causes
 from selu_hpc.errors import EngineError, RunFolderError
+from selu_hpc.rounds.gate import SEALED
 from selu_hpc.rounds.lock import hold_lock
 from selu_hpc.rounds.plan import Key
 from selu_hpc.rounds.rundir import Stage
@@ -75,8 +76,12 @@ class Submission:
     ids: dict[str, str] = field(default_factory=dict)
     suspicious: bool = False
 
-    def advance(self, *, last_round: int, may_submit: bool = True) -> Decision:
-        """Look, decide, act; returns what was decided. Without leave to submit, what can't start is cancelled only."""
+    def advance(self, *, last_round: int, may_submit: bool = True, gate: Key | None = None) -> Decision:
+        """Look, decide, act; returns what was decided. Without leave to submit, what can't start is cancelled only.
+
+        gate: the one this code runs in and that may still seal. Another is put behind the shards of its round that are
+        on their way; when there are none, it decides itself and what waits for it stays as it is.
+        """
         ledger = self._ledger()
         rows = self.slurm.squeue(ledger.entries) if ledger.entries else []
         queue = self._settle(ledger, rows)
@@ -96,12 +101,21 @@ class Submission:
             last_round=last_round,
             excluded=excluded,
         )
-        now, decision = rounds_that_fit(now, self.limits, num_queued=_count(live.values()))
+        now, decision = self._decide(now, gate, queue)
         if not may_submit:
             decision.submit.clear()
             decision.rewire.clear()
         self._carry_out(ledger, decision, live)
         return decision
+
+    def _decide(self, now: Situation, gate: Key | None, queue: InQueue) -> tuple[Situation, Decision]:
+        num_queued = _count(now.live.values())
+        if gate:
+            with_me = {name: one for name, one in queue.live.items() if name in now.live or one.entry.key == gate}
+            alone = rounds_that_fit(replace(now, live=with_me), self.limits, num_queued=num_queued)
+            if not any(key.round_id == gate.round_id and key.stage in SEALED for key in alone[1].cover):
+                return alone
+        return rounds_that_fit(now, self.limits, num_queued=num_queued)
 
     def sweep(self) -> None:
         """Nothing is due: cancel what is left of this run in the queue (copies on hold that came late)."""
@@ -141,21 +155,30 @@ class Submission:
     # --- what there is to know
 
     def _due(self, ledger: Ledger, live: Mapping[str, Live], rows: list[QueueRow]) -> dict[Key, list[int]]:
-        """Shards without a marker; where Slurm says a job completed, its marker gets a moment to become visible."""
+        """Shards without a marker; where Slurm says a shard's task completed, its marker gets a moment to appear."""
         due = self.job.due()
-        completed = {row.name for row in rows if row.state == "COMPLETED"}
-        recent = [e for e in ledger.entries.values() if e.key and e.name in completed and e.job_id != self.me]
-        hidden = [e for e in recent if e.key and any(s in due.get(e.key, ()) for s in e.shards) and e.name not in live]
-        hidden = [e for e in hidden if e.key and e.key.stage != "gate"]
+        completed = self._completed(ledger, live, rows)
         deadline = time.monotonic() + self.grace_s
-        while hidden and time.monotonic() < deadline:
+        while hidden := {key for key, shard in completed if shard in due.get(key, ())}:
+            if time.monotonic() > deadline:
+                break
             time.sleep(0.5)
-            for entry in hidden:
-                if entry.key:
-                    list(self.job.run.stage(entry.key.round_id, entry.key.stage).iterdir())
+            for key in hidden:
+                list(self.job.run.stage(key.round_id, key.stage).iterdir())
             due = self.job.due()
-            hidden = [e for e in hidden if e.key and any(shard in due.get(e.key, ()) for shard in e.shards)]
         return due
+
+    def _completed(self, ledger: Ledger, live: Mapping[str, Live], rows: list[QueueRow]) -> set[tuple[Key, int]]:
+        """Shards whose task ended well as Slurm has it. Gates do so without a marker when they sent shards again."""
+        on_their_way = {(one.entry.key, shard) for one in live.values() for shard in one.alive}
+        found = set()
+        for row in rows:
+            entry = ledger.entries.get(row.name)
+            if row.state != "COMPLETED" or not entry or row.job_id != entry.job_id or row.job_id == self.me:
+                continue
+            if entry.key and entry.key.stage is not Stage.GATE:
+                found |= {(entry.key, entry.offset + index) for index in row.indices}
+        return found - on_their_way
 
     def _failures(
         self, ledger: Ledger, due: Mapping[Key, list[int]], live: Mapping[str, Live], rows: list[QueueRow]

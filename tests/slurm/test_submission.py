@@ -15,20 +15,25 @@ from selu_hpc.engines.scheduler import SlurmSilentError, SubmitLimitError
 from selu_hpc.engines.slurm_state import QueueRow
 from selu_hpc.engines.submission import SBATCH_AT_ONCE, Submission
 from selu_hpc.errors import EngineError
-from selu_hpc.rounds.plan import make_plan
+from selu_hpc.rounds.plan import Key, make_plan
+from selu_hpc.rounds.rundir import Stage
 
 SITE = Site.model_validate({"name": "lab", "partitions": {"cpu": {"name": "cpu"}}})
 
 
 @dataclass
 class SlurmInMemory:
-    """Takes jobs on hold, remembers them by id. `trouble(number, name)` may raise; `lies` are accepted all the same."""
+    """Takes jobs on hold, remembers them by id. `trouble(number, name)` may raise; `lies` are accepted all the same.
+
+    states: of a job or of one element, `{"103": "RUNNING", ("101", 1): "COMPLETED"}`; all others are pending.
+    """
 
     trouble: object = None
     lies: bool = False
     jobs: dict = field(default_factory=dict)
     released: list = field(default_factory=list)
     cancelled: list = field(default_factory=list)
+    states: dict = field(default_factory=dict)
     most_at_once: int = 0
     _two: threading.Event = field(default_factory=threading.Event)
     _count: int = 0
@@ -64,10 +69,13 @@ class SlurmInMemory:
     def squeue(self, names):
         wanted = set(names)
         return [
-            QueueRow(job_id, indices, "PENDING", "", name, "" if job_id in self.released else "JobHeldUser", "", "")
-            for job_id, (name, indices) in self.jobs.items()
-            if name in wanted
-        ]
+            QueueRow(job_id, (index,), self.state(job_id, index), "", name,
+                     "" if job_id in self.released else "JobHeldUser", "", "")
+            for job_id, (name, indices) in self.jobs.items() if name in wanted for index in indices
+        ]  # fmt: skip
+
+    def state(self, job_id, index):
+        return self.states.get((job_id, index), self.states.get(job_id, "PENDING"))
 
     def release(self, ids):
         assert set(ids) <= self.jobs.keys()
@@ -77,6 +85,10 @@ class SlurmInMemory:
         self.cancelled += ids
         for job_id in ids:
             self.jobs.pop(job_id)
+
+    def depend(self, job_id, dependency):
+        assert job_id in self.jobs
+        assert set(re.findall(r"\d+", dependency)) <= self.jobs.keys()
 
     def sacct(self, ids):
         return []
@@ -201,3 +213,81 @@ def test_a_gate_that_may_not_call_sbatch_only_cancels(job):
     assert decision.submit == []
     assert slurm.jobs == {}
     assert events(job, "intent") == []
+
+
+def ids_of(slurm):
+    """Job ids by stage, `r01-rollout`."""
+    return {name.split("-", 2)[2].removesuffix("-g0c0"): job_id for job_id, (name, _) in slurm.jobs.items()}
+
+
+def gate_at_work(job, slurm, **more):
+    """The first round's gate, running as a job of the queue."""
+    ids = ids_of(slurm)
+    slurm.states |= {ids["r01-gate"]: "RUNNING", ids["r01-rollout"]: "FAILED", ids["r01-label"]: "CANCELLED"}
+    submission = Submission(job, SITE, slurm, Limits(), me=ids["r01-gate"], **{"grace_s": 0.0} | more)
+    return submission.advance(last_round=9, gate=Key(1, Stage.GATE))
+
+
+def finish(job, *shards):
+    for stage in (Stage.ROLLOUT, Stage.LABEL):
+        for shard in shards:
+            job.run.shard(1, stage, shard).write_marker(content="x", names=[], summary={})
+
+
+def test_a_gate_that_sends_a_shard_again_puts_another_gate_behind_it(job):
+    slurm = SlurmInMemory()
+    submit(job, slurm)
+    finish(job, 0)
+    decision = gate_at_work(job, slurm)
+    assert [spec.label for spec in decision.submit] == ["r01-rollout", "r01-label", "r01-gate"]
+    assert {name.split("-", 2)[2] for name in decision.rewire} >= {
+        "r01-finetune_actor-g0c0",
+        "r01-finetune_critic-g0c0",
+    }
+
+
+def test_a_gate_that_has_nothing_to_send_again_decides_itself_and_nothing_is_re_pointed(job):
+    slurm = SlurmInMemory()
+    submit(job, slurm)
+    finish(job, 0)
+    job.journal.append("gave_up", key="r01/rollout", shard=1, why="failed 3 times")
+    decision = gate_at_work(job, slurm)
+    assert (decision.submit, decision.rewire, decision.cancel) == ([], {}, {})
+
+
+@pytest.fixture
+def naps(monkeypatch):
+    """How often the grace period slept; every nap takes no time and may bring something."""
+    found = []
+
+    def nap(seconds):
+        found.append(seconds)
+        for come in list(naps_bring):
+            come()
+
+    naps_bring = []
+    monkeypatch.setattr("selu_hpc.engines.submission.time.sleep", nap)
+    nap.bring, nap.taken = naps_bring, found
+    return nap
+
+
+def test_a_failed_shard_in_an_array_whose_others_completed_is_not_waited_for(job, naps):
+    slurm = SlurmInMemory()
+    submit(job, slurm)
+    finish(job, 0)
+    slurm.states[ids_of(slurm)["r01-rollout"], 0] = "COMPLETED"
+    gate_at_work(job, slurm, grace_s=60.0)
+    assert naps.taken == []
+
+
+def test_a_completed_shard_whose_marker_comes_late_is_not_made_again(job, naps):
+    slurm = SlurmInMemory()
+    submit(job, slurm)
+    finish(job, 0)
+    for stage in ("rollout", "label"):
+        slurm.states[ids_of(slurm)[f"r01-{stage}"], 1] = "COMPLETED"
+        job.run.stage(1, Stage(stage)).mkdir(parents=True, exist_ok=True)
+    naps.bring.append(lambda: finish(job, 1))
+    decision = gate_at_work(job, slurm, grace_s=60.0)
+    assert naps.taken == [0.5]
+    assert [spec.label for spec in decision.submit] == []
