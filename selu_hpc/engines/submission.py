@@ -244,13 +244,15 @@ class Submission:
             self._cancel(live[name], shards)
         specs = with_commands(decision.submit, commands(self.job.plan, self.job.run, self.site))
         sent = self._send_all(specs)
-        for name, waits in decision.rewire.items():
-            self._rewire(name, waits)
         if self.suspicious:
             queue = match(Ledger.read(self.job.journal), self.slurm.squeue([spec.name for spec in specs]))
             self._cancel_strays(queue.strays)
-        held = [name for name, one in live.items() if one.held and (self.by_person or not one.entry.released)]
-        self._release([*held, *sent])
+        # Released before anything is made to wait for them: a gate that dies in between leaves nothing that waits for
+        # a job on hold, and what waits for the dead gate is cancelled by Slurm and found missing by the last job.
+        self._release(sent)
+        for name, waits in decision.rewire.items():
+            self._rewire(name, waits)
+        self._release([name for name, one in live.items() if one.held and (self.by_person or not one.entry.released)])
 
     def _send_all(self, specs: list[JobSpec]) -> list[str]:
         """All intents first, in one write; then the jobs."""
