@@ -86,9 +86,14 @@ class JobSpec:
 def check_site(site: Site) -> Site:
     """Refuse names that no scheduler has and options that this project sets itself."""
     problems = []
-    for what, text in _texts(site):
+    for what, text in (*_names(site), *_others(site)):
         if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
             problems.append(f"{what}: {text!r} holds a control character or a newline; no name has one")
+    for what, text in _names(site):
+        if "\\" in text:
+            problems.append(
+                f"{what}: {text!r} holds a backslash, which sbatch reads in a way of its own; no name has one"
+            )
     for option, value in site.sbatch_flags.items():
         if not OPTION.fullmatch(option):
             problems.append(f"sbatch_flags.{option}: write the long name of an sbatch option, without dashes in front")
@@ -101,15 +106,19 @@ def check_site(site: Site) -> Site:
     return site
 
 
-def _texts(site: Site) -> Iterable[tuple[str, str]]:
-    for one in ("name", "account", "python", "scratch", "apptainer"):
-        yield one, getattr(site, one)
-    for several in ("modules", "mounts", "trusted_keys"):
-        yield from ((f"{several}[{i}]", text) for i, text in enumerate(getattr(site, several)))
+def _names(site: Site) -> Iterable[tuple[str, str]]:
+    """What stands in #SBATCH lines, which sbatch takes apart by rules that are not quite the shell's."""
+    yield "account", site.account
     for role, partition in site.partitions.items():
         for name in ("name", "gres", "constraint", "qos"):
             yield f"partitions.{role}.{name}", getattr(partition, name)
     yield from ((f"sbatch_flags.{option}", str(value)) for option, value in site.sbatch_flags.items())
+
+
+def _others(site: Site) -> Iterable[tuple[str, str]]:
+    yield from ((one, getattr(site, one)) for one in ("name", "python", "scratch", "apptainer"))
+    for several in ("modules", "mounts", "trusted_keys"):
+        yield from ((f"{several}[{i}]", text) for i, text in enumerate(getattr(site, several)))
 
 
 def escalate(resources: Resources, *, num_oom: int, num_timeout: int, partition: SitePartition | None) -> Resources:

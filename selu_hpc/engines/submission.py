@@ -297,7 +297,7 @@ class Submission:
         """Held sbatch, then the id. An id that a power cut takes from the journal is found again by the job's name."""
         file = script_file(self.job.run, spec.name)
         dependency = spec.dependency(self.ids)
-        log = str(file.with_suffix(".log")).replace("%", "%%")
+        log = str(file.with_suffix(".log")).replace("%", "%%").replace("\\", "\\\\")  # as Slurm reads a file name
         arguments = ["--hold", f"--chdir={self.job.run.jobs}", f"--output={log}"]
         arguments += [f"--dependency={dependency}"] if dependency else []
         for attempt in range(SBATCH_TRIES):

@@ -33,11 +33,13 @@ def node_down(lab: Lab, run: Path) -> int:
         element = lab.element(run, "r01-rollout", 0)
         node = lab.call("squeue", "--noheader", f"--jobs={element}", "--format=%N").stdout.strip()
         lab.cluster.stop_node(node)
-        kill_everything_on(lab, run, node)
+        kill_everything_on(run, node)
     for _ in patience(120, f"{node} being called down"):
         if "down" in lab.call("sinfo", "-h", "-n", node, "-o", "%t").stdout:
             break
     lab.cluster.start_node(node)
+    lab.wait_done(run, LIMIT_S)
+    assert any(attempt["restart"] for attempt in started(run)["01/rollout/shard-0000"]), "not lost with its node"
     return 1
 
 

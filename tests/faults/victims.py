@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 from harness import Lab, patience
@@ -38,22 +39,14 @@ def process_of(lab: Lab, run: Path, stage: str, shard: int, *, what: str = "") -
     raise AssertionError
 
 
-def kill_everything_on(lab: Lab, run: Path, node: str) -> None:
-    """What a power cut does to a node's processes; step daemons included."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                environment = (entry / "environ").read_bytes()
-                command = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            of_node = f"SLURMD_NODENAME={node}\0".encode() in environment
-            daemon = b"slurmstepd" in command and f"-N{node}".encode() in environment + command
-            if (of_node and str(run).encode() in environment + command) or daemon:
-                try:
-                    os.kill(int(entry.name), signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
+def kill_everything_on(run: Path, node: str) -> None:
+    """What a power cut does to a run's processes on a node whose daemons are gone already."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            environment = (entry / "environ").read_bytes()
+            of_run = str(run).encode() in environment + (entry / "cmdline").read_bytes()
+            if of_run and f"SLURMD_NODENAME={node}\0".encode() in environment:
+                os.kill(int(entry.name), signal.SIGKILL)
 
 
 def whole_lines(run: Path) -> list[dict]:

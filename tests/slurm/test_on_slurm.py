@@ -66,7 +66,7 @@ def test_more_rounds_later_continue_the_run(lab, run):
 
 
 def test_a_path_full_of_blanks_quotes_and_commands_works(lab, run):
-    unkind = run.with_name(f'{run.name} le lab\'s "räume" $(touch pwned) `id` %j')
+    unkind = run.with_name(f'{run.name} le lab\'s "räume" $(touch pwned) `id` %j \\n \n\\')
     lab.submit(unkind)
     assert len(lab.wait_done(unkind)) == 12
     assert not list(lab.home.rglob("pwned"))
@@ -101,7 +101,7 @@ def test_a_profile_overrules_the_limits_that_slurm_tells(lab, run):
 
 
 def test_a_profile_full_of_blanks_quotes_and_commands_is_taken_word_for_word(lab, run):
-    odd = 'le lab\'s "x" $(touch pwned) `touch pwned`; touch pwned # \\'
+    odd = 'le lab\'s "x" $(touch pwned) `touch pwned`; touch pwned #'
     scratch = lab.home / f"{run.name} {odd}"
     lab.call("mkdir", str(scratch))
     flags = {"wckey": odd, "mail-user": odd}

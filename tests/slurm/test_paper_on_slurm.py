@@ -8,6 +8,7 @@ from selu_hpc.rounds.rundir import RunDir, Stage
 from selu_hpc.selftest import TINY
 from selu_hpc.stages.entry import progress_file
 
+LONGER = ("finetune.actor.epochs=40", "finetune.actor.learning_rate=0.001")
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
@@ -28,7 +29,7 @@ def test_three_rounds_of_the_built_in_default_equal_the_local_engines_bytes(desk
 
 def test_real_stages_that_are_warned_before_their_limit_are_started_again_and_make_the_same_bytes(desk, run):
     """As Slurm warns them: SIGUSR2 to the batch script. No retry is left, so a warning must not count as a failure."""
-    settings = (*TINY, "retry.max_retries=0", "rollout.episodes_per_shard=3", "finetune.actor.epochs=40")
+    settings = (*TINY, "retry.max_retries=0", "rollout.episodes_per_shard=3", *LONGER)
     desk.submit(run, settings=settings)
     stages = (Key(0, Stage.TESTSET), Key(1, Stage.ROLLOUT), Key(1, Stage.FINETUNE_ACTOR), Key(1, Stage.EVALUATE))
     for key in stages:
