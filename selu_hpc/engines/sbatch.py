@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selu_hpc.errors import ConfigError
@@ -163,6 +164,12 @@ def read_array_text(text: str) -> list[int]:
         first, dash, last = span.partition("-")
         found += range(int(first), int(last if dash else first) + 1, int(step or 1))
     return found
+
+
+def output_name(log: Path) -> str:
+    r"""A file name as --output wants it: doubled signs, and a name with a backslash is one in which % means nothing."""
+    text = str(log)
+    return text.replace("\\", "\\\\") if "\\" in text else text.replace("%", "%%")
 
 
 def stage_line(spec: JobSpec, *, run: str, wrapper: str) -> str:

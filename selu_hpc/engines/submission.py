@@ -24,7 +24,7 @@ from selu_hpc.engines.launch import commands, script, script_file
 from selu_hpc.engines.ledger import InQueue, Ledger, Live, match, shards_json, waits_json
 from selu_hpc.engines.limits import Limits, rounds_that_fit
 from selu_hpc.engines.reconcile import Decision, Failures, Situation, with_commands
-from selu_hpc.engines.sbatch import JobSpec, Wait, array_text
+from selu_hpc.engines.sbatch import JobSpec, Wait, array_text, output_name
 from selu_hpc.engines.scheduler import Slurm, SlurmSilentError, SubmitLimitError
 from selu_hpc.engines.slurm_state import Cause, QueueRow, causes
 from selu_hpc.errors import EngineError, RunFolderError
@@ -297,8 +297,7 @@ class Submission:
         """Held sbatch, then the id. An id that a power cut takes from the journal is found again by the job's name."""
         file = script_file(self.job.run, spec.name)
         dependency = spec.dependency(self.ids)
-        log = str(file.with_suffix(".log")).replace("%", "%%").replace("\\", "\\\\")  # as Slurm reads a file name
-        arguments = ["--hold", f"--chdir={self.job.run.jobs}", f"--output={log}"]
+        arguments = ["--hold", f"--chdir={self.job.run.jobs}", f"--output={output_name(file.with_suffix('.log'))}"]
         arguments += [f"--dependency={dependency}"] if dependency else []
         for attempt in range(SBATCH_TRIES):
             try:

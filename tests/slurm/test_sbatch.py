@@ -1,6 +1,7 @@
 """From stages to batch scripts: pure, so it is tested everywhere."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from selu_hpc.engines.sbatch import (
     check_site,
     chunks,
     escalate,
+    output_name,
     partition_of,
     read_array_text,
 )
@@ -142,6 +144,14 @@ def test_names_from_a_run_folder_are_never_executed(text, tmp_path, small_config
     )
     assert done.stdout.split("\0")[1:4] == [str(run.path), "1", "rollout"]
     assert [p.name for p in tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("/a b", "/a b/x.log"), ("/a%j", "/a%%j/x.log"), ("/a\\n", r"/a\\n/x.log"), ("/%\\", r"/%\\/x.log")],
+)
+def test_a_log_lies_where_its_folders_name_says(folder, name):
+    assert output_name(Path(folder, "x.log")) == name
 
 
 @pytest.mark.parametrize("option", ["array", "dependency", "job-name", "mem", "requeue", "export", "wrap", "hold"])
