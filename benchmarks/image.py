@@ -1,6 +1,6 @@
 """What the image costs a task at its start: bare python, and the stages' imports, inside it and on the host.
 
-    python benchmarks/image.py [--image FILE] [--quick]
+    python benchmarks/image.py [--image FILE] [--unpacked] [--quick]
 
 Both sides run in turn, the image by the very line that jobs use (bind contract, clean environment, private /tmp).
 The image may take CONSTANT_S for the container itself; what is above that is compared with the host. Medians by the
@@ -23,8 +23,10 @@ from pathlib import Path
 
 from _report import exit_code, report
 
+from selu_hpc.containers.apptainer import Apptainer
 from selu_hpc.containers.digest import digest_of
 from selu_hpc.containers.launch import exec_line, passed_environment, private_folder, shared_cache
+from selu_hpc.containers.unpacked import unpacked
 
 CONSTANT_S = 0.5
 WORK = {
@@ -57,7 +59,7 @@ def cost(line: Sequence[str], *, environment: dict[str, str]) -> Cost:
     return time.monotonic() - start, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def compare(code: str, *, image: Path, private: Path, num_turns: int) -> tuple[list[Cost], list[Cost]]:
+def compare(code: str, *, image: Path, private: Path, cache: Path, num_turns: int) -> tuple[list[Cost], list[Cost]]:
     """On the host and in the image, in turn; the first turn warms both and is not counted."""
     environment = {**os.environ, "PYTHONNOUSERSITE": "1"}
     host = [sys.executable, "-c", code]
@@ -66,7 +68,7 @@ def compare(code: str, *, image: Path, private: Path, num_turns: int) -> tuple[l
         image=image,
         run=private,
         private=private,
-        cache=shared_cache(digest_of(image)),
+        cache=cache,
     )
     ours, theirs = [], []
     for _ in range(num_turns + 1):
@@ -78,14 +80,21 @@ def compare(code: str, *, image: Path, private: Path, num_turns: int) -> tuple[l
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--image", type=Path, help=f"default: the newest in {SHELF} ($SELU_IMAGES)")
+    parser.add_argument("--unpacked", action="store_true", help="as on a site with unpack_image")
     parser.add_argument("--quick", action="store_true", help="fewer turns")
     options = parser.parse_args()
     image = (options.image or newest_image()).absolute()
     measures: dict[str, object] = {"image_mb": round(image.stat().st_size / 1e6), "constant_s": CONSTANT_S}
     ratios, targets = {}, {}
+    digest = digest_of(image)
+    cache = shared_cache(digest)
+    if options.unpacked:
+        start = time.monotonic()
+        image = unpacked(image, digest, apptainer=Apptainer())
+        measures["unpack_s"] = round(time.monotonic() - start, 1)
     with private_folder() as private:
         for name, code in WORK.items():
-            host, inside = compare(code, image=image, private=private, num_turns=2 if options.quick else 7)
+            host, inside = compare(code, image=image, private=private, cache=cache, num_turns=2 if options.quick else 7)
             theirs, ours = (statistics.median(clock for clock, _ in side) for side in (host, inside))
             least = [min(clock for clock, _ in side) for side in (host, inside)]
             cpu = [statistics.median(used for _, used in side) for side in (host, inside)]

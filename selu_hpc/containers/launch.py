@@ -24,6 +24,7 @@ from selu_hpc.containers.apptainer import Apptainer
 from selu_hpc.containers.digest import node_folder, note, noted, require_digest, short
 from selu_hpc.containers.pinned import Pinned, read_pinned
 from selu_hpc.containers.trust import require_trusted
+from selu_hpc.containers.unpacked import unpacked
 from selu_hpc.errors import ImageError, SeluError
 from selu_hpc.processes import die_with_parent
 from selu_hpc.rounds.rundir import RunDir, Stage
@@ -151,11 +152,14 @@ def launch(stage: Stage, run: RunDir, *, round_id: int, shard: int, attempt: int
         raise ImageError(f"{run.path}: this run has no image; start its stages without containers.launch")
     require_digest(pinned.path, pinned.digest)
     require_trusted(pinned.path, pinned.trusted_keys, apptainer=Apptainer(pinned.apptainer))
+    image = pinned.path
+    if pinned.unpack:
+        image = unpacked(pinned.path, pinned.digest, apptainer=Apptainer(pinned.apptainer))
     command = stage_command(stage, run=run.path, round_id=round_id, shard=shard, attempt=attempt)
     with private_folder(pinned.scratch) as private:
         line = exec_line(
             command,
-            image=pinned.path,
+            image=image,
             run=run.path,
             private=private,
             cache=shared_cache(pinned.digest),

@@ -24,6 +24,7 @@ class Pinned:
     mounts: tuple[str, ...] = ()
     scratch: str = ""
     trusted_keys: tuple[str, ...] = ()
+    unpack: bool = False
     network: bool = False
     """Whether stages must reach other machines: a generation server. Without, they see loopback only."""
     working_copy: Path | None = None
@@ -47,6 +48,7 @@ def read_pinned(run: RunDir) -> Pinned | None:
         mounts=tuple(found["mounts"]),
         scratch=found["scratch"],
         trusted_keys=tuple(found["trusted_keys"]),
+        unpack=found.get("unpack", False),
         network=found["network"],
         working_copy=Path(copy) if copy else None,
     )
@@ -80,6 +82,7 @@ def choose(
             mounts=site.mounts,
             scratch=site.scratch,
             trusted_keys=site.trusted_keys,
+            unpack=site.unpack_image,
         )
     else:
         base = before or Pinned(path=path, digest=found)

@@ -57,10 +57,15 @@ def pulled(shared, lab_key, lasting_registry):
 
 @pytest.fixture(scope="module")
 def site(shared, lab_key):
-    """The test cluster, which takes only what the makers signed."""
+    """`site(name, setting=…)`: a profile of the test cluster, which takes only what the makers signed."""
     text = yaml.safe_load((ROOT / "configs/sites/test_cluster.yaml").read_text())
-    (shared / "site.yaml").write_text(yaml.safe_dump({**text, "trusted_keys": [lab_key[1]]}))
-    return shared / "site.yaml"
+
+    def write(name, **settings):
+        file = shared / f"{name}.yaml"
+        file.write_text(yaml.safe_dump({**text, "trusted_keys": [lab_key[1]], **settings}))
+        return file
+
+    return write
 
 
 @pytest.fixture(scope="module")
@@ -71,14 +76,22 @@ def releases(shared):
 
 @pytest.mark.parametrize("backend", ["cloud_rendering", "xvfb"])
 def test_a_round_in_the_pulled_image_under_slurm_equals_the_hosts_bytes(shared, pulled, site, releases, backend):
-    """The host's round goes the same way: release folders, and the client's own launch of that back-end."""
+    """The host's round goes the same way: release folders, and the client's own launch of that back-end.
+
+    Once the image is mounted for each task and once it is unpacked on the node.
+    """
+    settings = {"unpack_image": True, "scratch": str(shared / "scratch")} if backend == "xvfb" else {}
+    run("mkdir", "-p", "-m", "1777", str(shared / "scratch"))
     wanted = unity(backend, "/opt/stand-in", f"image={pulled}")
     folder = shared / backend
-    inside = submit(folder, "--engine", "slurm", "--wait", "--site", str(site), *wanted, user=TAKER)
+    inside = submit(
+        folder, "--engine", "slurm", "--wait", "--site", str(site(backend, **settings)), *wanted, user=TAKER
+    )
     assert json.loads((folder / "image.json").read_text())["digest"] == pulled.rpartition("@")[2]
     on_host = submit(shared / f"{backend}-host", "--engine", "local", *unity(backend, releases), user=MAKER)
     assert len(on_host) > 6
     assert outcome.differences(inside, on_host) == []
+    assert len(list(shared.glob("scratch/selu-unpacked-*/[!.]*"))) == len(settings) // 2
 
 
 def test_the_image_says_what_it_holds_and_starts_every_stage():
