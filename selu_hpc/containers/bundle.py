@@ -131,7 +131,9 @@ def _to_do(target: Path, image: dict[str, str | None]) -> Iterator[str]:
     elif (target / "images" / str(image["file"])).is_file():
         yield f"pass --set image={target / 'images' / str(image['file'])}@{image['digest']}"
     else:
-        yield f"get the image {image['digest']}" + (f" from {image['place']}" if image["place"] else " from its makers")
+        place = image["place"]
+        how = f"`python -m selu_hpc.images pull '{place}'`" if place else "get it from its makers"
+        yield f"bring the image here: {how}; then pass --set image=FILE@{image['digest']}"
     code = f"PYTHONPATH={shlex.quote(str(target / 'code'))} python -m selu_hpc"
     named, site = shlex.quote(str(target)), shlex.quote(str(target / "site.yaml"))
     yield f"then, with the bundle's own code: {code}.submit --run {named} --site {site}"

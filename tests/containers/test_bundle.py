@@ -11,6 +11,7 @@ import pytest
 
 from selu_hpc.containers.bundle import bundle, unbundle
 from selu_hpc.containers.origin import compare
+from selu_hpc.containers.pinned import Pinned, keep
 from selu_hpc.errors import ImageError, RunFolderError
 from selu_hpc.recipes import load_run
 from selu_hpc.rounds.rundir import RunDir, Stage
@@ -43,6 +44,24 @@ def test_unbundling_says_what_the_new_site_must_fill_in(packed, tmp_path):
     code = f"PYTHONPATH={tmp_path / 'there' / 'code'} python -m"
     assert f"{code} selu_hpc.submit --run {tmp_path / 'there'}" in to_do[2]
     assert f"{code} selu_hpc.images compare --run {tmp_path / 'there'}" in to_do[3]
+
+
+@pytest.mark.parametrize("place", ["oras://r.example.org/lab/x@sha256:1#sha256:2", ""])
+def test_unbundling_says_how_to_bring_the_image_that_is_not_inside(small_run, tmp_path, place):
+    keep(small_run, Pinned(path=tmp_path / "x.sif", digest="sha256:2"))
+    bundle(small_run, tmp_path / "run.tar", with_image=False, with_results=False, image_place=place)
+    to_do = unbundle(tmp_path / "run.tar", tmp_path / "there").to_do[1]
+    assert (f"images pull '{place}'" if place else "from its makers") in to_do
+    assert "--set image=FILE@sha256:2" in to_do
+
+
+def test_an_image_in_the_bundle_is_named_with_its_digest(small_run, tmp_path):
+    (tmp_path / "x.sif").write_bytes(b"image")
+    keep(small_run, Pinned(path=tmp_path / "x.sif", digest="sha256:2"))
+    bundle(small_run, tmp_path / "run.tar", with_image=True, with_results=False)
+    done = unbundle(tmp_path / "run.tar", tmp_path / "there")
+    assert done.to_do[1] == f"pass --set image={tmp_path / 'there/images/x.sif'}@sha256:2"
+    assert (tmp_path / "there/images/x.sif").read_bytes() == b"image"
 
 
 def test_the_bundles_code_can_submit_to_slurm_and_build_the_image(packed, tmp_path):
