@@ -37,7 +37,8 @@ test-slurm-ci: $(READY) ## the part of test-slurm that CI runs: chain, templates
 	$(BIN)/python tests/cluster/cluster.py up
 	$(PYTEST) -m slurm_ci
 
-test-images: $(READY) ## build the image with a real Apptainer and run a round inside it; root on Debian 12
+test-images: $(READY) ## build the image with a real Apptainer, share it and run a round inside it; root on Debian 12
+	@tests/containers/can.sh
 	tests/containers/install.sh
 	$(BIN)/python tests/cluster/cluster.py up
 	tests/containers/build.sh $(BIN)/python
