@@ -27,7 +27,7 @@ test: $(READY)   ## the default tests
 	$(PYTEST) -m 'not slow'
 
 test-slow: $(READY) ## tests that take longer than ten seconds each, without Slurm and images
-	$(PYTEST) -m 'slow and not slurm and not apptainer'
+	$(PYTEST) -n 2 --dist loadfile -m 'slow and not slurm and not apptainer'
 
 test-slurm: $(READY) ## tests on a real Slurm, brought up as root on Debian or Ubuntu
 	$(BIN)/python tests/cluster/cluster.py up
