@@ -24,7 +24,7 @@ demo: $(READY)   ## run five rounds of SELU with the built-in default; ends with
 	$(BIN)/python -m selu_hpc.submit --rounds 5
 
 test: $(READY)   ## the default tests
-	$(PYTEST) -m 'not slow'
+	$(PYTEST) -n 2 --dist loadfile -m 'not slow'
 
 test-slow: $(READY) ## tests that take longer than ten seconds each, without Slurm and images
 	$(PYTEST) -n 2 --dist loadfile -m 'slow and not slurm and not apptainer'
