@@ -3,7 +3,8 @@
 
 Triangles are set up from the inverse of their 3×3 matrix of projected vertices, so that every attribute over depth,
 the edges and the near plane are linear functions of the pixel: triangles that cross the near plane need no clipping.
-Compiled by numba and kept on disk (see `compile_cache`); releases the GIL.
+Compiled by numba and kept on disk (see `compile_cache`); releases the GIL. One long file on purpose: numba's cache of a
+function does not notice that one it calls has changed in another file.
 """
 
 from __future__ import annotations
