@@ -73,7 +73,8 @@ def words() -> tuple[str, ...]:
 def build_tokenizer() -> PreTrainedTokenizerFast:
     """One token for each word of the domain, single letters for any other word; case is not kept."""
     pieces = [*SPECIALS, *_CHARACTERS, *(f"##{c}" for c in _CHARACTERS)]
-    pieces += [word for word in words() if word not in set(pieces)]
+    known = frozenset(pieces)
+    pieces += [word for word in words() if word not in known]
     vocabulary = {piece: number for number, piece in enumerate(pieces)}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="<unk>", max_input_chars_per_word=64))
     tokenizer.normalizer = normalizers.Sequence(

@@ -2,8 +2,7 @@
 
 Reading, not judging: the second verdict's own words with a true answer told, over any picture with that question and
 for every verb. A base of the papers' size knows what its own words mean; taught with the narrow verbs alone, the
-built-in one said "turned off? yes" of a lamp and then that it was not toggled off. Nothing here helps it to see or to
-judge untold.
+built-in one said "turned off? yes" of a lamp and then that it was not toggled off. No untold verdict is shown here.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import re
 from functools import cache
 
 import numpy as np
+from transformers import PreTrainedTokenizerFast
 
 from selu_hpc.config import Simulator
 from selu_hpc.envs.tasks import make_task
@@ -31,12 +31,17 @@ def concluded(block: Block, kind: str, simulator: Simulator) -> tuple[Block, str
     verb = kind.removeprefix("state ")
     ids = block.ids.tolist()
     prompt, answer = ids[: -block.num_answer - 1], ids[-block.num_answer - 1 :]
-    asked = pocket.build_tokenizer().decode(prompt)
-    said = _conclusion(asked, verb, pocket.build_tokenizer().decode(answer[1:-1]), simulator)
+    asked = _tokenizer().decode(prompt)
+    said = _conclusion(asked, verb, _tokenizer().decode(answer[1:-1]), simulator)
     if said is None:
         return None
-    told = pocket.build_tokenizer()(said, add_special_tokens=False)["input_ids"]
+    told = _tokenizer()(said, add_special_tokens=False)["input_ids"]
     return Block(np.array([*told, *answer], dtype=block.ids.dtype), block.num_answer), f"{KIND} {verb}"
+
+
+@cache
+def _tokenizer() -> PreTrainedTokenizerFast:
+    return pocket.build_tokenizer()
 
 
 @cache
