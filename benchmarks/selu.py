@@ -156,7 +156,7 @@ def do(job: Job, results: Path, runs: Path) -> None:
 def share_testset(folder: Path, config: RunConfig) -> None:
     """Begin a run with the frozen test set of another over the same environment: it would be made alike, at length."""
     run, _ = open_run(folder, config)
-    if run.shard(0, Stage.TESTSET, 0).path.exists():
+    if any(run.shard(0, Stage.TESTSET, shard).path.exists() for shard in range(config.evaluate.num_shards)):
         return
     for other in sorted(path for path in folder.parent.iterdir() if (path / "config.yaml").is_file()):
         theirs = load_run(other)
@@ -166,10 +166,20 @@ def share_testset(folder: Path, config: RunConfig) -> None:
         if other != folder and alike and all(shard.read_marker() for shard in shards):
             for shard in shards:
                 mine = run.shard(0, Stage.TESTSET, shard.shard)
-                shutil.copytree(shard.path, mine.path)
-                shutil.copytree(shard.truth, mine.truth)
+                _copy(shard.truth, mine.truth)
+                _copy(shard.path, mine.path)  # last, since its marker says that both are there
             shutil.copytree(source.scenes, run.scenes, dirs_exist_ok=True)
             return
+
+
+def _copy(source: Path, folder: Path) -> None:
+    """All or nothing, once: a sitting may end in between."""
+    if folder.exists():
+        return
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(source, partial)
+    partial.rename(folder)
 
 
 def show(options: argparse.Namespace) -> int:
