@@ -6,13 +6,14 @@ The camera keeps three habits, so that the last frame shows what became of the t
 - before anything was touched it follows the agent and films what is in front of it.
 It zooms: a small thing fills about as much of the frame as a large one. Into what is open at the top it looks from
 above, and of several places it takes one from which the agent's body is not in the way.
-Owns pure geometry over THOR's metadata. THOR 5.0.0 can't attach a camera to the agent: thor.py moves it each step.
+Owns pure geometry over THOR's metadata, in whose terms virtualhome_state.py puts a home. Neither simulator can attach
+such a camera to the agent: thor.py and virtualhome.py move it each step.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from selu_hpc.envs.thor_state import Metadata, Thing, by_id, centre, extent
@@ -29,12 +30,19 @@ TIGHTNESS = 1.7
 FIELD_OF_VIEW = 55.0
 WIDEST = 95.0
 SIDES = (42.0, -42.0, 75.0, -75.0, 110.0, -110.0)
-"""Degrees round the focus, from behind the agent over its right side; the first that does is taken."""
+"""Degrees round the focus, from behind the agent over its right side; the first that does is taken.
+
+Where something hides the focus from all of them, the same places are tried from steeply above.
+"""
 LATER = 0.12
 """Metres that a place is counted worse for each place before it."""
 ABOVE, STEEP = 38.0, 66.0
 """Degrees above the horizon that the camera looks down from; the steeper for what lies in something deep."""
-OPEN_AT_THE_TOP = "Bathtub BathtubBasin Bowl Box Cup Drawer GarbageCan LaundryHamper Mug Pot Sink SinkBasin Toilet"
+OPEN_AT_THE_TOP = """
+bathtub bathtubbasin bowl box bucket cookingpot cup drawer fryingpan garbagecan kitchencounterdrawer laundryhamper mug
+pot sink sinkbasin toilet
+"""
+"""Types of both simulators, in lower case."""
 BODY = 0.21
 """Metres around the agent's axis that its body may hide."""
 HIDDEN = 3.0
@@ -67,7 +75,8 @@ class Shot:
 class Subject:
     """What is filmed: a point, how much of the world around it, the yaw the agent looked along, and from how high.
 
-    thing: the objectId of what is filmed, when it is one.
+    thing: the objectId of what is filmed, when it is one.  beside: what does not hide it: itself, what holds it, what
+    lies on it, or did when it was touched: what is sliced lies on nothing.
     """
 
     focus: Point
@@ -75,6 +84,7 @@ class Subject:
     yaw: float
     above: float = ABOVE
     thing: str = ""
+    beside: frozenset[str] = frozenset()
 
 
 def subject(metadata: Metadata, touched: str, stood: Subject | None) -> Subject:
@@ -84,9 +94,10 @@ def subject(metadata: Metadata, touched: str, stood: Subject | None) -> Subject:
     known = by_id(metadata)
     thing = known.get(touched)
     if thing is not None and thing["isPickedUp"]:
-        return Subject(centre(thing), max(HAND_SPAN, _span(thing)), yaw, thing=touched)
+        return Subject(centre(thing), max(HAND_SPAN, _span(thing)), yaw, thing=touched, beside=_beside(thing))
     if thing is not None:
-        return Subject(centre(thing), _span(thing), stood.yaw if stood else yaw, _height(thing, known), touched)
+        yaw, beside = (stood.yaw, stood.beside) if stood else (yaw, frozenset())
+        return Subject(centre(thing), _span(thing), yaw, _height(thing, known), touched, beside | _beside(thing))
     if stood is not None and touched:
         return stood  # it is no more: what became of it lies where it was
     x, _, z = (agent["position"][axis] for axis in "xyz")
@@ -97,10 +108,11 @@ def subject(metadata: Metadata, touched: str, stood: Subject | None) -> Subject:
 def shoot(filmed: Subject, metadata: Metadata) -> Shot:
     """The pose that frames a subject from inside the room, past the agent's body and what stands about."""
     best, position = math.inf, filmed.focus
-    for late, side in enumerate(SIDES):
+    steep = replace(filmed, above=max(STEEP, filmed.above))
+    for late, (wish, side) in enumerate((wish, side) for wish in (filmed, steep) for side in SIDES):
         if best <= round(LATER * late, 3):
             break  # no later place can be better
-        lost, place = _place(filmed, metadata, side)
+        lost, place = _place(wish, metadata, side)
         cost = round(lost + LATER * late, 3)
         if cost < best:
             best, position = cost, place
@@ -125,7 +137,13 @@ def _height(thing: Thing, known: dict[str, Thing]) -> float:
     """Steep for a thing in something deep, and for such a thing itself unless it is closed."""
     inside = [known[parent] for parent in thing.get("parentReceptacles") or () if parent in known]
     shown = inside if thing["openable"] and not thing["isOpen"] else [thing, *inside]
-    return STEEP if any(place["objectType"] in OPEN_AT_THE_TOP.split() for place in shown) else ABOVE
+    return STEEP if any(place["objectType"].lower() in OPEN_AT_THE_TOP.split() for place in shown) else ABOVE
+
+
+def _beside(thing: Thing) -> frozenset[str]:
+    return frozenset(
+        (thing["objectId"], *(thing.get("parentReceptacles") or ()), *(thing.get("receptacleObjectIds") or ()))
+    )
 
 
 def _place(filmed: Subject, metadata: Metadata, side: float) -> tuple[float, Point]:
@@ -156,15 +174,14 @@ def _body_hides(focus: Point, camera: Point, metadata: Metadata) -> bool:
 
 
 def _something_hides(filmed: Subject, camera: Point, metadata: Metadata) -> bool:
-    """Whether another thing's box is in the line of sight; what holds the thing, or lies on it, does not count."""
+    """Whether another thing is in the line of sight; what is beside the filmed one, or a piece of it, does not."""
     if not filmed.thing:
         return False
-    known = by_id(metadata)
-    mine = known.get(filmed.thing, {})
-    own = {filmed.thing, *(mine.get("parentReceptacles") or ()), *(mine.get("receptacleObjectIds") or ())}
     for thing in metadata["objects"]:
-        box = thing.get("axisAlignedBoundingBox")
-        if box and thing["objectId"] not in own and _crosses(camera, filmed.focus, box["center"], box["size"]):
+        box, name = thing.get("axisAlignedBoundingBox"), thing["objectId"]
+        if name in filmed.beside or name.startswith(f"{filmed.thing}|"):
+            continue
+        if box and _crosses(camera, filmed.focus, box["center"], box["size"]):
             return True
     return False
 

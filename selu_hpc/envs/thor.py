@@ -191,7 +191,8 @@ class ThorEnvironment(SpokenEnvironment):
     def _touch(self, thing: Thing | None) -> None:
         """The camera stays on what was last acted on, when that was in reach."""
         if thing is not None and (thing["visible"] or thing["isPickedUp"]):
-            self._touched, self._filmed = thing["objectId"], None
+            self._touched = thing["objectId"]
+            self._filmed = camera.subject(self._metadata, self._touched, None)
 
     def _way_to(self, command: Command) -> dict[str, Any]:
         """A pose to act on the named thing from; said again, the next nearest one is gone to."""

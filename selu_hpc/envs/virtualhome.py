@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from selu_hpc.config import EnvConfig, Simulator
+from selu_hpc.envs import camera
 from selu_hpc.envs.base import NEAR_START, Observation
 from selu_hpc.envs.language import Command
 from selu_hpc.envs.spoken import SpokenEnvironment
@@ -23,6 +24,8 @@ from selu_hpc.envs.virtualhome_state import (
     Graph,
     HomeInventory,
     Node,
+    close_to,
+    filmable,
     goals_that_hold,
     held,
     meant,
@@ -34,9 +37,6 @@ from selu_hpc.errors import SimulatorError
 from selu_hpc.records import FrameHWC, Goal, Task, derive_seed
 
 CHARACTER = "Chars/Female1"
-THIRD_PERSON = "SELU_SHOULDER"
-SHOULDER_POSITION, SHOULDER_ROTATION, SHOULDER_FIELD = [0.9, 2.1, -1.1], [32.0, -32.0, 0.0], 65.0
-"""Behind and above the right shoulder, in the character's frame: shows its hands and what it faces."""
 FIRST_PERSON = "FIRST_PERSON"
 LONGEST_ERROR = 300
 
@@ -65,8 +65,9 @@ class Client(Protocol):
     def environment_graph(self) -> tuple[bool, Graph]: ...
     def expand_scene(self, new_graph: Graph) -> tuple[bool, Any]: ...
     def add_character(self, character_resource: str = ..., *, initial_room: str = ...) -> bool: ...
-    def add_character_camera(
-        self, position: list[float], rotation: list[float], field_view: float, name: str
+    def add_camera(self, position: list[float], rotation: list[float], field_view: float) -> tuple[bool, Any]: ...
+    def update_camera(
+        self, camera_index: int, position: list[float], rotation: list[float], field_view: float
     ) -> tuple[bool, Any]: ...
     def camera_count(self) -> tuple[bool, int]: ...
     def character_cameras(self) -> tuple[bool, Any]: ...
@@ -85,6 +86,8 @@ class VirtualHomeEnvironment(SpokenEnvironment):
         super().__init__(Simulator.VIRTUALHOME)
         self._graph: Graph = {"nodes": [], "edges": []}
         self._cameras: list[int] = []
+        self._touched = ""
+        self._filmed: camera.Subject | None = None
 
     @property
     def metadata(self) -> Graph:
@@ -102,13 +105,14 @@ class VirtualHomeEnvironment(SpokenEnvironment):
                     f"VirtualHome refused the start of {task.instruction!r} in {task.scene}: {message}"
                 )
         _, count = client.camera_count()
-        client.add_character_camera(SHOULDER_POSITION, SHOULDER_ROTATION, SHOULDER_FIELD, THIRD_PERSON)
+        client.add_camera([0.0, 1.0, 0.0], [0.0, 0.0, 0.0], camera.FIELD_OF_VIEW)  # _look puts it where it belongs
         rng = random.Random(derive_seed("start", seed))
         if not client.add_character(CHARACTER, initial_room=self._start_room(graph, task, rng)):
             raise SimulatorError(f"VirtualHome could not put {CHARACTER} into {task.scene}")
         _, names = client.character_cameras()
         names = json.loads(names) if isinstance(names, str) else list(names)
-        self._cameras = [count + names.index(name) for name in (FIRST_PERSON, THIRD_PERSON)]
+        self._cameras = [count + 1 + names.index(FIRST_PERSON), count]
+        self._touched, self._filmed = "", None
         for _ in range(rng.randint(0, 3)):
             self._run("<char0> [turnleft]")
         first = task.goals[0]
@@ -116,6 +120,9 @@ class VirtualHomeEnvironment(SpokenEnvironment):
             self._begin_with(("walk", "grab"), Command("grab"), first.target)
         if rng.random() < NEAR_START:
             self._begin_with(("walk",), _told_by(first), first.place or first.target)
+        self._graph = client.environment_graph()[1]
+        for node in held(self._graph):
+            self._touch(node)
         self._look()
         return self._begin(task.goals)
 
@@ -171,6 +178,8 @@ class VirtualHomeEnvironment(SpokenEnvironment):
         node = meant(self._graph, command, command.target)
         if node is None:
             return f"there is no {self._language.name(command.target)} here"
+        if command.verb != "walk to":
+            self._touch(node)
         return f"<char0> [{_ON_OBJECTS[command.verb]}] {_named(node)}"
 
     def _put(self, command: Command) -> str:
@@ -181,8 +190,15 @@ class VirtualHomeEnvironment(SpokenEnvironment):
             return f"you do not hold {what}"
         if place is None:
             return f"there is no {self._language.name(command.place)} here"
+        self._touch(in_hand[0])
         verb = "putin" if command.place in self._language.inside else "put"
         return f"<char0> [{verb}] {_named(in_hand[0])} {_named(place)}"
+
+    def _touch(self, node: Node) -> None:
+        """The camera stays on what was last acted on, when that was in reach."""
+        if node["id"] in close_to(self._graph) or node in held(self._graph):
+            self._touched = str(node["id"])
+            self._filmed = camera.subject(filmable(self._graph), self._touched, None)
 
     def _run(self, line: str) -> tuple[bool, str]:
         ok, message = self._process.client().render_script(
@@ -196,6 +212,10 @@ class VirtualHomeEnvironment(SpokenEnvironment):
     def _look(self) -> None:
         client = self._process.client()
         self._graph = client.environment_graph()[1]
+        scene = filmable(self._graph)
+        self._filmed = camera.subject(scene, self._touched, self._filmed)
+        shot = camera.shoot(self._filmed, scene)
+        client.update_camera(self._cameras[1], list(shot.position), [shot.pitch, shot.yaw, 0.0], shot.field_of_view)
         ok, images = client.camera_image(
             self._cameras, mode="normal", image_width=self._config.width, image_height=self._config.height
         )

@@ -5,7 +5,8 @@ Owns pure functions over the graph that `environment_graph` returns. Does not ca
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from selu_hpc.config import Simulator
@@ -18,6 +19,7 @@ Node = dict[str, Any]
 
 HANDS = ("HOLDS_RH", "HOLDS_LH")
 ROOMS = ("kitchen", "bedroom", "livingroom", "bathroom")
+_NO_THINGS = ("Rooms", "Floor", "Walls", "Ceiling", "Characters")
 MOST_LIKE_IT = 4
 """Instances a class may have in a home for a task to name it."""
 
@@ -83,6 +85,60 @@ def hidden(graph: Graph, number: int) -> bool:
     known = nodes_by_id(graph)
     inside = related(graph, number, ("INSIDE",))
     return any("CLOSED" in known[to]["states"] for to in inside if known[to].get("category") != "Rooms")
+
+
+def filmable(graph: Graph) -> dict[str, Any]:
+    """The character's room as camera.py reads a scene: THOR's metadata, as much of it as a shot needs."""
+    person = character(graph)
+    assert person is not None, "a camera before a character"
+    inside: dict[int, int] = {}
+    known = nodes_by_id(graph)
+    for edge in graph["edges"]:
+        if edge["relation_type"] == "INSIDE" and known[edge["to_id"]].get("category") == "Rooms":
+            inside[edge["from_id"]] = edge["to_id"]
+    room, in_hand, below = inside.get(person["id"]), {node["id"] for node in held(graph)}, containers(graph)
+    above: dict[int, list[int]] = {}
+    for number, places in below.items():
+        for place in places:
+            above.setdefault(place, []).append(number)
+    shown = [
+        n for n in graph["nodes"] if n["id"] in in_hand or (inside.get(n["id"]) == room and n["id"] != person["id"])
+    ]
+    return {
+        "agent": {
+            "position": _point(person["bounding_box"]["center"]) | {"y": 0.0},
+            "rotation": {"x": 0.0, "y": _turn(person), "z": 0.0},
+        },
+        "objects": [
+            {
+                "objectId": str(node["id"]),
+                "objectType": node["class_name"],
+                "isPickedUp": node["id"] in in_hand,
+                "openable": "CAN_OPEN" in node["properties"],
+                "isOpen": "OPEN" in node["states"],
+                "parentReceptacles": [str(number) for number in below.get(node["id"], ())],
+                "receptacleObjectIds": [str(number) for number in above.get(node["id"], ())],
+                "axisAlignedBoundingBox": _box(node),
+            }
+            for node in shown
+            if node.get("bounding_box") and node.get("category") not in _NO_THINGS
+        ],
+        "sceneBounds": _box(known[room]) if room is not None else None,
+    }
+
+
+def _point(values: Sequence[float]) -> dict[str, float]:
+    return dict(zip("xyz", map(float, values), strict=True))
+
+
+def _box(node: Node) -> dict[str, dict[str, float]]:
+    return {"center": _point(node["bounding_box"]["center"]), "size": _point(node["bounding_box"]["size"])}
+
+
+def _turn(person: Node) -> float:
+    """Degrees about the vertical, from Unity's quaternion."""
+    _, y, _, w = (person.get("obj_transform") or {}).get("rotation") or (0.0, 0.0, 0.0, 1.0)
+    return math.degrees(2 * math.atan2(y, w)) % 360
 
 
 def goals_that_hold(graph: Graph) -> frozenset[Goal]:

@@ -30,7 +30,7 @@ SHARES = (0.5, 0.2, 0.3)
 CONCLUDING = 0.35
 """How often one of the longest questions makes room for what follows from a told state."""
 WEIGHTS: dict[str, float] = {"see": 0.5, "side": 0.15, "largest": 0.15, "middle": 0.3} | {
-    f"state {verb}": 2.0 for verb in (*THOR_VERBS, *VIRTUALHOME_VERBS, "switch off")
+    f"{group} {verb}": 2.0 for group in ("state", "absent") for verb in (*THOR_VERBS, *VIRTUALHOME_VERBS, "switch off")
 }
 """How much oftener a kind of question is drawn; 1 where nothing is said."""
 

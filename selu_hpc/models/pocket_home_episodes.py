@@ -29,6 +29,7 @@ from selu_hpc.models.pocket_homes import OWN_LAYOUT, facts_of, homes_of, labelle
 from selu_hpc.models.pocket_questions import HOME, LEAST_PIXELS
 from selu_hpc.models.pocket_scenes import Picture
 from selu_hpc.records import Goal, derive_seed
+from selu_hpc.sim.home_graph import measured
 from selu_hpc.sim.home_view import drawables
 from selu_hpc.sim.homes import NUM_HOMES
 from selu_hpc.sim.render import render
@@ -65,7 +66,7 @@ class LabelledHome:
         return self._ask("procedural_generation", [self._seed])[0]
 
     def environment_graph(self) -> tuple[bool, Graph]:
-        return True, self.world.graph
+        return True, measured(self.world.graph, self.world.places)
 
     def expand_scene(self, new_graph: Graph) -> tuple[bool, Any]:
         return self._ask("expand_scene", [], ["", json.dumps(new_graph)])
@@ -74,12 +75,13 @@ class LabelledHome:
         asked = {"character_resource": character_resource, "mode": "fix_room", "initial_room": initial_room}
         return self._ask("add_character", [], [json.dumps(asked)])[0]
 
-    def add_character_camera(
-        self, position: list[float], rotation: list[float], field_view: float, name: str
+    def add_camera(self, position: list[float], rotation: list[float], field_view: float) -> tuple[bool, Any]:
+        return self._ask("add_camera", [], [_camera(position, rotation, field_view)])
+
+    def update_camera(
+        self, camera_index: int, position: list[float], rotation: list[float], field_view: float
     ) -> tuple[bool, Any]:
-        point, turn = dict(zip("xyz", position, strict=True)), dict(zip("xyz", rotation, strict=True))
-        asked = {"position": point, "rotation": turn, "field_view": field_view, "camera_name": name}
-        return self._ask("add_character_camera", [], [json.dumps(asked)])
+        return self._ask("update_camera", [camera_index], [_camera(position, rotation, field_view)])
 
     def camera_count(self) -> tuple[bool, int]:
         return True, int(self.world.handle("camera_count", [], [])["value"])
@@ -111,6 +113,11 @@ class LabelledHome:
         except RequestError as error:
             return False, str(error)
         return bool(answer["success"]), answer["message"]
+
+
+def _camera(position: list[float], rotation: list[float], field_view: float) -> str:
+    point, turn = dict(zip("xyz", position, strict=True)), dict(zip("xyz", rotation, strict=True))
+    return json.dumps({"position": point, "rotation": turn, "field_view": field_view})
 
 
 class HomeClassroom:

@@ -19,14 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from selu_hpc.config import EnvConfig, Simulator, World
+from selu_hpc.envs import camera as third_person
 from selu_hpc.envs.splits import test_scenes, train_scenes
-from selu_hpc.envs.virtualhome import (
-    CHARACTER,
-    FIRST_PERSON,
-    SHOULDER_FIELD,
-    SHOULDER_POSITION,
-    SHOULDER_ROTATION,
-)
+from selu_hpc.envs.virtualhome import CHARACTER, FIRST_PERSON
+from selu_hpc.envs.virtualhome_state import filmable
 from selu_hpc.envs.words import language_of
 from selu_hpc.models.pocket import IMAGE_SIZE
 from selu_hpc.models.pocket_data import FIRST_PERSON_SHARE, Drawn, Tokens, save, snapshot
@@ -36,21 +32,23 @@ from selu_hpc.models.pocket_shards import Array, Snapshot
 from selu_hpc.records import derive_seed
 from selu_hpc.sim.drawing import Camera, Drawable
 from selu_hpc.sim.home_catalogue import HomeClass, class_named
+from selu_hpc.sim.home_graph import Edge, Graph, measured, node
 from selu_hpc.sim.home_places import Body, Item, Places
-from selu_hpc.sim.home_view import CHARACTER_CAMERAS, CharacterCamera, body_camera, drawables
-from selu_hpc.sim.homes import NUM_HOMES, make_home
+from selu_hpc.sim.home_view import CHARACTER_CAMERAS, body_camera, drawables
+from selu_hpc.sim.homes import HEIGHT, NUM_HOMES, make_home
 from selu_hpc.sim.render import render
 from selu_hpc.sim.skins import Skin, skins, style
 
 POSES_PER_HOME = 56
 POSES_PER_CHANGE = 7
 HELD_SHARE = 0.4
+FILMED_SHARE = 0.8
+"""How often the camera films what the person stands before, as it films what was acted on; else what is ahead."""
 OWN_LAYOUT = 0.2
 """How often a home has the layout that the environment loads; else one of its own, with the home's plan of rooms."""
 LEAST_SHOWING = 3
 """Pixels that have to tell a state before it is asked about: the lamp of a far dishwasher is none."""
 _PERSON = 1
-_SHOULDER = CharacterCamera(tuple(SHOULDER_POSITION), tuple(SHOULDER_ROTATION), SHOULDER_FIELD)  # type: ignore[arg-type]
 _OWN_EYES = CHARACTER_CAMERAS[FIRST_PERSON]
 _STRUCTURE = frozenset({"Floor", "Walls", "Ceiling"})
 _MOST_ON_SEAT = {"bed": 4, "sofa": 4, "bench": 2}
@@ -79,6 +77,7 @@ class HomeSet:
         self.body = Body(_PERSON, CHARACTER, 0.0, 0.0, 0.0)
         self.places.bodies[_PERSON] = self.body
         self._in_hands: list[Item] = []
+        self._touched = ""
         self._room = min(self.places.rooms)
         items = self.places.items.values()
         self.kinds = sorted({item.cls.name for item in items if is_thing(item.cls)})
@@ -116,6 +115,7 @@ class HomeSet:
             [i for i in shown if shows(i.cls, "on")],
         )
         subject = rng.choice(rng.choices([pool or shown for pool in pools], (1, 4, 2, 3, 2))[0])
+        self._touched = str(subject.number) if rng.random() < FILMED_SHARE else ""
         self._stand_before(subject)
         if rng.random() < 0.5:
             self._flip(subject)
@@ -136,15 +136,44 @@ class HomeSet:
 
     def pictures(self, *, both: bool = True) -> list[Picture]:
         """Third person of the present moment, with first person if `both`."""
-        cameras = [(_SHOULDER, None), (_OWN_EYES, _PERSON)] if both else [(_SHOULDER, None)]
+        views: list[tuple[Camera, int | None]] = [(self._film(), None)]
+        if both:
+            views.append((body_camera(self.places, self.body, _OWN_EYES), _PERSON))
         found = []
-        for camera, without in cameras:
-            view = body_camera(self.places, self.body, camera)
+        for view, without in views:
             drawn = drawables(self.places, self._graph, self.skin, view, without=without)
             images = render(drawn, view, width=IMAGE_SIZE, height=IMAGE_SIZE, skin=self.skin)
             known = facts_of(self.places, self.states, seen=set(images.ids.ravel().tolist()))
             found.append(labelled(np.array(images.rgb), images.ids, known))
         return found
+
+    def _film(self) -> Camera:
+        """The environment's own third-person camera, over the graph's part that it reads."""
+        scene = filmable(self._room_graph())
+        shot = third_person.shoot(third_person.subject(scene, self._touched, None), scene)
+        return Camera(position=shot.position, yaw=shot.yaw, pitch=shot.pitch, fov=shot.field_of_view)
+
+    def _room_graph(self) -> Graph:
+        """The room the person is in and what is in it and in hands, as `environment_graph` tells it."""
+        places, body = self.places, self.body
+        here = places.room_at(body.x, body.z) or self._room
+        x0, z0, x1, z1 = places.rooms[here]
+        walls = {"center": [(x0 + x1) / 2, HEIGHT / 2, (z0 + z1) / 2], "size": [x1 - x0, HEIGHT, z1 - z0]}
+        nodes = [node(here, "room", "Rooms", [], walls), node(_PERSON, "character", "Characters", [], body.bounds())]
+        edges: set[Edge] = {(_PERSON, "INSIDE", here)}
+        for item in places.items.values():
+            how, by = item.support
+            held = how.startswith("HOLDS")
+            if held or places.room_at(item.x, item.z) == here:
+                nodes.append(
+                    node(item.number, item.cls.name, item.cls.category, self.states[item.number], item.bounds())
+                )
+                edges |= {(item.number, "INSIDE", here), (by, how, item.number) if held else (item.number, how, by)}
+        known = {n["id"] for n in nodes}
+        kept = [edge for edge in edges if edge[0] in known and edge[2] in known and edge[1] != "ROOM"]
+        return measured(
+            {"nodes": nodes, "edges": [{"from_id": a, "relation_type": how, "to_id": b} for a, how, b in kept]}, places
+        )
 
     # ---- the person
 
@@ -177,6 +206,8 @@ class HomeSet:
                 return
             item = self.rng.choice(near)
         self._in_hands.append(replace(item))
+        if self.rng.random() < 0.7:
+            self._touched = str(item.number)
         places.face(body, item.x, item.z)
         item.support = (("HOLDS_RH", "HOLDS_LH")[len(self._in_hands) - 1], _PERSON)
 

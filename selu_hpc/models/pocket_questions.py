@@ -21,6 +21,10 @@ from selu_hpc.sim.home_catalogue import class_named
 
 LEAST_PIXELS = 14
 """Things smaller than this in a picture are neither asked about nor denied."""
+DENIALS = 3
+"""At most this many things that are not in a picture are asked for their state there."""
+ALIKE = 0.6
+"""How often such a question is about a state that something else in the picture is in."""
 _SIDES = ("left", "middle", "right")
 
 
@@ -59,15 +63,15 @@ class Subject:
     """What can be asked in a simulator.
 
     opposites: verbs whose goal holds of nearly everything.  few: verbs whose goal holds of one thing at most → how
-    often one is asked of which it does not.  denied: verbs asked of what is not there.  which: verbs of "which object".
-    few_none: how often "which object" is asked of those few verbs where the answer is none.
+    often one is asked of which it does not.  which: verbs of "which object".  verbs: what a type takes, by its
+    properties.  few_none: how often "which object" is asked of those few verbs where the answer is none.
     """
 
     simulator: Simulator
     opposites: tuple[str, ...]
     few: Mapping[str, float]
-    denied: tuple[str, ...]
     which: tuple[str, ...]
+    verbs: Mapping[str, tuple[str, ...]]
     few_none: float
     any_type: str
     ground: str
@@ -77,8 +81,14 @@ THOR = Subject(
     Simulator.THOR,
     opposites=("close", "toggle off"),
     few={"pick up": 0.7},
-    denied=("pick up", "break", "open"),
     which=("pick up", "open", "close", "break", "slice", "toggle on", "toggle off"),
+    verbs={
+        "pick": ("pick up", "put"),
+        "open": ("open", "close"),
+        "break": ("break",),
+        "slice": ("slice",),
+        "toggle": ("toggle on", "toggle off"),
+    },
     few_none=0.5,
     any_type="Apple",
     ground="Floor",
@@ -87,8 +97,13 @@ HOME = Subject(
     Simulator.VIRTUALHOME,
     opposites=("close", "switch off"),
     few={"grab": 0.55, "sit": 0.2},
-    denied=("grab", "sit", "open"),
     which=("grab", "sit", "open", "close", "switch on", "switch off"),
+    verbs={
+        "GRABBABLE": ("grab", "put"),
+        "CAN_OPEN": ("open", "close"),
+        "SITTABLE": ("sit",),
+        "HAS_SWITCH": ("switch on", "switch off"),
+    },
     few_none=0.25,
     any_type="apple",
     ground="floor",
@@ -102,11 +117,13 @@ def perception(
     clear = [thing for thing in seen if thing.pixels >= LEAST_PIXELS]
     if not clear:
         return []
+    missing = sorted(set(absent) - {thing.kind for thing in seen})
     asked = [
-        *_states(clear, absent, rng, subject),
+        *_states(clear, rng, subject),
+        *_denials(clear, missing, rng, subject),
         *_which(clear, rng, subject),
         *_places(clear, rng, subject),
-        *_plain(clear, seen, absent, rng, subject),
+        *_plain(clear, seen, missing, rng, subject),
     ]
     rng.shuffle(asked)
     return asked
@@ -116,7 +133,7 @@ def _goal(verb: str, kind: str, place: str = "") -> Goal:
     return Goal(verb=verb, target=kind, place=place)
 
 
-def _states(seen: Sequence[Sighting], absent: Sequence[str], rng: random.Random, subject: Subject) -> list[Asked]:
+def _states(seen: Sequence[Sighting], rng: random.Random, subject: Subject) -> list[Asked]:
     """ "Is the fridge open? yes or no?": of every pair of verb and type that is visible a few, yes as often as no."""
     yes: list[tuple[str, str]] = []
     no: list[tuple[str, str]] = []
@@ -138,18 +155,55 @@ def _states(seen: Sequence[Sighting], absent: Sequence[str], rng: random.Random,
         never = [pair for pair in no if pair[0] == few]
         if rng.random() < how_often:
             chosen_no += rng.sample(never, min(1, len(never)))
-    if absent and rng.random() < 0.3:
-        chosen_no.append((rng.choice(subject.denied), rng.choice(list(absent))))
     found = [_state(verb, kind, "yes", rng, subject) for verb, kind in dict.fromkeys(chosen)]
     return found + [_state(verb, kind, "no", rng, subject) for verb, kind in dict.fromkeys(chosen_no)]
 
 
-def _state(verb: str, kind: str, answer: str, rng: random.Random, subject: Subject) -> Asked:
+def _denials(seen: Sequence[Sighting], missing: Sequence[str], rng: random.Random, subject: Subject) -> list[Asked]:
+    """ "Is the cup broken?" of a picture without a cup: no, and oftenest where something else is broken.
+
+    An episode that went wrong mostly shows another object than the task's, so this is what self-asking meets.
+    """
+    shown = frozenset().union(*(thing.true for thing in seen))
+    places = sorted({thing.kind for thing in seen if _takes_things(thing, subject)})
+    shown |= {"put"} if places else set()
+    found = []
+    for kind in rng.sample(missing, min(DENIALS, len(missing))):
+        verbs = [verb for verb in _verbs_of(kind, subject) if verb != "put" or places]
+        alike = [verb for verb in verbs if verb in shown]
+        if not verbs:
+            continue
+        verb = rng.choice(alike if alike and rng.random() < ALIKE else verbs)
+        place = rng.choice(places) if verb == "put" else ""
+        found.append(_state(verb, kind, "no", rng, subject, place=place, group="absent"))
+    return found
+
+
+def _verbs_of(kind: str, subject: Subject) -> list[str]:
+    """The verbs a type takes."""
+    if subject.simulator is Simulator.VIRTUALHOME:
+        properties = class_named(kind).properties
+    else:
+        known = specs().get(kind)
+        properties = frozenset(word for word in subject.verbs if known is not None and known.can(word))
+    return [verb for word, verbs in subject.verbs.items() if word in properties for verb in verbs]
+
+
+def _state(
+    verb: str,
+    kind: str,
+    answer: str,
+    rng: random.Random,
+    subject: Subject,
+    *,
+    place: str = "",
+    group: str = "state",
+) -> Asked:
     simulator_verb = verb
     if verb == "pick up" and rng.random() < 0.15:
         simulator_verb = "grab"
-    question = wording.state_question(_goal(simulator_verb, kind), simulator=subject.simulator)
-    return Asked(wording.state_prompt(question), answer, f"state {verb}")
+    question = wording.state_question(_goal(simulator_verb, kind, place), simulator=subject.simulator)
+    return Asked(wording.state_prompt(question), answer, f"{group} {verb}")
 
 
 def _which(seen: Sequence[Sighting], rng: random.Random, subject: Subject) -> list[Asked]:
@@ -192,14 +246,12 @@ def _places(seen: Sequence[Sighting], rng: random.Random, subject: Subject) -> l
 def _plain(
     seen: Sequence[Sighting],
     everything: Sequence[Sighting],
-    absent: Sequence[str],
+    missing: Sequence[str],
     rng: random.Random,
     subject: Subject,
 ) -> list[Asked]:
     """What is there, and on which side."""
     name = language_of(subject.simulator).name
-    there = {thing.kind for thing in everything}
-    missing = [kind for kind in absent if kind not in there]
     found = []
     for thing in rng.sample(list(seen), min(2, len(seen))):
         found.append(Asked(f"Do you see the {name(thing.kind)}? yes or no?", "yes", "see"))

@@ -87,6 +87,19 @@ def with_surroundings(graph: Graph, places: Places, body: Body) -> Graph:
     return in_order({"nodes": graph["nodes"], "edges": edges})
 
 
+def measured(graph: Graph, places: Places) -> Graph:
+    """The graph with the boxes of what has moved where they are now; a character's node also has its turn."""
+    nodes = []
+    for n in graph["nodes"]:
+        item, body = places.items.get(n["id"]), places.bodies.get(n["id"])
+        if body is not None:
+            n = {**n, "bounding_box": body.bounds(), "obj_transform": body.transform()}
+        elif item is not None and not item.fixed:
+            n = {**n, "bounding_box": item.bounds()}
+        nodes.append(n)
+    return {"nodes": nodes, "edges": graph["edges"]}
+
+
 def supports_in(graph: Graph, places: Places) -> dict[int, Support]:
     """What each thing is carried by, as the graph has it: a hand, else what it is in, else what it is on."""
     found: dict[int, tuple[int, Support]] = {}

@@ -67,6 +67,20 @@ class Body:
     y: float = 0.0
     seat: int = 0
 
+    def bounds(self) -> dict[str, list[float]]:
+        """VirtualHome's bounding box."""
+        middle = (self.x, self.y + BODY[1] / 2, self.z)
+        return {"center": [round(v, 4) for v in middle], "size": list(BODY)}
+
+    def transform(self) -> dict[str, list[float]]:
+        """VirtualHome's `obj_transform`: the rotation is a quaternion, x y z w."""
+        half = math.radians(self.yaw) / 2
+        return {
+            "position": [round(v, 4) for v in (self.x, self.y, self.z)],
+            "rotation": [0.0, round(math.sin(half), 6), 0.0, round(math.cos(half), 6)],
+            "scale": [1.0, 1.0, 1.0],
+        }
+
 
 @dataclass(slots=True)
 class Places:

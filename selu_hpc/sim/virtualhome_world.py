@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from selu_hpc.sim.drawing import Camera, Images
-from selu_hpc.sim.home_graph import in_order, node, supports_in, with_surroundings
+from selu_hpc.sim.home_graph import in_order, measured, node, supports_in, with_surroundings
 from selu_hpc.sim.home_places import Body, add_item
 from selu_hpc.sim.home_view import (
     CHARACTER_CAMERAS,
@@ -100,7 +100,7 @@ class HomeWorld:
     # --- graph ---
 
     def environment_graph(self, numbers: Sequence[Any], texts: Sequence[Any]) -> Reply:
-        return reply(json.dumps(self.graph))
+        return reply(json.dumps(measured(self.graph, self.places)))
 
     def instance_colors(self, numbers: Sequence[Any], texts: Sequence[Any]) -> Reply:
         return reply(
@@ -156,8 +156,10 @@ class HomeWorld:
         self._bodies.append(number)
         room = self.places.room_at(x, z)
         assert room is not None
-        box = {"center": [round(x, 4), 0.84, round(z, 4)], "size": [0.42, 1.68, 0.42]}
-        person = node(number, "character", "Characters", [], box) | {"prefab_name": body.resource, "properties": []}
+        person = node(number, "character", "Characters", [], body.bounds()) | {
+            "prefab_name": body.resource,
+            "properties": [],
+        }
         self.graph = in_order({"nodes": [*self.graph["nodes"], person], "edges": list(self.graph["edges"])})
         self.graph = with_surroundings(self.graph, self.places, body)
         return reply()

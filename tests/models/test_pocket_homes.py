@@ -102,6 +102,9 @@ def test_the_environment_shows_the_very_pixels_of_a_posed_home():
     for node in world.graph["nodes"]:
         place.states.setdefault(node["id"], [])[:] = node["states"]
     place._graph = {"nodes": [{"id": i, "states": s} for i, s in place.states.items()], "edges": world.graph["edges"]}
+    place._touched = next(
+        str(item.number) for item in place.places.items.values() if item.support[0].startswith("HOLDS")
+    )
     third, first = place.pictures(both=True)
     assert np.array_equal(first.rgb, steps[-1].views[0].rgb)
     assert np.array_equal(third.rgb, steps[-1].views[1].rgb)
