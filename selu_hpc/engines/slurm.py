@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -22,7 +23,7 @@ from selu_hpc.engines.ledger import Ledger, match
 from selu_hpc.engines.limits import ask_limits
 from selu_hpc.engines.sbatch import check_site
 from selu_hpc.engines.scheduler import Slurm
-from selu_hpc.engines.snapshot import hold_code, refuse_open_folders
+from selu_hpc.engines.snapshot import held_code, refuse_open_folders
 from selu_hpc.engines.submission import Submission, horizon, this_element
 from selu_hpc.engines.table import Column, text_table
 from selu_hpc.errors import StageFailedError
@@ -48,20 +49,26 @@ class SlurmEngine:
         refuse_open_folders(job.run)
         with hold_lock(job.run.lock_file, purpose="a submit"):
             site = self._site(job.run)
-            hold_code(job.run, job.journal, Ledger.read(job.journal).code, accept=self.accept_code)
-            limits = ask_limits(site, self.slurm)
-            submission = Submission(job, site, self.slurm, limits, me=this_element(), by_person=True)
-            if not job.due():
-                submission.sweep()
-            else:
-                job.journal.append("started", engine=self.name)
-                first = min((key.round_id for key in job.due() if key.round_id), default=1)
-                decision = submission.advance(last_round=horizon(job, first))
-                for (key, shard), why in decision.gave_up.items():
-                    logger.error("{} shard {}: {}", key, shard, why)
+            recorded = Ledger.read(job.journal).code
+            with held_code(job.run, job.journal, recorded, accept=self.accept_code) as code_is_whole:
+                self._submit(job, site, code_is_whole)
         print_jobs(job, self.slurm)
         if wait:
             Follow(job, self.slurm).until_the_end()
+
+    def _submit(self, job: Job, site: Site, code_is_whole: Callable[[], object]) -> None:
+        limits = ask_limits(site, self.slurm)
+        submission = Submission(
+            job, site, self.slurm, limits, me=this_element(), by_person=True, before_release=code_is_whole
+        )
+        if not job.due():
+            submission.sweep()
+            return
+        job.journal.append("started", sync=False, engine=self.name)
+        first = min((key.round_id for key in job.due() if key.round_id), default=1)
+        decision = submission.advance(last_round=horizon(job, first))
+        for (key, shard), why in decision.gave_up.items():
+            logger.error("{} shard {}: {}", key, shard, why)
 
     def _site(self, run: RunDir) -> Site:
         """The profile asked for; else the run's own; else what this cluster says it has."""

@@ -12,7 +12,9 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from loguru import logger
@@ -26,35 +28,70 @@ PARTS = ("selu_hpc", "configs", "slurm")
 LEFT_OUT = ("__pycache__", ".pyc", ".pyo", "~", ".swp", ".partial")
 
 
-def hold_code(
+@contextmanager
+def held_code(
     run: RunDir, journal: Journal, recorded: dict[str, object], *, accept: bool, source: Path = SOURCE
-) -> None:
-    """Make the snapshot, or check that this checkout is what the run began with."""
+) -> Iterator[Callable[[], object]]:
+    """Refuse another checkout than the run began with, or make the snapshot, beside what the block does.
+
+    Yields what waits until the snapshot is whole and in the journal; no job may be let go before.
+    """
+    if not _is_wanted(run, recorded, accept=accept, source=source):
+        yield lambda: None
+        return
+    with ThreadPoolExecutor(1) as beside:
+        made = beside.submit(_make, run, journal, source)
+        try:
+            yield made.result
+        finally:
+            made.result()
+
+
+def _is_wanted(run: RunDir, recorded: dict[str, object], *, accept: bool, source: Path) -> bool:
     if run.code.resolve() == source.resolve():
-        return
+        return False
+    if not recorded:
+        return True
     digest = code_digest(source)
-    if recorded.get("digest") == digest and run.code.is_dir():
-        return
-    if recorded and not accept and run.code.is_dir():
+    if recorded["digest"] == digest:
+        return not run.code.is_dir()
+    if not accept and run.code.is_dir():
         raise RunFolderError(
             f"{run.path}: its jobs run code {recorded['digest']} (commit {recorded['commit']}), this checkout is "
             f"{digest} (commit {code_state(source)['commit']}); go on with the run's own by "
             f"`PYTHONPATH={run.code} python -m selu_hpc.submit --run {run.path}`, or take this one by --accept-code"
         )
-    if recorded and recorded.get("digest") != digest:
-        logger.warning("the run goes on with other code: {} instead of {}", digest, recorded["digest"])
-    _copy(run, source)
+    logger.warning("the run goes on with other code: {} instead of {}", digest, recorded["digest"])
+    return True
+
+
+def _make(run: RunDir, journal: Journal, source: Path) -> None:
+    partial = run.path / f".code.{os.getpid()}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    digest = code_digest(source, copy=partial)
+    if run.code.exists():
+        run.code.rename(run.path / f"code.until-{time.strftime('%Y%m%dT%H%M%S')}")
+    partial.rename(run.code)
+    sync_folder(run.path)
     journal.append("code", digest=digest, **code_state(source))
 
 
-def code_digest(source: Path) -> str:
-    """Sixteen hex digits over every file's path and bytes."""
+def code_digest(source: Path, *, copy: Path | None = None) -> str:
+    """Sixteen hex digits over every file's path and bytes; with `copy`, of the very bytes that are written there."""
     digest = hashlib.blake2b(digest_size=8)
+    made: set[str] = set()
     for name in _files(source):
         with open(f"{source}/{name}", "rb", buffering=0) as file:  # noqa: PTH123 - hundreds of them, on every submit
             data = file.readall()
         digest.update(f"{name}\0{len(data)}\0".encode())
         digest.update(data)
+        if copy:
+            folder = f"{copy}/{name}".rpartition("/")[0]
+            if folder not in made:
+                Path(folder).mkdir(parents=True, exist_ok=True)
+                made.add(folder)
+            with open(f"{copy}/{name}", "wb", buffering=0) as file:  # noqa: PTH123 - as above
+                file.write(data)
     return digest.hexdigest()
 
 
@@ -65,22 +102,6 @@ def _files(source: Path) -> Iterator[str]:
         for folder, folders, names in os.walk(source / part):
             folders[:] = sorted(name for name in folders if not name.endswith(LEFT_OUT))
             yield from (f"{folder}/{name}"[start:] for name in sorted(names) if not name.endswith(LEFT_OUT))
-
-
-def _copy(run: RunDir, source: Path) -> None:
-    partial = run.path / f".code.{os.getpid()}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    made: set[str] = set()
-    for name in _files(source):
-        folder = f"{partial}/{name}".rpartition("/")[0]
-        if folder not in made:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            made.add(folder)
-        shutil.copyfile(f"{source}/{name}", f"{partial}/{name}")
-    if run.code.exists():
-        run.code.rename(run.path / f"code.until-{time.strftime('%Y%m%dT%H%M%S')}")
-    partial.rename(run.code)
-    sync_folder(run.path)
 
 
 def refuse_open_folders(run: RunDir) -> None:

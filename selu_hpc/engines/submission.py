@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for_some
 from contextlib import contextmanager
@@ -64,6 +64,7 @@ class Submission:
     me: the job this code runs in (a gate), which does not count as being on its way.
     by_person: submit on a login node, which also releases jobs that are on hold again: a controller that crashed may
     have forgotten the release.
+    before_release: waits for what the jobs need and was begun beside this.
     """
 
     job: Job
@@ -73,6 +74,7 @@ class Submission:
     me: str = ""
     by_person: bool = False
     grace_s: float = GRACE_S
+    before_release: Callable[[], object] = lambda: None
     ids: dict[str, str] = field(default_factory=dict)
     suspicious: bool = False
 
@@ -127,7 +129,7 @@ class Submission:
         ledger = Ledger.read(self.job.journal)
         if not ledger.run_id:
             ledger.run_id = os.urandom(4).hex()
-            self.job.journal.append("slurm_run", id=ledger.run_id, cluster=self.limits.cluster)
+            self.job.journal.append("slurm_run", sync=False, id=ledger.run_id, cluster=self.limits.cluster)
         return ledger
 
     # --- what a crash left behind
@@ -359,6 +361,7 @@ class Submission:
 
     def _release(self, names: list[str]) -> None:
         if names:
+            self.before_release()
             self.job.journal.sync()
             self.slurm.release([self.ids[name] for name in names])
             self.job.journal.append("released", names=names)

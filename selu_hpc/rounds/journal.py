@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+ONE_BY_ONE = threading.Lock()
+"""Of this process's threads; one that looks while another writes could see half a block, and end it for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +42,10 @@ class Journal:
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             if lines:
-                block = memoryview(_missing_newline(descriptor) + b"".join(lines))
-                while block:  # a disk that fills up takes a part first and refuses the rest
-                    block = block[os.write(descriptor, block) :]
+                with ONE_BY_ONE:
+                    block = memoryview(_missing_newline(descriptor) + b"".join(lines))
+                    while block:  # a disk that fills up takes a part first and refuses the rest
+                        block = block[os.write(descriptor, block) :]
             if sync:
                 os.fsync(descriptor)
         finally:

@@ -78,7 +78,7 @@ def provenance(config: RunConfig) -> dict[str, Any]:
     """What made this run: config signature, code, versions, machine."""
     return {
         "signature": config.signature,
-        "code": code_state(),
+        "code": code_state(SOURCE),
         "packages": _versions(),
         "python": platform.python_version(),
         "machine": {"host": platform.node(), "cpus": os.cpu_count(), "system": _system()},

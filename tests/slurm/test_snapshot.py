@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from selu_hpc.engines.snapshot import code_digest, hold_code, refuse_open_folders
+from selu_hpc.engines.snapshot import code_digest, held_code, refuse_open_folders
 from selu_hpc.errors import RunFolderError
 from selu_hpc.rounds.journal import Journal
 
@@ -20,6 +20,11 @@ def source(tmp_path):
 
 def test_the_snapshot_is_the_checkout_and_another_checkout_is_refused_unless_asked_for(small_run, source):
     journal = Journal(small_run.journal_file)
+
+    def hold_code(*arguments, **options):
+        with held_code(*arguments, **options) as is_whole:
+            is_whole()
+
     hold_code(small_run, journal, {}, accept=False, source=source)
     recorded = next(event for event in journal if event["event"] == "code")
     assert code_digest(small_run.code) == code_digest(source) == recorded["digest"]
@@ -29,6 +34,26 @@ def test_the_snapshot_is_the_checkout_and_another_checkout_is_refused_unless_ask
     hold_code(small_run, journal, recorded, accept=True, source=source)
     assert code_digest(small_run.code) == code_digest(source) != recorded["digest"]
     assert len(list(small_run.path.glob("code.until-*"))) == 1
+
+
+def test_who_waits_for_the_snapshot_finds_all_of_it_and_its_line_in_the_journal(small_run, source):
+    journal = Journal(small_run.journal_file)
+    with held_code(small_run, journal, {}, accept=False, source=source) as is_whole:
+        is_whole()
+        assert [event["digest"] for event in journal] == [code_digest(source)]
+        assert code_digest(small_run.code) == code_digest(source)
+
+
+def test_who_waits_for_a_snapshot_that_cannot_be_made_is_told_and_nothing_takes_its_place(small_run, source):
+    (source / "slurm" / "gone").symlink_to(source / "nowhere")
+    journal = Journal(small_run.journal_file)
+    with (
+        pytest.raises(FileNotFoundError, match="gone"),
+        held_code(small_run, journal, {}, accept=False, source=source) as is_whole,
+    ):
+        is_whole()
+    assert not small_run.code.exists()
+    assert list(journal) == []
 
 
 @pytest.mark.parametrize("name", ["", "code", "jobs"])

@@ -127,6 +127,21 @@ def test_all_intents_are_written_before_the_first_sbatch_and_all_ids_before_the_
     assert 1 < slurm.most_at_once <= SBATCH_AT_ONCE
 
 
+def test_without_what_jobs_need_all_are_sent_and_none_is_let_go_until_a_submit_has_it(job):
+    slurm = SlurmInMemory()
+
+    def fails():
+        assert len(slurm.jobs) == 15
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        Submission(job, SITE, slurm, Limits(), by_person=True, before_release=fails).advance(last_round=9)
+    assert slurm.released == []
+    submit(job, slurm)
+    assert len(slurm.jobs) == 15
+    assert sorted(slurm.released) == sorted(slurm.jobs)
+
+
 def test_submitting_again_sends_nothing(job):
     slurm = SlurmInMemory()
     submit(job, slurm)
