@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 NOT_FOR_JOBS = re.compile(r"SLURM_(?!CONF)|SBATCH_|SALLOC_|SUBMITIT_|SELU_(?!CLUSTER)|PYTHON")
@@ -24,7 +25,10 @@ class TooSlowError(Exception):
 
 @dataclass(slots=True)
 class Calls:
-    """Commands in a clean environment; `ahead` starts one whose answer a later `call` of the same words takes."""
+    """Commands in a clean environment; `ahead` starts one that a later `call` of the same words goes on with.
+
+    One that reads its standard input waits there until the call, with its own start behind it.
+    """
 
     environment: Mapping[str, str] = field(default_factory=lambda: clean_environment(os.environ))
     _begun: dict[tuple[str, ...], subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -36,13 +40,14 @@ class Calls:
         return self._found[tool]
 
     def ahead(self, *command: str) -> None:
-        if self.has(command[0]):
+        if command not in self._begun and self.has(command[0]):
             self._begun[command] = self._start(command)
 
-    def call(self, command: Sequence[str], *, timeout_s: float) -> subprocess.CompletedProcess[str]:
-        """Raises TooSlowError, or OSError where the command can't be started."""
+    def call(self, command: Sequence[str], *, timeout_s: float, told: bytes = b"") -> subprocess.CompletedProcess[str]:
+        """`told` is its standard input. Raises TooSlowError, or OSError where the command can't be started."""
         with self._begun.pop(tuple(command), None) or self._start(command) as process:
             try:
+                _tell(process, told)
                 said, error = _read(process, command[0], timeout_s=timeout_s)
             except BaseException:
                 process.kill()
@@ -60,10 +65,18 @@ class Calls:
         return subprocess.Popen(
             list(command),
             env=dict(self.environment),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
+
+
+def _tell(process: subprocess.Popen[bytes], told: bytes) -> None:
+    """One write: of what fits into a pipe (64 kB) a command gets all or nothing, even if this process is killed."""
+    assert process.stdin
+    with suppress(BrokenPipeError):  # it ended without reading; its exit code says more
+        os.write(process.stdin.fileno(), told)
+    process.stdin.close()
 
 
 def _read(process: subprocess.Popen[bytes], name: str, *, timeout_s: float) -> tuple[str, str]:

@@ -21,6 +21,7 @@ from selu_hpc.errors import EngineError
 
 TIMEOUT_S = 120.0
 PATIENCE_S = 300.0
+RELEASES_AT_ONCE = 3
 TRANSIENT = re.compile(
     r"socket timed out|unable to contact|connection (refused|reset|timed out)|temporarily unavailable"
     r"|temporarily unable|try again|slurmctld|communication|timed out|zero bytes were transmitted|slurm_receive_msg",
@@ -47,9 +48,15 @@ class Slurm:
     calls: Calls = field(default_factory=Calls)
     _config: dict[str, str] = field(default_factory=dict)
 
-    def sbatch(self, script: Path, *, arguments: Sequence[str]) -> str:
+    def sbatch_ahead(self, arguments: Sequence[str]) -> None:
+        """Start an sbatch that waits for its script: half of its time goes by before it reads that."""
+        self.calls.ahead("sbatch", "--parsable", *arguments)
+
+    def sbatch(self, script: Path, *, arguments: Sequence[str], dependency: str = "") -> str:
         """Submit a script once; the job's id. Raises whatever Slurm said; the job may exist nevertheless."""
-        done = self._call(["sbatch", "--parsable", *arguments, str(script)])
+        first, _, rest = script.read_text().partition("\n")
+        wait = f"#SBATCH --dependency={dependency}\n" if dependency else ""
+        done = self._call(["sbatch", "--parsable", *arguments], told=f"{first}\n{wait}{rest}".encode())
         found = re.search(r"^(\d+)(;|$)", done.stdout, re.MULTILINE)
         if done.returncode == 0 and found:
             return found[1]
@@ -65,11 +72,12 @@ class Slurm:
 
     def squeue(self, names: Iterable[str]) -> list[QueueRow]:
         """What is in the queue under these names, whoever submitted it."""
-        rows: list[QueueRow] = []
-        for block in _blocks(sorted(set(names)), 200):
-            command = ["squeue", "--noheader", "--states=all", "--name=" + ",".join(block)]
-            rows += read_squeue(self._ask([*command, "--format=%F|%K|%i|%T|%V|%j|%r|%N|%E"]))
-        return rows
+        return [row for command in _squeue(names) for row in read_squeue(self._ask(command))]
+
+    def squeue_ahead(self, names: Iterable[str]) -> None:
+        """Ask now what `squeue` with these names will say."""
+        for command in _squeue(names):
+            self.calls.ahead(*command)
 
     def sacct(self, ids: Iterable[str]) -> list[SacctRow]:
         """What accounting knows of these jobs and their steps; nothing where a site has none."""
@@ -85,8 +93,13 @@ class Slurm:
         return rows
 
     def release(self, ids: Sequence[str]) -> None:
-        for block in _blocks(ids, 200):
-            self._ask(["scontrol", "release", ",".join(block)])
+        """By a few scontrol at once: one alone waits for slurmctld's other work after each of its jobs."""
+        blocks = _blocks(ids, min(200, len(ids) // RELEASES_AT_ONCE + 1))
+        commands = [["scontrol", "release", ",".join(block)] for block in blocks]
+        for command in commands[:RELEASES_AT_ONCE]:
+            self.calls.ahead(*command)
+        for command in commands:
+            self._ask(command)
 
     def cancel(self, ids: Sequence[str]) -> None:
         for block in _blocks(ids, 200):
@@ -148,13 +161,21 @@ class Slurm:
             time.sleep(pause_s)
             pause_s = min(pause_s * 2, 30.0)
 
-    def _call(self, command: Sequence[str], *, timeout_s: float = TIMEOUT_S) -> subprocess.CompletedProcess[str]:
+    def _call(
+        self, command: Sequence[str], *, timeout_s: float = TIMEOUT_S, told: bytes = b""
+    ) -> subprocess.CompletedProcess[str]:
         if not self.calls.has(command[0]):
             raise EngineError(f"no {command[0]} on this machine: run this on a login node, or use --engine local")
         try:
-            return self.calls.call(command, timeout_s=timeout_s)
+            return self.calls.call(command, timeout_s=timeout_s, told=told)
         except TooSlowError as error:
             raise SlurmSilentError(str(error)) from error
+
+
+def _squeue(names: Iterable[str]) -> Iterator[list[str]]:
+    for block in _blocks(sorted(set(names)), 200):
+        wanted = ("--states=all", "--name=" + ",".join(block), "--format=%F|%K|%i|%T|%V|%j|%r|%N|%E")
+        yield ["squeue", "--noheader", *wanted]
 
 
 def _read_config(text: str) -> dict[str, str]:

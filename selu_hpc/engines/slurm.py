@@ -57,9 +57,13 @@ class SlurmEngine:
             Follow(job, self.slurm).until_the_end()
 
     def _submit(self, job: Job, site: Site, code_is_whole: Callable[[], object]) -> None:
+        def before_release() -> None:
+            code_is_whole()
+            self.slurm.squeue_ahead(Ledger.read(job.journal).entries)  # print_jobs asks this when all are released
+
         limits = ask_limits(site, self.slurm)
         submission = Submission(
-            job, site, self.slurm, limits, me=this_element(), by_person=True, before_release=code_is_whole
+            job, site, self.slurm, limits, me=this_element(), by_person=True, before_release=before_release
         )
         if not job.due():
             submission.sweep()

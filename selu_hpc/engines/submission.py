@@ -284,6 +284,8 @@ class Submission:
                 for spec in ready if not errors else ():
                     left.remove(spec)
                     begun[pool.submit(self._send, spec)] = spec
+                for spec in left[:SBATCH_AT_ONCE] if not errors else ():
+                    self.slurm.sbatch_ahead(self._arguments(spec))
                 assert begun, "a job waits for one that is neither in the queue nor in this plan"
                 for future in wait_for_some(begun, return_when=FIRST_COMPLETED).done:
                     spec = begun.pop(future)
@@ -299,11 +301,9 @@ class Submission:
         """Held sbatch, then the id. An id that a power cut takes from the journal is found again by the job's name."""
         file = script_file(self.job.run, spec.name)
         dependency = spec.dependency(self.ids)
-        arguments = ["--hold", f"--chdir={self.job.run.jobs}", f"--output={output_name(file.with_suffix('.log'))}"]
-        arguments += [f"--dependency={dependency}"] if dependency else []
         for attempt in range(SBATCH_TRIES):
             try:
-                job_id = self.slurm.sbatch(file, arguments=arguments)
+                job_id = self.slurm.sbatch(file, arguments=self._arguments(spec), dependency=dependency)
                 self.job.journal.append("submitted", sync=False, name=spec.name, job=job_id, dependency=dependency)
                 return job_id
             except SlurmSilentError as error:
@@ -316,6 +316,10 @@ class Submission:
                 if attempt == SBATCH_TRIES - 1:
                     raise
         raise AssertionError("unreachable")
+
+    def _arguments(self, spec: JobSpec) -> list[str]:
+        log = script_file(self.job.run, spec.name).with_suffix(".log")
+        return ["--hold", f"--chdir={self.job.run.jobs}", f"--output={output_name(log)}"]
 
     def _look_for(self, name: str) -> str:
         for pause_s in LOOKS_S:

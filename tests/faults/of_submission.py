@@ -74,7 +74,7 @@ def failing_sbatch(lab: Lab, run: Path) -> int:
 
 def slow_sbatch(lab: Lab, run: Path) -> int:
     """sbatch whose job is accepted only after it has failed, and was sent again: two copies, one must go."""
-    return _with_sbatch(lab, run, 'if (( count == 3 )); then (sleep 25; real "$@") >/dev/null 2>&1 & fi; '
+    return _with_sbatch(lab, run, 'if (( count == 3 )); then (sleep 25; real "$@") <&8 >/dev/null 2>&1 & fi; '
                         'if (( count == 3 )); then said=1; else real "$@"; exit; fi', again=True)  # fmt: skip
 
 
@@ -86,6 +86,7 @@ def _with_sbatch(lab: Lab, run: Path, body: str, *, again: bool = False) -> int:
     (tools / "sbatch").write_text(
         f'#!/bin/bash\nreal() {{ {real} "$@"; }}\n'
         f"[[ $1 == --version ]] && exec {real} --version\n"
+        "exec 8<&0\n"  # the script, for who is sent to the background
         f"exec 9>> {tools}/lock; flock 9; echo >> {tools}/count; count=$(wc -l < {tools}/count); exec 9>&-; said=0\n"
         f"{body}\n"
         'echo "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation" >&2\nexit 1\n'

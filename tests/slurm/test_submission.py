@@ -40,11 +40,13 @@ class SlurmInMemory:
     _at_once: int = 0
     _lock: object = field(default_factory=threading.Lock)
 
-    def sbatch(self, script, *, arguments):
+    def sbatch_ahead(self, arguments):
+        pass
+
+    def sbatch(self, script, *, arguments, dependency=""):
         text = script.read_text()
         name = re.search(r"^#SBATCH --job-name=(\S+)$", text, re.MULTILINE)[1]
         array = re.search(r"^#SBATCH --array=(\S+)$", text, re.MULTILINE)
-        dependency = next((a.partition("=")[2] for a in arguments if a.startswith("--dependency=")), "")
         assert "--hold" in arguments
         with self._lock:
             assert set(re.findall(r"\d+", dependency)) <= self.jobs.keys(), "waits for a job that is not there yet"

@@ -1,0 +1,43 @@
+"""What Slurm's commands are told, by commands in their place that write it down."""
+
+import pytest
+
+from selu_hpc.engines.calls import Calls
+from selu_hpc.engines.scheduler import Slurm
+from selu_hpc.errors import EngineError
+
+
+@pytest.fixture
+def slurm(tmp_path):
+    """`sbatch` keeps its script and counts its starts; `scontrol` keeps its words."""
+    for name, does in (
+        ("sbatch", f"echo $* >> {tmp_path}/starts; cat > {tmp_path}/script; echo 17"),
+        ("scontrol", f'echo "$*" >> {tmp_path}/said; case $* in *999999*) echo no such job >&2; exit 1;; esac'),
+    ):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    return Slurm(calls=Calls(environment={"PATH": f"{tmp_path}:/usr/bin:/bin"}))
+
+
+def test_an_sbatch_begun_ahead_gets_the_script_with_what_the_job_waits_for(slurm, tmp_path):
+    (tmp_path / "job.sh").write_text("#!/bin/bash\n#SBATCH --mem=1GB\nexec true\n")
+    slurm.sbatch_ahead(["--hold"])
+    assert slurm.sbatch(tmp_path / "job.sh", arguments=["--hold"], dependency="afterok:1:2,afterany:3") == "17"
+    assert (tmp_path / "starts").read_text() == "--parsable --hold\n"
+    assert (tmp_path / "script").read_text() == (
+        "#!/bin/bash\n#SBATCH --dependency=afterok:1:2,afterany:3\n#SBATCH --mem=1GB\nexec true\n"
+    )
+
+
+@pytest.mark.parametrize("num_jobs", [0, 1, 2, 3, 33, 1000])
+def test_every_job_is_released_once(slurm, tmp_path, num_jobs):
+    slurm.release([str(2000 + number) for number in range(num_jobs)])
+    said = (tmp_path / "said").read_text().split("release ")[1:] if num_jobs else []
+    ids = sorted(int(one) for block in said for one in block.split(","))
+    assert ids == list(range(2000, 2000 + num_jobs))
+
+
+def test_a_release_that_one_scontrol_refuses_is_an_error(slurm):
+    with pytest.raises(EngineError, match="no such job"):
+        slurm.release(["11", "12", "999999"])
+    slurm.calls.forget()
