@@ -106,7 +106,9 @@ def find_recipe(name: str) -> Path:
 
 
 def to_yaml(settings: BaseModel) -> str:
-    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the same text, five times as fast where libyaml is
+    text: str = yaml.dump(settings.model_dump(mode="json"), Dumper=dumper, sort_keys=False, allow_unicode=True)
+    return text
 
 
 def schema() -> dict[str, Any]:
