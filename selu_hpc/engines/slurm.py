@@ -65,11 +65,12 @@ class SlurmEngine:
         submission = Submission(
             job, site, self.slurm, limits, me=this_element(), by_person=True, before_release=before_release
         )
-        if not job.due():
+        due = job.due()
+        if not due:
             submission.sweep()
             return
         job.journal.append("started", sync=False, engine=self.name)
-        first = min((key.round_id for key in job.due() if key.round_id), default=1)
+        first = min((key.round_id for key in due if key.round_id), default=1)
         decision = submission.advance(last_round=horizon(job, first))
         for (key, shard), why in decision.gave_up.items():
             logger.error("{} shard {}: {}", key, shard, why)
