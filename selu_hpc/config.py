@@ -172,8 +172,9 @@ class CriticConfig(Settings):
     """Which third-person frames the verdict is asked over."""
     self_asking: bool = True
     """After a no, ask about the objects' states and judge again."""
-    doubt_yes: bool = False
-    """Question a yes in the same way; the paper questions a no only. For a base that says yes too easily."""
+    sure_yes: Fraction = 0.9
+    """A first yes that the model says with less probability than this is questioned like a no. 0 takes every yes at its
+    word; 1 questions every one."""
     hindsight: Hindsight = Hindsight.INSTRUCTION_VERB
     """After a second no, ask which object the verb was applied to."""
     consistency_check: bool = True

@@ -23,6 +23,8 @@ LEAST_PIXELS = 14
 """Things smaller than this in a picture are neither asked about nor denied."""
 DENIALS = 3
 """At most this many things that are not in a picture are asked for their state there."""
+HELD_DENIED = 0.6
+"""How often it is asked of what is in a hand whether it lies on or in something that is there."""
 ALIKE = 0.6
 """How often such a question is about a state that something else in the picture is in."""
 _SIDES = ("left", "middle", "right")
@@ -64,7 +66,8 @@ class Subject:
 
     opposites: verbs whose goal holds of nearly everything.  few: verbs whose goal holds of one thing at most → how
     often one is asked of which it does not.  which: verbs of "which object".  verbs: what a type takes, by its
-    properties.  few_none: how often "which object" is asked of those few verbs where the answer is none.
+    properties.  hold: the verb whose goal holds of what is in a hand.  few_none: how often "which object" is asked of
+    those few verbs where the answer is none.
     """
 
     simulator: Simulator
@@ -72,6 +75,7 @@ class Subject:
     few: Mapping[str, float]
     which: tuple[str, ...]
     verbs: Mapping[str, tuple[str, ...]]
+    hold: str
     few_none: float
     any_type: str
     ground: str
@@ -89,6 +93,7 @@ THOR = Subject(
         "slice": ("slice",),
         "toggle": ("toggle on", "toggle off"),
     },
+    hold="pick up",
     few_none=0.5,
     any_type="Apple",
     ground="Floor",
@@ -104,6 +109,7 @@ HOME = Subject(
         "SITTABLE": ("sit",),
         "HAS_SWITCH": ("switch on", "switch off"),
     },
+    hold="grab",
     few_none=0.25,
     any_type="apple",
     ground="floor",
@@ -224,7 +230,7 @@ def _which(seen: Sequence[Sighting], rng: random.Random, subject: Subject) -> li
 
 
 def _places(seen: Sequence[Sighting], rng: random.Random, subject: Subject) -> list[Asked]:
-    """Where things lie: "Is the apple in the fridge?" and "Where is the apple?"."""
+    """Where things lie: "Is the apple in the fridge?" and "Where is the apple?". What is in a hand lies nowhere."""
     language = language_of(subject.simulator)
     lying = [thing for thing in seen if thing.holders and thing.holders[0] != subject.ground]
     taking = {thing.kind for thing in seen if _takes_things(thing, subject)}
@@ -240,6 +246,10 @@ def _places(seen: Sequence[Sighting], rng: random.Random, subject: Subject) -> l
         found.append(Asked(wording.state_prompt(question), answer, "state put"))
         question = wording.which_question(_goal("put", thing.kind), simulator=subject.simulator)
         found.append(Asked(wording.which_prompt(question), language.name(thing.holders[0]), "which put"))
+    for thing in seen:
+        places = [kind for kind in taking if kind != thing.kind]
+        if subject.hold in thing.true and places and rng.random() < HELD_DENIED:
+            found.append(_state("put", thing.kind, "no", rng, subject, place=rng.choice(sorted(places))))
     return found
 
 

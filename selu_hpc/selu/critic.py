@@ -1,12 +1,12 @@
 """The critic: a verdict on each episode; after a no it asks itself about the objects' states and judges again;
 what is still a no is relabelled in hindsight when the episode did something else (hindsight.py).
 
-    first verdict ── yes ─────────────────────────────────────────▶ success
+    first verdict ── a sure yes ──────────────────────────────────▶ success
          └─ no ─▶ self-asking ─▶ second verdict ── yes ───────────▶ success (corrected)
                                      └─ no ─▶ hindsight ── found ─▶ success under another instruction
                                                   └─ none ────────▶ failure
 
-`critic.doubt_yes` sends a yes through self-asking too, for a base that says yes too easily.
+A yes said with less probability than `critic.sure_yes` goes the way of a no.
 Pure of files and simulators. Controls and baselines judge in baselines.py.
 """
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import exp, isnan
 from typing import TypeVar
 
 from selu_hpc.config import CriticFrames
@@ -64,6 +65,17 @@ class Interview:
         vote: int = 0,
     ) -> list[Read | None]:
         """What was read from each answer, None where nothing was; above temperature 0 `vote` seeds a fresh sample."""
+        return [taken for taken, _ in self.weigh(questions, read=read, temperature=temperature, vote=vote)]
+
+    def weigh(
+        self,
+        questions: Sequence[Question],
+        *,
+        read: Callable[[str], Read | None],
+        temperature: float = 0.0,
+        vote: int = 0,
+    ) -> list[tuple[Read | None, float]]:
+        """As `ask`, with how probable the model found its words; 1 where a server does not say."""
         if not questions:
             return []
         seeds = [derive_seed("ask", self.cases[q.place].seed, q.prompt, vote) for q in questions]
@@ -73,18 +85,16 @@ class Interview:
             temperature=temperature,
             seeds=seeds if temperature > 0 else None,
         )
-        found: list[Read | None] = []
+        found: list[tuple[Read | None, float]] = []
         for question, answer in zip(questions, answers, strict=True):
             said = clean(answer.text)
             taken = read(said)
             self._keep(question, said, _written(taken))
-            found.append(taken)
+            found.append((taken, 1.0 if isnan(answer.logprob) else exp(min(answer.logprob, 0.0))))
         return found
 
     def probability_of(self, questions: Sequence[Question], answer: str, other: str) -> list[float]:
         """How likely `answer` is where only it and `other` may be said."""
-        from math import exp
-
         requests = [Request(question.prompt, self._pictures(question)) for question in questions]
         both = [request for request in requests for _ in range(2)]
         scores = self._generator.logprobs(both, [answer, other] * len(requests), adapter=self._adapter)

@@ -1,7 +1,7 @@
 """The critic's verdict on a task in an episode, and its second one after questioning itself about the objects' states.
 
-    first verdict ── yes ─▶ yes
-         └─ no ─▶ self-asking: "Is the fridge open?" ─▶ second verdict, told its own answers
+    first verdict ── a sure yes ─▶ yes
+         └─ no, or an unsure yes ─▶ self-asking: "Is the fridge open?" ─▶ second verdict, told its own answers
 
 The same way of judging serves an episode's own instruction (critic.py) and one that hindsight proposes (hindsight.py).
 Does not own which is judged when, or what follows.
@@ -9,6 +9,7 @@ Does not own which is judged when, or what follows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -53,11 +54,18 @@ def verdicts(
 ) -> list[bool]:
     """The critic's verdict on each claim; words that say neither yes nor no are a no."""
     answers = told or [()] * len(claims)
+    return [yes for yes, _ in _weighed(interview, claims, frames, answers, purpose)]
+
+
+def _weighed(
+    interview: Interview, claims: Sequence[Claim], frames: CriticFrames, told: Sequence[Answers], purpose: str
+) -> list[tuple[bool, float]]:
+    """Each verdict with how probable the critic found its words."""
     questions = [
         Question(claim.place, purpose, wording.verdict_prompt(claim.task.instruction, frames=frames, answers=known))
-        for claim, known in zip(claims, answers, strict=True)
+        for claim, known in zip(claims, told, strict=True)
     ]
-    return [bool(answer) for answer in interview.ask(questions, read=read_yes_no)]
+    return [(bool(yes), sure) for yes, sure in interview.weigh(questions, read=read_yes_no)]
 
 
 def judge(
@@ -69,10 +77,12 @@ def judge(
     purposes: Purposes = OWN_TASK,
 ) -> tuple[list[bool], list[bool]]:
     """First and final verdict on each claim."""
-    first = verdicts(interview, claims, config.frames, purpose=purposes.first)
+    said = _weighed(interview, claims, config.frames, [()] * len(claims), purposes.first)
+    first = [yes for yes, _ in said]
     final = list(first)
     if config.self_asking:
-        doubted = [at for at, yes in enumerate(first) if config.doubt_yes or not yes]
+        least = config.sure_yes if config.sure_yes < 1 else math.inf
+        doubted = [at for at, (yes, sure) in enumerate(said) if not yes or sure < least]
         second = _ask_oneself(interview, [claims[at] for at in doubted], config.frames, simulator, purposes)
         for at, yes in zip(doubted, second, strict=True):
             final[at] = yes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 from toy_home import ToyModel, picture
@@ -57,17 +58,35 @@ def test_a_no_is_questioned_and_corrected_by_the_critics_own_answers():
     ]
 
 
-def test_a_yes_is_questioned_where_the_recipe_doubts_it():
-    class Credulous(ToyModel):
-        def verdict(self, prompt, state):
-            return super().verdict(prompt, state) if "? yes. " in prompt or "? no. " in prompt else "yes"
+class Credulous(ToyModel):
+    """Says yes to every first verdict, as surely as it is told to."""
 
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.logprob = math.log(probability) if probability else math.nan
+
+    def verdict(self, prompt, state):
+        return super().verdict(prompt, state) if "? yes. " in prompt or "? no. " in prompt else "yes"
+
+    def generate(self, requests, **settings):
+        return [dataclasses.replace(answer, logprob=self.logprob) for answer in super().generate(requests, **settings)]
+
+
+@pytest.mark.parametrize(
+    ("probability", "sure_yes", "questioned"),
+    [
+        (0.95, 0.9, False),
+        (0.6, 0.9, True),
+        (0.6, 0.0, False),
+        (1.0, 1.0, True),
+        (0.0, 0.9, False),  # a server that tells no probabilities
+    ],
+)
+def test_a_yes_is_questioned_when_the_model_is_not_sure_of_it(probability, sure_yes, questioned):
     shut = case(task("open", "Fridge"))
-    (label,) = critic(Credulous()).judge([shut])
-    assert (label.first, label.verdict) == (True, True)
-    (label,) = critic(Credulous(), doubt_yes=True, hindsight="off").judge([shut])
-    assert (label.first, label.verdict) == (True, False)
-    assert purposes(label) == ["verdict", "state", "second verdict"]
+    (label,) = critic(Credulous(probability), sure_yes=sure_yes, hindsight="off").judge([shut])
+    assert (label.first, label.verdict) == (True, not questioned)
+    assert purposes(label) == ["verdict", "state", "second verdict"][: 3 if questioned else 1]
 
 
 def test_what_is_still_a_no_is_relabelled_to_the_object_it_happened_to():
