@@ -154,11 +154,14 @@ def do(job: Job, results: Path, runs: Path) -> None:
 
 
 def share_testset(folder: Path, config: RunConfig) -> None:
-    """Begin a run with the frozen test set of another over the same environment: it would be made alike, at length."""
+    """Begin a run with the frozen test set of another over the same environment by the same code: it would be made
+    alike, at length."""
     run, _ = open_run(folder, config)
     if any(run.shard(0, Stage.TESTSET, shard).path.exists() for shard in range(config.evaluate.num_shards)):
         return
     for other in sorted(path for path in folder.parent.iterdir() if (path / "config.yaml").is_file()):
+        if code_of(other) != code_of(folder):
+            continue  # another camera makes another test set of the same settings
         theirs = load_run(other)
         source = RunDir(other)
         shards = [source.shard(0, Stage.TESTSET, shard) for shard in range(config.evaluate.num_shards)]
@@ -170,6 +173,12 @@ def share_testset(folder: Path, config: RunConfig) -> None:
                 _copy(shard.path, mine.path)  # last, since its marker says that both are there
             shutil.copytree(source.scenes, run.scenes, dirs_exist_ok=True)
             return
+
+
+def code_of(folder: Path) -> str:
+    """The commit a run was begun with."""
+    found: str = json.loads((folder / "provenance.json").read_text())["code"]["commit"]
+    return found
 
 
 def _copy(source: Path, folder: Path) -> None:
