@@ -172,7 +172,7 @@ class CriticConfig(Settings):
     """Which third-person frames the verdict is asked over."""
     self_asking: bool = True
     """After a no, ask about the objects' states and judge again."""
-    sure_yes: Fraction = 0.9
+    sure_yes: Fraction = 0.98
     """A first yes that the model says with less probability than this is questioned like a no. 0 takes every yes at its
     word; 1 questions every one."""
     hindsight: Hindsight = Hindsight.INSTRUCTION_VERB

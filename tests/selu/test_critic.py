@@ -75,11 +75,11 @@ class Credulous(ToyModel):
 @pytest.mark.parametrize(
     ("probability", "sure_yes", "questioned"),
     [
-        (0.95, 0.9, False),
-        (0.6, 0.9, True),
+        (0.99, 0.98, False),
+        (0.6, 0.98, True),
         (0.6, 0.0, False),
         (1.0, 1.0, True),
-        (0.0, 0.9, False),  # a server that tells no probabilities
+        (0.0, 0.98, False),  # a server that tells no probabilities
     ],
 )
 def test_a_yes_is_questioned_when_the_model_is_not_sure_of_it(probability, sure_yes, questioned):
