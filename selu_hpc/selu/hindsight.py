@@ -9,6 +9,7 @@ task, to be done, and find it not yet so in the picture before the first step, o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from selu_hpc.config import CriticConfig, Hindsight, Simulator
 from selu_hpc.envs.tasks import THOR_VERBS, VIRTUALHOME_VERBS, make_task
@@ -18,6 +19,9 @@ from selu_hpc.selu import wording
 from selu_hpc.selu.interview import Interview, Question
 from selu_hpc.selu.reading import read_yes_no, relabelled_goal
 from selu_hpc.selu.verdicts import CONSISTENCY, Claim, judge
+
+CONTRARY = {"close": "open", "toggle off": "toggle on", "switch off": "switch on"}
+"""Verbs whose goal holds of most things all along, and the verb whose goal held before."""
 
 
 def relabel(
@@ -65,19 +69,22 @@ def _wondered(task: Task, config: CriticConfig, simulator: Simulator) -> list[Go
 def _not_yet(interview: Interview, claims: Sequence[Claim], simulator: Simulator) -> list[bool]:
     """Whether the critic says that what is claimed was not so at first; only words that say so count.
 
-    A case without its first picture is taken as it is.
+    What is claimed closed or off must be seen open or on: most things are closed and off all along, and of what the
+    first picture does not show a no says nothing. A case without its first picture is taken as it is.
     """
     known = [at for at, claim in enumerate(claims) if interview.cases[claim.place].before is not None]
+    goals = [claims[at].task.goals[0] for at in known]
+    contrary = [replace(goal, verb=CONTRARY.get(goal.verb, goal.verb)) for goal in goals]
     questions = [
         Question(
             claims[at].place,
             "before",
-            wording.state_prompt(wording.state_question(claims[at].task.goals[0], simulator=simulator)),
+            wording.state_prompt(wording.state_question(goal, simulator=simulator)),
             before=True,
         )
-        for at in known
+        for at, goal in zip(known, contrary, strict=True)
     ]
     found = [True] * len(claims)
-    for at, state in zip(known, interview.ask(questions, read=read_yes_no), strict=True):
-        found[at] = state is False
+    for at, goal, state in zip(known, goals, interview.ask(questions, read=read_yes_no), strict=True):
+        found[at] = state is (goal.verb in CONTRARY)
     return found

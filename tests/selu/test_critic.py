@@ -130,6 +130,16 @@ def test_what_was_so_before_the_first_step_was_not_done_in_the_episode():
     assert label.relabelled == task("open", "Cabinet")
 
 
+@pytest.mark.parametrize(("open_at_first", "relabelled"), [([], None), (["Cabinet"], "Cabinet")])
+def test_what_is_closed_now_was_closed_by_the_episode_only_if_it_was_seen_open(open_at_first, relabelled):
+    """The fridge is still open; the cabinet is closed, as it may have been all along."""
+    before = picture({**EMPTY, "open": ["Fridge", *open_at_first]})
+    episode = dataclasses.replace(case(task("close", "Fridge"), open=["Fridge"]), before=before)
+    (label,) = critic(ToyModel()).judge([episode])
+    assert label.relabelled == (task("close", relabelled) if relabelled else None)
+    assert label.exchanges[-1].question == "Is the cabinet open? yes or no?"
+
+
 def test_over_all_verbs_an_episode_may_have_done_something_else_altogether():
     broke = case(task("open", "Fridge"), broken=["Vase"])
     (label,) = critic(ToyModel(), hindsight="instruction_verb").judge([broke])
