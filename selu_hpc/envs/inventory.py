@@ -1,7 +1,7 @@
 """Where sampling looks up what a scene makes feasible: one survey per configuration and process.
 
-THOR's stand-in world is surveyed in this process; all others through the official client, by a pool of one that lives
-until the process ends. Does not do the survey (survey.py) or the drawing (tasks.py).
+The stand-ins' worlds are surveyed in this process; Unity builds through the official client, by a pool of one that
+lives until the process ends. Does not do the survey (survey.py) or the drawing (tasks.py).
 """
 
 from __future__ import annotations
@@ -48,7 +48,11 @@ class PoolSurvey:
 
 @lru_cache(maxsize=8)
 def _source(config: EnvConfig) -> Source:
-    if config.simulator is Simulator.THOR and config.backend is Backend.STAND_IN:
+    if config.backend is Backend.STAND_IN:
+        if config.simulator is Simulator.VIRTUALHOME:
+            from selu_hpc.envs.virtualhome_local import blind_home_environment
+
+            return Survey(blind_home_environment(config))
         from selu_hpc.envs.thor_local import blind_environment
 
         return Survey(blind_environment(config))

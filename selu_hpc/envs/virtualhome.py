@@ -6,7 +6,6 @@ not own the process (virtualhome_process.py) or the shims the old client needs (
 
 from __future__ import annotations
 
-import copy
 import json
 import random
 from collections.abc import Sequence
@@ -39,6 +38,8 @@ from selu_hpc.records import FrameHWC, Goal, Task, derive_seed
 CHARACTER = "Chars/Female1"
 FIRST_PERSON = "FIRST_PERSON"
 LONGEST_ERROR = 300
+MOST_TURNS = 11
+"""Turns to the left, of which twelve make a circle, that an episode may start with."""
 
 _MOVES = {
     "move ahead": "walkforward",
@@ -113,8 +114,9 @@ class VirtualHomeEnvironment(SpokenEnvironment):
         names = json.loads(names) if isinstance(names, str) else list(names)
         self._cameras = [count + 1 + names.index(FIRST_PERSON), count]
         self._touched, self._filmed = "", None
-        for _ in range(rng.randint(0, 3)):
-            self._run("<char0> [turnleft]")
+        turns = rng.randint(0, MOST_TURNS)
+        if turns:
+            self._run(*["<char0> [turnleft]"] * turns)
         first = task.goals[0]
         if task.verb == "put":
             self._begin_with(("walk", "grab"), Command("grab"), first.target)
@@ -200,9 +202,9 @@ class VirtualHomeEnvironment(SpokenEnvironment):
             self._touched = str(node["id"])
             self._filmed = camera.subject(filmable(self._graph), self._touched, None)
 
-    def _run(self, line: str) -> tuple[bool, str]:
+    def _run(self, *lines: str) -> tuple[bool, str]:
         ok, message = self._process.client().render_script(
-            [line], skip_animation=True, recording=False, image_synthesis=[], find_solution=False
+            list(lines), skip_animation=True, recording=False, image_synthesis=[], find_solution=False
         )
         if isinstance(message, dict):
             told = [entry.get("message", "") for entry in message.values() if isinstance(entry, dict)]
@@ -241,7 +243,7 @@ class Process(Protocol):
 
 def prepared(graph: Graph, task: Task) -> Graph | None:
     """The graph from which the goals are still to be reached, or None where it is that already."""
-    changed = copy.deepcopy(graph)
+    changed = {**graph, "nodes": [{**node, "states": list(node["states"])} for node in graph["nodes"]]}
     for goal in task.goals:
         same = [node for node in changed["nodes"] if node["class_name"] == goal.target]
         match goal.verb:
@@ -251,7 +253,7 @@ def prepared(graph: Graph, task: Task) -> Graph | None:
                 _swap([node for node in same if "CLOSED" in node["states"]][:1], "CLOSED", "OPEN")
             case "switch on":
                 _swap([node for node in same if "ON" in node["states"]], "ON", "OFF")
-    return None if changed == graph else changed
+    return None if changed["nodes"] == graph["nodes"] else changed
 
 
 def _swap(nodes: list[Node], old: str, new: str) -> None:

@@ -64,9 +64,11 @@ def close_to(graph: Graph) -> set[int]:
 
 def room_of(graph: Graph, number: int) -> int | None:
     """The room a node is in."""
-    known = nodes_by_id(graph)
-    rooms = [to for to in related(graph, number, ("INSIDE",)) if known[to].get("category") == "Rooms"]
-    return rooms[0] if rooms else None
+    return _room(nodes_by_id(graph), related(graph, number, ("INSIDE",)))
+
+
+def _room(known: dict[int, Node], inside: Iterable[int]) -> int | None:
+    return next((to for to in inside if known[to].get("category") == "Rooms"), None)
 
 
 def containers(graph: Graph) -> dict[int, list[int]]:
@@ -82,8 +84,10 @@ def containers(graph: Graph) -> dict[int, list[int]]:
 
 def hidden(graph: Graph, number: int) -> bool:
     """True inside something closed."""
-    known = nodes_by_id(graph)
-    inside = related(graph, number, ("INSIDE",))
+    return _shut_in(nodes_by_id(graph), related(graph, number, ("INSIDE",)))
+
+
+def _shut_in(known: dict[int, Node], inside: Iterable[int]) -> bool:
     return any("CLOSED" in known[to]["states"] for to in inside if known[to].get("category") != "Rooms")
 
 
@@ -184,16 +188,28 @@ def suits(command: Command, node: Node) -> bool:
 
 def meant(graph: Graph, command: Command, kind: str) -> Node | None:
     """The instance a command is about: close and in the right state, else in the same room, else the first by id."""
-    named = [node for node in graph["nodes"] if node["class_name"] == kind]
+    named: list[Node] = [node for node in graph["nodes"] if node["class_name"] == kind]
     if not named:
         return None
-    near, person = close_to(graph), character(graph)
+    if len(named) == 1:
+        return named[0]
+    near, person, known = close_to(graph), character(graph), nodes_by_id(graph)
+    inside: dict[int, list[int]] = {node["id"]: [] for node in named}
+    for edge in graph["edges"]:
+        if edge["from_id"] in inside and edge["relation_type"] == "INSIDE":
+            inside[edge["from_id"]].append(edge["to_id"])
     here = room_of(graph, person["id"]) if person else None
 
     def rank(node: Node) -> tuple[bool, bool, bool, bool, int]:
         number = node["id"]
-        elsewhere = room_of(graph, number) != here
-        return (number not in near, not suits(command, node), hidden(graph, number), elsewhere, number)
+        where = inside[number]
+        return (
+            number not in near,
+            not suits(command, node),
+            _shut_in(known, where),
+            _room(known, where) != here,
+            number,
+        )
 
     found: Node = min(named, key=rank)
     return found

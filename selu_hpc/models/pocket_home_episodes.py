@@ -5,7 +5,6 @@ Owns how episodes are played there in this process. How narrow judging and actin
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,10 +16,8 @@ from selu_hpc.config import EnvConfig, Simulator, World
 from selu_hpc.envs.language import Command
 from selu_hpc.envs.splits import pair_is_held_out
 from selu_hpc.envs.tasks import VIRTUALHOME_VERBS
-from selu_hpc.envs.virtualhome import (
-    CHARACTER,
-    VirtualHomeEnvironment,
-)
+from selu_hpc.envs.virtualhome import VirtualHomeEnvironment
+from selu_hpc.envs.virtualhome_local import LocalHome
 from selu_hpc.envs.virtualhome_state import Graph, Node, close_to, goals_that_hold, held, hidden, sitting_on, suits
 from selu_hpc.envs.words import language_of
 from selu_hpc.models.pocket_data import save
@@ -29,30 +26,21 @@ from selu_hpc.models.pocket_homes import OWN_LAYOUT, facts_of, homes_of, labelle
 from selu_hpc.models.pocket_questions import HOME, LEAST_PIXELS
 from selu_hpc.models.pocket_scenes import Picture
 from selu_hpc.records import Goal, derive_seed
-from selu_hpc.sim.home_graph import measured
 from selu_hpc.sim.home_view import drawables
 from selu_hpc.sim.homes import NUM_HOMES
 from selu_hpc.sim.render import render
 from selu_hpc.sim.skins import Skin
-from selu_hpc.sim.virtualhome_messages import RequestError
-from selu_hpc.sim.virtualhome_world import HomeWorld
 
 
-class LabelledHome:
+class LabelledHome(LocalHome):
     """A home in this process in the place of VirtualHome's client; `labelled` holds the last two views."""
 
     labelled: tuple[Picture, Picture]
 
     def __init__(self, config: EnvConfig, *, skin: Skin, rng: random.Random) -> None:
-        self._config, self._rng = config, rng
+        super().__init__(config, skin=skin)
+        self._rng = rng
         self._seed: int | None = None
-        self.world = HomeWorld(known=config.world is World.KNOWN, skin=skin)
-
-    def client(self) -> LabelledHome:
-        return self
-
-    def close(self) -> None:
-        """There is no process to end."""
 
     def reset(self, environment: int | None = None) -> bool:
         """A home as the environment loads it, or one of its own with that plan, but the same at every reset."""
@@ -60,34 +48,9 @@ class LabelledHome:
             own = self._rng.random() < OWN_LAYOUT
             self._seed = environment if own else layout_seed(environment, self._rng)
         assert self._seed is not None
-        number = self._seed % NUM_HOMES
-        if self._seed == number:
-            return self._ask("environment", [number])[0]
-        return self._ask("procedural_generation", [self._seed])[0]
-
-    def environment_graph(self) -> tuple[bool, Graph]:
-        return True, measured(self.world.graph, self.world.places)
-
-    def expand_scene(self, new_graph: Graph) -> tuple[bool, Any]:
-        return self._ask("expand_scene", [], ["", json.dumps(new_graph)])
-
-    def add_character(self, character_resource: str = CHARACTER, *, initial_room: str = "") -> bool:
-        asked = {"character_resource": character_resource, "mode": "fix_room", "initial_room": initial_room}
-        return self._ask("add_character", [], [json.dumps(asked)])[0]
-
-    def add_camera(self, position: list[float], rotation: list[float], field_view: float) -> tuple[bool, Any]:
-        return self._ask("add_camera", [], [_camera(position, rotation, field_view)])
-
-    def update_camera(
-        self, camera_index: int, position: list[float], rotation: list[float], field_view: float
-    ) -> tuple[bool, Any]:
-        return self._ask("update_camera", [camera_index], [_camera(position, rotation, field_view)])
-
-    def camera_count(self) -> tuple[bool, int]:
-        return True, int(self.world.handle("camera_count", [], [])["value"])
-
-    def character_cameras(self) -> tuple[bool, Any]:
-        return self._ask("character_cameras", [])
+        if self._seed < NUM_HOMES:
+            return super().reset(self._seed)
+        return self.ask("procedural_generation", [self._seed])[0]
 
     def camera_image(
         self, camera_indexes: list[int], mode: str = "normal", image_width: int = 96, image_height: int = 96
@@ -102,22 +65,6 @@ class LabelledHome:
             found.append(labelled(np.array(images.rgb), images.ids, known))
         self.labelled = (found[0], found[1])
         return True, [picture.rgb[..., ::-1] for picture in found]
-
-    def render_script(self, script: list[str], **settings: Any) -> tuple[bool, Any]:
-        ok, told = self._ask("render_script", [], [json.dumps(settings), *script])
-        return ok, json.loads(told) if told.startswith("{") else told
-
-    def _ask(self, action: str, numbers: list[int], texts: Sequence[str] = ()) -> tuple[bool, Any]:
-        try:
-            answer = self.world.handle(action, numbers, texts)
-        except RequestError as error:
-            return False, str(error)
-        return bool(answer["success"]), answer["message"]
-
-
-def _camera(position: list[float], rotation: list[float], field_view: float) -> str:
-    point, turn = dict(zip("xyz", position, strict=True)), dict(zip("xyz", rotation, strict=True))
-    return json.dumps({"position": point, "rotation": turn, "field_view": field_view})
 
 
 class HomeClassroom:

@@ -35,7 +35,7 @@ from selu_hpc.sim.home_catalogue import HomeClass, class_named
 from selu_hpc.sim.home_graph import Edge, Graph, measured, node
 from selu_hpc.sim.home_places import Body, Item, Places
 from selu_hpc.sim.home_view import CHARACTER_CAMERAS, body_camera, drawables
-from selu_hpc.sim.homes import HEIGHT, NUM_HOMES, make_home
+from selu_hpc.sim.homes import HEIGHT, NUM_PLANS, make_home
 from selu_hpc.sim.render import render
 from selu_hpc.sim.skins import Skin, skins, style
 
@@ -263,7 +263,7 @@ class HomeSet:
 
 def layout_seed(number: int, rng: random.Random) -> int:
     """A seed that gives a home of its own with the plan of home `number`."""
-    return NUM_HOMES * rng.randrange(1, 1 << 24) + number
+    return NUM_PLANS * rng.randrange(1, 1 << 24) + number
 
 
 def is_thing(cls: HomeClass) -> bool:

@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 from selu_hpc.sim.home_catalogue import class_named
-from selu_hpc.sim.home_places import Body, Item, Places, Support
+from selu_hpc.sim.home_places import Body, Places, Rect, Support
 
 CLOSE_METRES = 1.5
 
@@ -55,10 +55,11 @@ def relations(places: Places) -> set[Edge]:
         elif item.y < 0.05 and item.cls.category in ("Furniture", "Appliances", "Animals"):
             edges.add((item.number, "ON", floor_of[item.support[1]]))
     solid = [i for i in items.values() if i.cls.category not in ("Floor", "Walls", "Ceiling")]
-    for a in solid:
-        for b in solid:
-            if a.number != b.number and room_of[a.number] == room_of[b.number] and distance(a, b) < CLOSE_METRES:
-                edges.add((a.number, "CLOSE", b.number))
+    rects = [(item.number, room_of[item.number], item.footprint()) for item in solid]
+    for at, (a, room, rect) in enumerate(rects):
+        for b, other_room, other in rects[:at]:
+            if room == other_room and gap_between(rect, other) < CLOSE_METRES:
+                edges |= {(a, "CLOSE", b), (b, "CLOSE", a)}
     for sofa in solid:
         if sofa.cls.name in ("sofa", "bed"):
             for tv in solid:
@@ -121,8 +122,8 @@ def supports_in(graph: Graph, places: Places) -> dict[int, Support]:
     return {number: support for number, (_, support) in found.items()}
 
 
-def distance(a: Item, b: Item) -> float:
+def gap_between(a: Rect, b: Rect) -> float:
     """Between the nearest points of two footprints."""
-    a0, b0, a1, b1 = a.footprint()
-    c0, d0, c1, d1 = b.footprint()
+    a0, b0, a1, b1 = a
+    c0, d0, c1, d1 = b
     return math.hypot(max(c0 - a1, a0 - c1, 0.0), max(d0 - b1, b0 - d1, 0.0))

@@ -6,7 +6,7 @@ Owns geometry. Does not own the graph's rules (virtualhome_rules.py) or pictures
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from selu_hpc.sim.home_catalogue import HomeClass, Size, Surface, class_named, seat_height, surfaces
@@ -105,8 +105,8 @@ class Places:
 
     # --- free ground ---
 
-    def stands_free(self, x: float, z: float, *, besides: int = 0) -> bool:
-        """Whether a body has room here."""
+    def stands_free(self, x: float, z: float, *, besides: int = 0, obstacles: Sequence[Rect] | None = None) -> bool:
+        """Whether a body has room here. obstacles: `self.obstacles()`, for whoever looks at many places."""
         room = self.room_at(x, z)
         if room is None:
             return False
@@ -114,15 +114,21 @@ class Places:
         r = _BODY_RADIUS
         if not (x0 + r <= x <= x1 - r and z0 + r <= z <= z1 - r):
             return False
-        for item in self.items.values():
-            if item.cls.category in ("Floor", "Ceiling", "Walls") or item.y > 1.2 or item.size[1] < 0.05:
-                continue
-            if item.support[0] not in ("ROOM", "ON") or (item.support[0] == "ON" and item.y > 0.05):
-                continue
-            a0, b0, a1, b1 = item.footprint(r)
+        for a0, b0, a1, b1 in self.obstacles() if obstacles is None else obstacles:
             if a0 < x < a1 and b0 < z < b1:
                 return False
         return all(b.number == besides or math.hypot(b.x - x, b.z - z) > 2 * r for b in self.bodies.values())
+
+    def obstacles(self) -> list[Rect]:
+        """Where no body's middle may be because of what stands on the floor."""
+        return [
+            item.footprint(_BODY_RADIUS)
+            for item in self.items.values()
+            if item.cls.category not in ("Floor", "Ceiling", "Walls")
+            and item.y <= 1.2
+            and item.size[1] >= 0.05
+            and (item.support[0] == "ROOM" or (item.support[0] == "ON" and item.y <= 0.05))
+        ]
 
     def spot_before(self, item: Item, *, besides: int) -> tuple[float, float]:
         """Free ground next to a thing, before its front where that is possible."""
@@ -131,11 +137,12 @@ class Places:
         reach = max(base.size[0], base.size[2]) / 2
         best, cost = (base.x, base.z), math.inf
         ideal = 0.6 if base.size[1] > 1.2 else 0.3
+        obstacles = self.obstacles()
         for ring in (0.30, 0.45, 0.6, 0.8, 1.05, 1.4, 1.8):
             for k in range(24):
                 angle = math.radians(front + 15 * k)
                 x, z = base.x + (reach + ring) * math.sin(angle), base.z + (reach + ring) * math.cos(angle)
-                if not self.stands_free(x, z, besides=besides):
+                if not self.stands_free(x, z, besides=besides, obstacles=obstacles):
                     continue
                 aside = abs(((15 * k + 180) % 360) - 180) / 180
                 price = math.hypot(x - item.x, z - item.z) + 0.9 * aside + 2.0 * max(ideal - ring, 0.0)
@@ -151,7 +158,8 @@ class Places:
         cx, cz = (x0 + x1) / 2, (z0 + z1) / 2
         spots = [(x0 + 0.3 + 0.2 * i, z0 + 0.3 + 0.2 * k) for i in range(60) for k in range(60)
                  if x0 + 0.3 + 0.2 * i < x1 - 0.25 and z0 + 0.3 + 0.2 * k < z1 - 0.25]  # fmt: skip
-        free = [s for s in spots if self.stands_free(*s, besides=besides)]
+        obstacles = self.obstacles()
+        free = [s for s in spots if self.stands_free(*s, besides=besides, obstacles=obstacles)]
         free.sort(key=lambda s: (round(math.hypot(s[0] - cx, s[1] - cz), 6), s))
         return free[int(turn * len(free))] if free else (cx, cz)
 
@@ -183,11 +191,11 @@ class Places:
         for surface in places:
             if item.size[1] > surface.clear:
                 continue
-            spots = list(self._spots(item, below, surface))
-            spots.sort(key=lambda s: (round(math.hypot(s[0] - want[0], s[1] - want[1]), 6), s))
-            for x, z in spots:
+            spots = self._spots(item, below, surface)
+            for _, x, z in sorted((round(math.hypot(x - want[0], z - want[1]), 6), x, z) for x, z in spots):
                 item.x, item.z = x, z
-                if not any(_overlap(item.footprint(0.008), other) for other in taken):
+                own = item.footprint(0.008)
+                if not any(_overlap(own, other) for other in taken):
                     item.y = below.y + surface.y
                     return
         surface = places[0]
@@ -198,11 +206,12 @@ class Places:
         w, d = item.size[0] / 2, item.size[2] / 2
         nx = max(1, int((surface.x1 - surface.x0 - 2 * w) / _STEP) + 1)
         nz = max(1, int((surface.z1 - surface.z0 - 2 * d) / _STEP) + 1)
+        sine, cosine = math.sin(math.radians(below.yaw)), math.cos(math.radians(below.yaw))
         for i in range(nx):
+            x = (surface.x0 + surface.x1) / 2 + (i - (nx - 1) / 2) * _STEP
             for k in range(nz):
-                x = (surface.x0 + surface.x1) / 2 + (i - (nx - 1) / 2) * _STEP
                 z = (surface.z0 + surface.z1) / 2 + (k - (nz - 1) / 2) * _STEP
-                yield below.to_world(x, z)
+                yield below.x + x * cosine + z * sine, below.z - x * sine + z * cosine
 
     def _drop(self, item: Item, near: tuple[float, float] | None) -> None:
         room = item.support[1] if item.support[1] in self.rooms else None

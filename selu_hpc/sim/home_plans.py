@@ -97,3 +97,18 @@ PLANS = {
     ),
 }
 """Rows of rooms by world (known or not) and number of the home."""
+
+# fmt: off
+WHOLE_AT = {
+    True: (
+        0, 7, 0, 3, 3, 5, 0, 0, 1, 2, 2, 1, 6, 6, 2, 0, 4, 2, 4, 16, 0, 2, 1, 0, 1,
+        0, 0, 2, 1, 6, 3, 4, 0, 2, 0, 0, 3, 1, 1, 1, 0, 0, 5, 5, 2, 2, 1, 0, 0, 0,
+    ),
+    False: (
+        4, 5, 0, 13, 0, 0, 1, 1, 0, 2, 0, 12, 0, 4, 10, 3, 7, 1, 9, 3, 1, 3, 6, 2, 0,
+        7, 0, 1, 1, 4, 15, 1, 10, 0, 5, 1, 5, 1, 8, 8, 1, 1, 4, 3, 12, 4, 4, 0, 0, 5,
+    ),
+}
+# fmt: on
+"""By world and number: which attempt at a home first has all a home must have. `homes.first_whole` finds it; the list
+spares every process that loads a home the attempts before it."""

@@ -1,4 +1,4 @@
-"""VirtualHome's homes: seven for each world, generated from (world, number); the same in every process.
+"""VirtualHome's homes: fifty for each world, generated from (world, number); the same in every process.
 
 Owns where walls, furniture and things come to stand. The rooms' plans and what is in them are in home_plans.py, facts
 of classes in home_catalogue.py, poses in home_places.py, relations in home_graph.py. Known and unknown homes differ in
@@ -8,16 +8,20 @@ plan, furniture and in which objects occur.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from selu_hpc.sim import home_plans
 from selu_hpc.sim.home_catalogue import class_named, first_states
 from selu_hpc.sim.home_graph import Edge, Graph, node, relations
 from selu_hpc.sim.home_places import WALL, Item, Places, Rect, Support
-from selu_hpc.sim.skins import Skin, skins
+from selu_hpc.sim.skins import Skin, skin_for_home
 
-NUM_HOMES = 7
+NUM_HOMES = 50
+"""As the official client counts them."""
+NUM_PLANS = 7
+"""Homes from this number on share the rooms' plan of the first ones, and nothing else."""
 FIRST_ID = 11
 """Characters take the numbers below."""
 HEIGHT = 2.5
@@ -49,20 +53,27 @@ class Home:
 @lru_cache(maxsize=32)
 def make_home(number: int, *, known: bool, skin: Skin | None = None, seed: int | None = None) -> Home:
     """Home `number` of a world, or with a seed a home of its own with that plan. Shared: copy before changing."""
+    skin = skin or skin_for_home(number, known=known, seed=seed)
+    listed = seed is None
+    seed = number if seed is None and number >= NUM_PLANS else seed
+    maker = partial(_Maker, number % NUM_PLANS, known, skin, seed)
+    return maker(home_plans.WHOLE_AT[known][number]).make() if listed else first_whole(maker)[1]
+
+
+def first_whole(maker: Callable[[int], _Maker]) -> tuple[int, Home]:
+    """The first attempt with all a home must have, or the last one."""
     for attempt in range(_MOST_ATTEMPTS):
-        home = _Maker(number, known, skin, seed, attempt).make()
+        home = maker(attempt).make()
         names = {n["class_name"] for n in home.graph["nodes"]}
         if names >= _MUST_HAVE and len(home.graph["nodes"]) >= FEWEST_NODES:
             break
-    return home
+    return attempt, home
 
 
 class _Maker:
-    def __init__(self, number: int, known: bool, skin: Skin | None, seed: int | None, attempt: int) -> None:
-        self.number, self.known = number, known
+    def __init__(self, number: int, known: bool, skin: Skin, seed: int | None, attempt: int) -> None:
+        self.number, self.known, self.skin = number, known, skin
         self.rng = random.Random(f"home/{known}/{number}/{seed}/{attempt}")
-        choices = skins(known)
-        self.skin = skin or choices[(number * 3 + 1 + (seed or 0)) % len(choices)]
         self.places = Places({})
         self.names: dict[int, str] = {}
         self.states: dict[int, list[str]] = {}

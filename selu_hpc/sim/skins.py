@@ -98,6 +98,12 @@ def skin_for(scene: str, *, known: bool) -> Skin:
     return choices[zlib.crc32(f"skin|{scene}".encode()) % len(choices)]
 
 
+def skin_for_home(number: int, *, known: bool, seed: int | None = None) -> Skin:
+    """The skin of VirtualHome's home `number`, or of the one that a seed gives with its plan; always the same."""
+    choices = skins(known)
+    return choices[(number * 3 + 1 + (seed or 0)) % len(choices)]
+
+
 def style(skin: Skin, kind: str, seed: int) -> int:
     """A `Drawable.style`: the skin, and a number that lets instances of one kind differ a little."""
     return ((skin.seed + 1) << _SEED_BITS) | (zlib.crc32(f"{kind}|{seed}".encode()) & _SEED_MASK)

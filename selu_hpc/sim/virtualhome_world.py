@@ -26,7 +26,7 @@ from selu_hpc.sim.home_view import (
     drawables,
     room_cameras,
 )
-from selu_hpc.sim.homes import FIRST_ID, NUM_HOMES, make_home
+from selu_hpc.sim.homes import FIRST_ID, NUM_HOMES, NUM_PLANS, make_home
 from selu_hpc.sim.render import class_colour, instance_colour, paint_ids, render
 from selu_hpc.sim.skins import Skin
 from selu_hpc.sim.virtualhome_messages import (
@@ -89,7 +89,7 @@ class HomeWorld:
 
     def generate(self, numbers: Sequence[Any], texts: Sequence[Any]) -> Reply:
         seed = whole(numbers[0]) if numbers else 0
-        self._home_number, self._seed = seed % NUM_HOMES, seed
+        self._home_number, self._seed = seed % NUM_PLANS, seed
         self._load()
         return reply()
 

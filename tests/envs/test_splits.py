@@ -7,7 +7,9 @@ import itertools
 import pytest
 
 from selu_hpc.config import Backend, EnvConfig, Simulator, World
-from selu_hpc.envs.splits import pair_is_held_out, test_scenes, test_seed, train_scenes, train_seed
+from selu_hpc.envs.splits import pair_is_held_out, test_scenes, test_seed, train_scenes, train_seed, unknown_skin
+from selu_hpc.sim.homes import make_home
+from selu_hpc.sim.world import World as ThorWorld
 
 CONFIGS = [
     EnvConfig(simulator=simulator, world=world, backend=backend)
@@ -29,6 +31,30 @@ def test_the_unknown_world_has_no_scene_of_the_known_one(simulator: Simulator) -
     known = EnvConfig(simulator=simulator, world=World.KNOWN)
     unknown = EnvConfig(simulator=simulator, world=World.UNKNOWN)
     assert not {*train_scenes(known), *test_scenes(known)} & {*train_scenes(unknown), *test_scenes(unknown)}
+
+
+@pytest.mark.parametrize("simulator", list(Simulator))
+def test_what_is_held_out_of_the_unknown_world_looks_like_nothing_that_is_trained_in(simulator: Simulator) -> None:
+    config = EnvConfig(simulator=simulator, world=World.UNKNOWN)
+    train, test = ({unknown_skin(scene) for scene in scenes(config)} for scenes in (train_scenes, test_scenes))
+    assert len(train) == 7
+    assert len(test) == 3
+    assert not train & test
+
+
+def test_a_scene_has_the_skin_that_the_splits_go_by() -> None:
+    homes = EnvConfig(simulator=Simulator.VIRTUALHOME, world=World.UNKNOWN)
+    for scene in (*train_scenes(homes)[:6], *test_scenes(homes)[:6]):
+        assert make_home(int(scene.removeprefix("home")), known=False).skin == unknown_skin(scene)
+    rooms = EnvConfig(world=World.UNKNOWN)
+    for scene in (*train_scenes(rooms)[::10], *test_scenes(rooms)[::6]):
+        assert ThorWorld(scene, known=False).skin == unknown_skin(scene)
+
+
+def test_every_room_type_has_training_and_held_out_scenes() -> None:
+    config = EnvConfig(world=World.UNKNOWN)
+    for scenes in (train_scenes(config), test_scenes(config)):
+        assert {int(scene.removeprefix("FloorPlan")) // 100 for scene in scenes} == {0, 2, 3, 4}
 
 
 def test_training_and_held_out_seeds_are_disjoint() -> None:

@@ -24,7 +24,7 @@ from selu_hpc.models.pocket_questions import HOME, perception
 from selu_hpc.models.pocket_scenes import CLASSES, STATES
 from selu_hpc.records import Goal
 from selu_hpc.sim.home_catalogue import class_named, classes
-from selu_hpc.sim.homes import NUM_HOMES, make_home
+from selu_hpc.sim.homes import NUM_PLANS, make_home
 from selu_hpc.sim.skins import skins
 
 HOME_VERBS = ("grab", "sit", "open", "close", "switch on", "switch off", "put")
@@ -68,12 +68,12 @@ def test_training_homes_are_known_ones_that_no_other_split_has():
 def test_a_layout_of_its_own_keeps_the_plan_of_its_home_and_is_no_layout_of_the_unknown_world():
     rng = random.Random(0)
     seeds = [layout_seed(number, rng) for number in (0, 1) for _ in range(50)]
-    assert {seed % NUM_HOMES for seed in seeds} == {0, 1}
+    assert {seed % NUM_PLANS for seed in seeds} == {0, 1}
     rooms = Counter(n["class_name"] for n in make_home(1, known=True).graph["nodes"] if n["category"] == "Rooms")
     own = make_home(1, known=True, seed=layout_seed(1, rng))
     assert rooms == Counter(n["class_name"] for n in own.graph["nodes"] if n["category"] == "Rooms")
     boxes = {str(n["bounding_box"]) for n in own.graph["nodes"]}
-    for number in range(NUM_HOMES):
+    for number in range(NUM_PLANS):
         other = {str(n["bounding_box"]) for n in make_home(number, known=False).graph["nodes"]}
         assert len(boxes & other) < 0.05 * len(boxes)
 

@@ -5,10 +5,13 @@ import math
 import random
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 
+from selu_hpc.sim.home_plans import WHOLE_AT
+from selu_hpc.sim.homes import _MUST_HAVE, FEWEST_NODES, NUM_HOMES, NUM_PLANS, _Maker, first_whole, make_home
 from selu_hpc.sim.virtualhome_package import evolving_graph
 
 NODE_KEYS = {"id", "category", "class_name", "prefab_name", "properties", "states", "bounding_box"}
@@ -83,6 +86,33 @@ def test_a_home_is_the_same_in_another_process_and_after_a_reset(client, port):
     known, unknown = json.loads(out)
     assert before in (known, unknown)
     assert known != unknown
+
+
+@pytest.mark.parametrize("number", [1, 5, 7, 18, 44])
+def test_a_home_is_the_first_attempt_at_it_that_has_all_a_home_must_have(number):
+    for known in (True, False):
+        home = make_home(number, known=known)
+        seed = number if number >= NUM_PLANS else None
+        attempt, found = first_whole(partial(_Maker, number % NUM_PLANS, known, home.skin, seed))
+        assert attempt == WHOLE_AT[known][number]
+        assert found.graph == home.graph
+
+
+def test_every_home_is_whole():
+    for known in (True, False):
+        for number in range(NUM_HOMES):
+            graph = make_home(number, known=known).graph
+            assert {n["class_name"] for n in graph["nodes"]} >= _MUST_HAVE
+            assert len(graph["nodes"]) >= FEWEST_NODES
+
+
+def test_there_are_as_many_homes_as_the_client_counts_and_no_two_are_alike(client):
+    found = []
+    for number in (6, 7, 13, 49):
+        assert client.reset(number)
+        found.append(json.dumps(client.environment_graph()[1], sort_keys=True))
+    assert len(set(found)) == len(found)
+    assert not client.reset(NUM_HOMES)
 
 
 def test_procedural_generation_follows_its_seed(client):
