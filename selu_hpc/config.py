@@ -247,6 +247,8 @@ class EvaluateConfig(Settings):
     """Resamples for the 95 % intervals."""
     probe_questions: Positive = 200
     """Questions of the general-ability probe."""
+    every: Positive = 1
+    """Rounds from one evaluation to the next; the base and the last round are measured whatever this says."""
 
 
 class StoreConfig(Settings):
@@ -346,9 +348,11 @@ class RunConfig(Settings):
         processes = ("num_processes", "step_timeout_s", "start_timeout_s", "max_restarts")
         for scheduling in (*processes, "unity_releases", "vulkan_devices"):
             env.pop(scheduling)
-        rollout = dump["rollout"]
+        rollout, evaluate = dump["rollout"], dump["evaluate"]
         assert isinstance(rollout, dict)
+        assert isinstance(evaluate, dict)
         rollout.pop("num_slots")
+        evaluate.pop("every")
         return dump
 
     @property

@@ -143,6 +143,8 @@ def _learning_round(config: RunConfig, round_id: int) -> Iterator[StagePlan]:
             needs=(Need(gate, After.OK),),
             num_ranks=config.finetune.num_ranks,
         )
+    if round_id % config.evaluate.every and round_id < config.rounds:
+        return
     yield StagePlan(
         key=Key(round_id, Stage.EVALUATE),
         num_shards=config.evaluate.num_shards,

@@ -31,7 +31,7 @@ def summarise(run: RunDir, config: RunConfig) -> Summary | None:
     if not rounds:
         return None
     base = rounds[0][1]
-    cards = [_card(run, round_id) for round_id, _ in rounds if round_id]
+    cards = [_card(run, round_id) for round_id in range(1, rounds[-1][0] + 1)]
     return {
         "recipe": config.recipe,
         "simulator": str(config.env.simulator),

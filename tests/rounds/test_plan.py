@@ -37,6 +37,14 @@ def test_a_shared_adapter_is_trained_once_a_round():
     assert "r02/label x3 aftercorr:r02/rollout" in plan
 
 
+def test_the_base_and_the_last_round_are_measured_however_seldom_the_rest_is():
+    measured = {}
+    for every in (1, 2, 5, 9):
+        plan = make_plan(load_recipe("selu", ["rounds=5", f"evaluate.every={every}"]))
+        measured[every] = [stage.key.round_id for stage in plan if stage.key.stage is Stage.EVALUATE]
+    assert measured == {1: [0, 1, 2, 3, 4, 5], 2: [0, 2, 4, 5], 5: [0, 5], 9: [0, 5]}
+
+
 def test_zero_shot_only_measures_the_base():
     assert lines("learning=zero_shot") == ["r00/testset x2", "r00/evaluate x2 aftercorr:r00/testset"]
 
