@@ -175,6 +175,9 @@ class CriticConfig(Settings):
     sure_yes: Fraction = 0.98
     """A first yes that the model says with less probability than this is questioned like a no. 0 takes every yes at its
     word; 1 questions every one."""
+    own_words: bool = True
+    """A yes counts only when the actor's own words did the task's verb to its object, and hindsight wonders about what
+    they did. What the actor said is known without feedback; whether it worked is still for the critic to see."""
     hindsight: Hindsight = Hindsight.INSTRUCTION_VERB
     """After a second no, ask which object the verb was applied to."""
     consistency_check: bool = True

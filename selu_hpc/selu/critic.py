@@ -1,7 +1,7 @@
 """The critic: a verdict on each episode; after a no it asks itself about the objects' states and judges again;
 what is still a no is relabelled in hindsight when the episode did something else (hindsight.py).
 
-    first verdict ── a sure yes ──────────────────────────────────▶ success
+    first verdict ── a sure yes of what the actor said to do ─────▶ success
          └─ no ─▶ self-asking ─▶ second verdict ── yes ───────────▶ success (corrected)
                                      └─ no ─▶ hindsight ── found ─▶ success under another instruction
                                                   └─ none ────────▶ failure

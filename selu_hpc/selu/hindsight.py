@@ -2,6 +2,8 @@
 
 The verb comes from the instruction, and the critic is asked which object it happened to ("Which object is open?");
 when it names another object, the episode becomes a success for that instruction. An option asks over all verbs.
+Where the actor's own words are looked at (`critic.own_words`), an object it never did the verb to is passed over, and
+what it did do is wondered about as well.
 Before a new instruction is used the critic must stand by it (`critic.consistency_check`): judge it, as it judges any
 task, to be done, and find it not yet so in the picture before the first step, or doing nothing would count.
 """
@@ -16,6 +18,7 @@ from selu_hpc.envs.tasks import THOR_VERBS, VIRTUALHOME_VERBS, make_task
 from selu_hpc.envs.words import language_of
 from selu_hpc.records import Goal, Task
 from selu_hpc.selu import wording
+from selu_hpc.selu.deeds import deeds
 from selu_hpc.selu.interview import Interview, Question
 from selu_hpc.selu.reading import read_yes_no, relabelled_goal
 from selu_hpc.selu.verdicts import CONSISTENCY, Claim, judge
@@ -39,10 +42,15 @@ def relabel(
     language = language_of(simulator)
     candidates: list[Claim] = []
     for (place, goal), text in zip(asked, said, strict=True):
-        task = interview.cases[place].task
-        found = relabelled_goal(goal, text or "", language)
-        if found is not None and found not in task.goals:
-            candidates.append(Claim(place, make_task(task.scene, (found,), simulator=simulator)))
+        case = interview.cases[place]
+        named = relabelled_goal(goal, text or "", language)
+        found = [named] if named is not None else []
+        if config.own_words and case.said is not None:
+            done = [_completed(deed, goal) for deed in reversed(deeds(case.said, language)) if deed.verb == goal.verb]
+            found = [one for one in found if one in done] + [one for one in done if one != named]
+        for one in dict.fromkeys(found):
+            if one not in case.task.goals:
+                candidates.append(Claim(place, make_task(case.task.scene, (one,), simulator=simulator)))
     agreed = [True] * len(candidates)
     if config.consistency_check:
         _, agreed = judge(interview, candidates, config, simulator=simulator, purposes=CONSISTENCY)
@@ -53,6 +61,11 @@ def relabel(
         if yes:
             chosen.setdefault(claim.place, claim.task)
     return [chosen.get(place) for place in places]
+
+
+def _completed(deed: Goal, goal: Goal) -> Goal:
+    """ "put it on the desk" puts what the instruction was to put."""
+    return replace(deed, target=goal.target) if deed.place and not deed.target else deed
 
 
 def _wondered(task: Task, config: CriticConfig, simulator: Simulator) -> list[Goal]:

@@ -25,12 +25,14 @@ class Case:
     """One episode as the critic meets it: its task and third-person pictures, and nothing of the simulator's.
 
     images: what a verdict is asked over.  before: the picture before the first step, where hindsight needs it.
+    said: the actor's own actions in canonical words, "" for unreadable ones; None where they are not looked at.
     """
 
     episode_id: str
     task: Task
     images: tuple[FrameHWC, ...] = field(repr=False)
     before: FrameHWC | None = field(default=None, repr=False)
+    said: tuple[str, ...] | None = None
     seed: int = 0
 
 
@@ -103,6 +105,10 @@ class Interview:
             found.append(1 / (1 + exp(min(two - one, 700.0))))
             self._keep(question, "", f"{found[-1]:.4f}")
         return found
+
+    def note(self, place: int, purpose: str, *, question: str, said: str, taken: str) -> None:
+        """Keep what was found out without asking the model."""
+        self.exchanges[place].append(Exchange(purpose=purpose, question=question, answer=said, taken=taken))
 
     def _pictures(self, question: Question) -> tuple[FrameHWC, ...]:
         case = self.cases[question.place]

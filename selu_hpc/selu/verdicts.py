@@ -1,6 +1,7 @@
 """The critic's verdict on a task in an episode, and its second one after questioning itself about the objects' states.
 
-    first verdict ── a sure yes ─▶ yes
+    first verdict ── the actor never said to do it ─▶ no
+         ├─ a sure yes ─▶ yes
          └─ no, or an unsure yes ─▶ self-asking: "Is the fridge open?" ─▶ second verdict, told its own answers
 
 The same way of judging serves an episode's own instruction (critic.py) and one that hindsight proposes (hindsight.py).
@@ -14,8 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from selu_hpc.config import CriticConfig, CriticFrames, Simulator
+from selu_hpc.envs.words import language_of
 from selu_hpc.records import Task
 from selu_hpc.selu import wording
+from selu_hpc.selu.deeds import tried
 from selu_hpc.selu.interview import Interview, Question
 from selu_hpc.selu.reading import read_yes_no
 
@@ -42,6 +45,8 @@ class Purposes:
 
 OWN_TASK = Purposes("verdict", "state", "second verdict")
 CONSISTENCY = Purposes("consistency", "consistency state", "second consistency")
+OWN_WORDS = "own words"
+"""What the record calls the look at what the actor said."""
 
 
 def verdicts(
@@ -79,14 +84,28 @@ def judge(
     """First and final verdict on each claim."""
     said = _weighed(interview, claims, config.frames, [()] * len(claims), purposes.first)
     first = [yes for yes, _ in said]
-    final = list(first)
+    possible = _was_tried(interview, claims, simulator) if config.own_words else [True] * len(claims)
+    final = [yes and can_be for yes, can_be in zip(first, possible, strict=True)]
     if config.self_asking:
         least = config.sure_yes if config.sure_yes < 1 else math.inf
-        doubted = [at for at, (yes, sure) in enumerate(said) if not yes or sure < least]
+        doubted = [at for at, (yes, sure) in enumerate(said) if possible[at] and (not yes or sure < least)]
         second = _ask_oneself(interview, [claims[at] for at in doubted], config.frames, simulator, purposes)
         for at, yes in zip(doubted, second, strict=True):
             final[at] = yes
     return first, final
+
+
+def _was_tried(interview: Interview, claims: Sequence[Claim], simulator: Simulator) -> list[bool]:
+    """Whether the actor's own words say that it tried what is claimed; a no is kept in the record."""
+    language = language_of(simulator)
+    found = [True] * len(claims)
+    for at, claim in enumerate(claims):
+        said = interview.cases[claim.place].said
+        if said is not None and not tried(claim.task.goals, said, language):
+            found[at] = False
+            asked = f"Did the actor try to {claim.task.instruction}?"
+            interview.note(claim.place, OWN_WORDS, question=asked, said=", ".join(filter(None, said)), taken="no")
+    return found
 
 
 def _ask_oneself(

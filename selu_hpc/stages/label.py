@@ -93,6 +93,7 @@ def cases(episodes: EpisodeReader, indices: range, config: RunConfig) -> list[Ca
                 task=Task.from_json(meta["task"]),
                 images=tuple(episodes.frame(index, step, View.THIRD_PERSON) for step in steps),
                 before=episodes.frame(index, 0, View.THIRD_PERSON) if looks_back else None,
+                said=tuple(action["parsed"] for action in meta["actions"]),
                 seed=meta["seed"],
             )
         )

@@ -259,3 +259,44 @@ def test_the_critic_sees_the_frames_the_recipe_names(frames):
     shot = np.stack([np.stack([np.full((2, 2, 3), 2 * t + v, np.uint8) for v in range(2)]) for t in range(4)])
     seen = [int(image[0, 0, 0]) for image in critic_images(shot, CriticFrames(frames))]
     assert seen == {"last": [7], "first_and_last": [1, 7], "all": [1, 3, 5, 7]}[frames]
+
+
+def saying(one: Case, *said: str) -> Case:
+    return dataclasses.replace(one, said=said)
+
+
+def test_a_yes_to_what_the_actor_never_said_to_do_is_taken_back():
+    """It opened something that looks like a fridge, and the critic is sure."""
+    wrong = saying(case(task("open", "Fridge"), open=["Fridge"]), "go to the cabinet", "open the cabinet", "done")
+    (label,) = critic(ToyModel(), hindsight="off").judge([wrong])
+    assert (label.first, label.verdict) == (True, False)
+    assert purposes(label) == ["verdict", "own words"]
+    assert label.exchanges[1].question == "Did the actor try to open the fridge?"
+    assert label.exchanges[1].answer == "go to the cabinet, open the cabinet, done"
+    (label,) = critic(ToyModel(), hindsight="off", own_words=False).judge([wrong])
+    assert label.verdict is True
+
+
+def test_what_the_actor_said_to_do_still_has_to_be_seen():
+    tried = saying(case(task("open", "Fridge")), "open the fridge", "done")
+    (label,) = critic(ToyModel(), hindsight="off").judge([tried])
+    assert label.verdict is False
+    assert "own words" not in purposes(label)
+
+
+class Distracted(ToyModel):
+    """Names another open thing than the one that was opened."""
+
+    def which(self, prompt, state):
+        return "the drawer"
+
+
+def test_hindsight_passes_over_what_was_never_tried_and_wonders_about_what_was():
+    opened = case(task("open", "Fridge"), open=["Cabinet", "Drawer"])
+    words = ("open the microwave", "open the cabinet", "done")
+    (label,) = critic(Distracted()).judge([saying(opened, *words)])
+    assert label.relabelled == task("open", "Cabinet")
+    (label,) = critic(Distracted(), own_words=False).judge([saying(opened, *words)])
+    assert label.relabelled == task("open", "Drawer")
+    (label,) = critic(Distracted()).judge([saying(opened, "go to the cabinet", "done")])
+    assert label.relabelled is None
