@@ -16,7 +16,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,9 +24,11 @@ import torch
 from selu_hpc.config import ModelConfig
 from selu_hpc.errors import ModelError
 from selu_hpc.models.chat import Chat, Encoded, ImagePart, stack_images
-from selu_hpc.models.merged import MergedModel
 from selu_hpc.models.prefix import Prefix, PrefixCache, bucket, left_pad, stack_prefixes
 from selu_hpc.models.vlm import Adapter, Answer, Request, load_backbone
+
+if TYPE_CHECKING:
+    from selu_hpc.models.merged import MergedModel
 
 BASE = "__base__"
 
@@ -58,7 +60,7 @@ class LocalGenerator:
         self.device = next(model.parameters()).device
         self.dtype = model.dtype
         base = model.get_base_model() if self.adapters else model
-        self._merged = MergedModel(model) if self.adapters else None
+        self._merged = _merged(model) if self.adapters else None
         self._rope_index = getattr(base.model, "get_rope_index", None)
         self._stop = self.chat.stop_ids(base.generation_config)
         self._prefixes = PrefixCache()
@@ -328,6 +330,12 @@ def _sample(scores: torch.Tensor, temperature: float, draws: np.ndarray[Any, Any
     cumulative = torch.softmax(scores.double() / temperature, dim=-1).cumsum(dim=-1)
     targets = torch.as_tensor(draws, device=scores.device)[:, None] * cumulative[:, -1:]
     return torch.searchsorted(cumulative, targets, right=True)[:, 0].clamp(max=scores.shape[1] - 1)
+
+
+def _merged(model: Any) -> MergedModel:
+    from selu_hpc.models.merged import MergedModel
+
+    return MergedModel(model)
 
 
 def _add_adapter(model: Any, name: str, folder: Path, *, first: bool) -> Any:
