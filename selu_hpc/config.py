@@ -98,8 +98,9 @@ class EnvConfig(Settings):
     """Task types to sample; empty means all the simulator has."""
     composed_fraction: Fraction = 0.0
     """Share of tasks made of two to four goals."""
-    num_processes: Positive = 2
-    """Simulator processes one task keeps open."""
+    num_processes: Positive = 1
+    """Worker processes that drive a task's simulators side by side; more than one pays where a task has more cores than
+    one, or a Unity build that waits for its GPU."""
     unity_commit: str = ""
     """Pinned build of AI2-THOR (a release folder's commit) for the Unity back-ends."""
     unity_releases: str = ""

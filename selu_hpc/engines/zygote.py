@@ -28,7 +28,14 @@ PRELOADED = (
     "tensorboard.summary.writer.event_file_writer",
     "zarr",
     "ai2thor.controller",
-    "selu_hpc.models.vlm",
+    "transformers.models.llava.modeling_llava",
+    "transformers.models.llava.processing_llava",
+    "transformers.models.clip.modeling_clip",
+    "transformers.models.clip.image_processing_pil_clip",
+    "transformers.models.llama.modeling_llama",
+    "selu_hpc.models.generate",
+    "selu_hpc.models.merged",
+    "selu_hpc.models.pocket",
     "selu_hpc.train.sft",
 )
 

@@ -6,6 +6,7 @@ executable and in nothing else. Does not own the process once it runs (thor_clie
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -18,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from selu_hpc.config import Backend, EnvConfig
+from selu_hpc.config import Backend, EnvConfig, Simulator
 from selu_hpc.errors import ConfigError, SimulatorError
+from selu_hpc.sim.nursery import Nursery
 
 _PLATFORMS = {Backend.CLOUD_RENDERING: "CloudRendering", Backend.XVFB: "Linux64"}
 XVFB_START_S = 20.0
@@ -43,7 +45,7 @@ class Launch:
         """The Controller's launch arguments; `display` is the X server's for `xvfb`."""
         size = {"width": self.config.width, "height": self.config.height}
         if self.config.backend is Backend.STAND_IN or self.executable:
-            command = list(self.executable) or stand_in_command(self.config)
+            command = list(self.executable) or quick_command(self.config, self.home)
             # The path is split like a shell's words; without a display Popen would be given None for DISPLAY.
             return {**size, "local_executable_path": shlex.join(command), "x_display": display or "0"}
         build = {"platform": _PLATFORMS[self.config.backend], "commit_id": self.config.unity_commit}
@@ -76,7 +78,20 @@ class Launch:
 
 def stand_in_command(config: EnvConfig) -> list[str]:
     """The command line of the built-in replacement of the Unity process."""
-    return [sys.executable, "-m", "selu_hpc.sim.thor_build", "--world", str(config.world)]
+    module = "thor_build" if config.simulator is Simulator.THOR else "virtualhome_server"
+    return [sys.executable, "-m", f"selu_hpc.sim.{module}", "--world", str(config.world)]
+
+
+def quick_command(config: EnvConfig, home: Path) -> list[str]:
+    """The same process as a fork from this process's nursery, which is opened for the first."""
+    _, _, module, *arguments = stand_in_command(config)
+    if module not in _nurseries:
+        _nurseries[module] = Nursery(module, folder=home / module)
+        atexit.register(_nurseries[module].close)
+    return _nurseries[module].command(*arguments)
+
+
+_nurseries: dict[str, Nursery] = {}
 
 
 def release_folder(config: EnvConfig) -> Path:

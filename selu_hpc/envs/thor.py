@@ -86,6 +86,10 @@ class ThorDriver(Protocol):
         """Do one of THOR's actions; a failed one is told by the metadata."""
         ...
 
+    def ask(self, action: dict[str, Any]) -> Any:
+        """What an action that changes nothing returns; None when it failed."""
+        ...
+
     def frames(self) -> tuple[FrameHWC, FrameHWC]:
         """First and third person of the last call that rendered, owned by the caller."""
         ...
@@ -267,8 +271,7 @@ class ThorEnvironment(SpokenEnvironment):
 
     def _ask(self, action: dict[str, Any]) -> Any:
         """A question to the simulator: its answer, and the state stays what it was."""
-        answer = self._driver.call(action)
-        return answer["actionReturn"] if answer["lastActionSuccess"] else None
+        return self._driver.ask(action)
 
     def _call(self, action: dict[str, Any]) -> None:
         self._metadata = self._driver.call(action)

@@ -68,6 +68,10 @@ class ThorClient:
             found = self._controller.last_event.metadata
         return found
 
+    def ask(self, action: dict[str, Any]) -> Any:
+        answer = self.call(action)
+        return answer["actionReturn"] if answer["lastActionSuccess"] else None
+
     def frames(self) -> tuple[FrameHWC, FrameHWC]:
         event = self._controller.last_event
         if event.frame is None or not event.third_party_camera_frames:

@@ -42,6 +42,12 @@ class LocalThor:
         self.world.apply(copy.deepcopy(action))
         return self.world.metadata()
 
+    def ask(self, action: dict[str, Any]) -> Any:
+        """Without the state, which takes longer to describe than the answer to find."""
+        assert self.world is not None, "ask before reset"
+        outcome = self.world.apply(copy.deepcopy(action))
+        return copy.deepcopy(outcome.value) if outcome.success else None
+
     def frames(self) -> tuple[FrameHWC, FrameHWC]:
         world, config = self.world, self._config
         assert world is not None, "frames before reset"

@@ -9,14 +9,13 @@ import contextlib
 import os
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from selu_hpc.config import Backend, EnvConfig
-from selu_hpc.envs.launch import Launch
+from selu_hpc.envs.launch import Launch, quick_command
 from selu_hpc.envs.virtualhome import Client, VirtualHomeEnvironment
 from selu_hpc.envs.virtualhome_client import UnityCommunication
 from selu_hpc.errors import ConfigError, SimulatorError
@@ -62,7 +61,12 @@ class HomeProcess:
         port = free_port()
         log = self._home / f"virtualhome-{self._number}.log"
         display = self._stack.enter_context(Launch(config, self._home, self._executable).display())
-        command = [*(self._executable or command_for(config)), "-batchmode", f"-http-port={port}", f"-logFile {log}"]
+        command = [
+            *(self._executable or command_for(config, self._home)),
+            "-batchmode",
+            f"-http-port={port}",
+            f"-logFile {log}",
+        ]
         with log.with_suffix(".out").open("ab") as out:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env={**os.environ, "DISPLAY": display}
@@ -101,10 +105,10 @@ def virtualhome_environment(
     return VirtualHomeEnvironment(config, process)
 
 
-def command_for(config: EnvConfig) -> list[str]:
+def command_for(config: EnvConfig, home: Path) -> list[str]:
     """The command line of the stand-in, or the one executable in the folder of fetched builds."""
     if config.backend is Backend.STAND_IN:
-        return [sys.executable, "-m", "selu_hpc.sim.virtualhome_server", "--world", str(config.world)]
+        return quick_command(config, home)
     found = sorted(Path(config.unity_releases).expanduser().glob(_EXECUTABLE)) if config.unity_releases else []
     if len(found) != 1:
         raise ConfigError(

@@ -16,7 +16,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ from selu_hpc.errors import ModelError
 from selu_hpc.models.chat import Chat, Encoded, ImagePart, stack_images
 from selu_hpc.models.prefix import Prefix, PrefixCache, bucket, left_pad, stack_prefixes
 from selu_hpc.models.vlm import Adapter, Answer, Request, load_backbone
+
+if TYPE_CHECKING:
+    from selu_hpc.models.merged import MergedModel
 
 BASE = "__base__"
 
@@ -55,7 +58,9 @@ class LocalGenerator:
         self.config = config
         self.adapters = tuple(adapters)
         self.device = next(model.parameters()).device
+        self.dtype = model.dtype
         base = model.get_base_model() if self.adapters else model
+        self._merged = _merged(model) if self.adapters else None
         self._rope_index = getattr(base.model, "get_rope_index", None)
         self._stop = self.chat.stop_ids(base.generation_config)
         self._prefixes = PrefixCache()
@@ -279,9 +284,9 @@ class LocalGenerator:
         if "image_grid_thw" in tensors:
             tensors["mm_token_type_ids"] = (ids == self.chat.image_token_id).int().to(self.device)
         names = [row.adapter for row in rows]
-        context, extra = self._adapter(names)
+        model, context, extra = self._adapter(names)
         with context:
-            return self.model(
+            return model(
                 input_ids=ids.to(self.device),
                 attention_mask=mask.to(self.device),
                 position_ids=positions.to(self.device),
@@ -293,20 +298,24 @@ class LocalGenerator:
             )
 
     def _floats(self, value: torch.Tensor) -> torch.Tensor:
-        return value.to(self.device, self.model.dtype if value.is_floating_point() else None)
+        return value.to(self.device, self.dtype if value.is_floating_point() else None)
 
-    def _adapter(self, names: Sequence[str]) -> tuple[AbstractContextManager[Any], dict[str, Any]]:
-        """How peft is told: the active adapter for a batch of one, a name a row for a mixed one."""
-        if not self.adapters:
-            return nullcontext(), {}
+    def _adapter(self, names: Sequence[str]) -> tuple[Any, AbstractContextManager[Any], dict[str, Any]]:
+        """The model to call for these rows, and how peft is told where it is needed: a batch of one adapter goes
+        through weights that hold it, a mixed one through peft with a name a row."""
+        merged = self._merged
+        if merged is None:
+            return self.model, nullcontext(), {}
         if len(set(names)) > 1:
-            return nullcontext(), {"adapter_names": list(names)}
+            return merged.as_peft(), nullcontext(), {"adapter_names": list(names)}
+        if merged.possible:
+            return merged.speak_as(None if names[0] == BASE else names[0]), nullcontext(), {}
         if names[0] == BASE:
-            return self.model.disable_adapter(), {}
+            return self.model, self.model.disable_adapter(), {}
         if names[0] != self._active:  # peft walks all modules, which costs a small model as much as a token
             self.model.set_adapter(names[0], inference_mode=True)
             self._active = names[0]
-        return nullcontext(), {}
+        return self.model, nullcontext(), {}
 
 
 def _widths(encoded: Encoded) -> tuple[int, int]:
@@ -321,6 +330,12 @@ def _sample(scores: torch.Tensor, temperature: float, draws: np.ndarray[Any, Any
     cumulative = torch.softmax(scores.double() / temperature, dim=-1).cumsum(dim=-1)
     targets = torch.as_tensor(draws, device=scores.device)[:, None] * cumulative[:, -1:]
     return torch.searchsorted(cumulative, targets, right=True)[:, 0].clamp(max=scores.shape[1] - 1)
+
+
+def _merged(model: Any) -> MergedModel:
+    from selu_hpc.models.merged import MergedModel
+
+    return MergedModel(model)
 
 
 def _add_adapter(model: Any, name: str, folder: Path, *, first: bool) -> Any:

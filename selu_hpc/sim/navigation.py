@@ -69,12 +69,13 @@ def sweep(a: Point, b: Point, found: Blocks, radius: float = RADIUS) -> int:
     dz = np.maximum(np.maximum(found[:, 1] - a[1], a[1] - found[:, 3]), 0.0)
     stuck = dx * dx + dz * dz < radius * radius - _EPS
     rest = found[~stuck]
-    for i in range(1, num + 1):
-        t = i / num
-        key = blocker(a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t, rest, radius)
-        if key:
-            return key
-    return 0
+    along = np.arange(1, num + 1)[:, None] / num
+    x, z = a[0] + (b[0] - a[0]) * along, a[1] + (b[1] - a[1]) * along
+    dx = np.maximum(np.maximum(rest[:, 0] - x, x - rest[:, 2]), 0.0)
+    dz = np.maximum(np.maximum(rest[:, 1] - z, z - rest[:, 3]), 0.0)
+    hit = dx * dx + dz * dz < radius * radius - _EPS
+    touched = hit.any(1)
+    return int(rest[int(hit[int(touched.argmax())].argmax()), 4]) if touched.any() else 0
 
 
 def free_grid(found: Blocks, room: Room, grid: float = GRID, origin: Point = (0.0, 0.0)) -> set[tuple[int, int]]:

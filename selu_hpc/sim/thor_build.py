@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import importlib
 import os
 import select
 import shlex
@@ -22,9 +23,10 @@ MAX_SCREEN = 4096
 def main(arguments: list[str] | None = None) -> None:
     options = _parse(sys.argv[1:] if arguments is None else arguments)
     end_with_parent()
-    from selu_hpc.sim import render, skins
+    from selu_hpc.sim import render, skins, solids, triangles
     from selu_hpc.sim.session import Session
 
+    triangles.keep_in(solids.beside_machine_code())
     skin = skins.skin_named(options.skin) if options.skin else None
     known = skin.known if skin is not None else options.world == "known"
     session = Session(known=known, skin=skin, screen=(options.width, options.height), headless=options.headless)
@@ -33,6 +35,15 @@ def main(arguments: list[str] | None = None) -> None:
     gc.collect()
     gc.freeze()
     _serve(session)
+
+
+def warm() -> None:
+    """Load what every build needs, machine code included; for a nursery, whose forks then have it."""
+    from selu_hpc.sim import render
+
+    for module in ("fifo", "session", "wsgi", "solids", "triangles"):
+        importlib.import_module(f"selu_hpc.sim.{module}")
+    render.compile_all()
 
 
 def _serve(session: object) -> None:

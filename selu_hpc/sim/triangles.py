@@ -21,6 +21,7 @@ from selu_hpc.sim import raster
 from selu_hpc.sim.drawing import Drawable
 from selu_hpc.sim.shapes import mesh_for
 from selu_hpc.sim.skins import Skin, light
+from selu_hpc.sim.solids import SolidFiles
 
 _MAX_SOLIDS = 4096
 _MAX_BATCHES = 8
@@ -46,6 +47,13 @@ class Batch:
 _solids: OrderedDict[tuple[Drawable, Skin, int], tuple[Solid, Solid]] = OrderedDict()
 _batches: OrderedDict[tuple[Skin, tuple[int, ...]], Batch] = OrderedDict()
 _lock = threading.Lock()
+_files: SolidFiles | None = None
+
+
+def keep_in(files: SolidFiles | None) -> None:
+    """Let this process find scenes' triangles there, and keep those that it builds; None is memory only."""
+    global _files
+    _files = files
 
 
 @contextmanager
@@ -95,7 +103,10 @@ def _rebuild(batch: Batch, drawables: Sequence[Drawable], skin: Skin) -> None:
 
 def _fresh(drawables: Sequence[Drawable], skin: Skin) -> Batch:
     floors = tuple(d for d in drawables if d.kind == "Floor")
+    known = _read(drawables, skin, floors) if _files is not None else True
     found = [_solid(d, skin, floors) for d in drawables]
+    if _files is not None and not known:
+        _files.write(skin, floors, [(d, *one) for d, one in zip(drawables, found, strict=True)])
     solids = [solid for solid, _ in found]
     lengths = np.array([len(s) for s in solids], np.int64)
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64) if solids else lengths
@@ -103,6 +114,21 @@ def _fresh(drawables: Sequence[Drawable], skin: Skin) -> Batch:
     spheres = np.array([sphere for _, sphere in found], np.float32).reshape(-1, 4)
     keys = np.array([d.key for d in drawables], np.int32)
     return Batch(list(drawables), tris, starts, starts + lengths, lengths, keys, spheres)
+
+
+def _read(drawables: Sequence[Drawable], skin: Skin, floors: tuple[Drawable, ...]) -> bool:
+    """Learn what is on disk of a scene that is new to this process; whether anything was known."""
+    assert _files is not None
+    if not floors or any(_name(d, skin, floors) in _solids for d in drawables):
+        return True
+    kept = _files.read(skin, floors)
+    for drawable, solid, sphere in kept:
+        _solids[_name(drawable, skin, floors)] = (solid, sphere)
+    return bool(kept)
+
+
+def _name(drawable: Drawable, skin: Skin, floors: tuple[Drawable, ...]) -> tuple[Drawable, Skin, int]:
+    return drawable, skin, hash(floors) if drawable.kind in _ROOM else 0
 
 
 def _sphere(solid: Solid) -> Solid:
@@ -113,12 +139,11 @@ def _sphere(solid: Solid) -> Solid:
 
 def _solid(drawable: Drawable, skin: Skin, floors: tuple[Drawable, ...]) -> tuple[Solid, Solid]:
     """A drawable's triangles in the world, lit, and the sphere round them."""
-    is_room = drawable.kind in _ROOM
-    name = (drawable, skin, hash(floors) if is_room else 0)
+    name = _name(drawable, skin, floors)
     kept = _solids.get(name)
     if kept is None:
         solid = _light(drawable, skin)
-        if is_room and floors:
+        if drawable.kind in _ROOM and floors:
             solid = _inside_faces(solid, floors)
         kept = _solids[name] = (solid, _sphere(solid))
         while len(_solids) > _MAX_SOLIDS:

@@ -20,6 +20,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from selu_hpc.sim import solids, triangles
+from selu_hpc.sim.render import compile_all
 from selu_hpc.sim.skins import skin_named
 from selu_hpc.sim.virtualhome_messages import Reply, RequestError, reply
 from selu_hpc.sim.virtualhome_world import HomeWorld
@@ -108,7 +110,12 @@ def write_launcher(path: Path, arguments: list[str]) -> None:
     path.chmod(path.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
 
 
-def main() -> None:
+def warm() -> None:
+    """Compile what pictures need; for a nursery, whose forks then have it."""
+    compile_all()
+
+
+def main(arguments: list[str] | None = None) -> None:
     """Serve until the parent ends."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
@@ -117,11 +124,12 @@ def main() -> None:
     parser.add_argument("--skin", help="name of the skin of all homes")
     parser.add_argument("--launcher", type=Path, help="write a program for the client's launcher here, and end")
     parser.add_argument("-http-port", dest="port", type=int, default=8080)
-    options, _ = parser.parse_known_args()
+    options, _ = parser.parse_known_args(arguments)
     if options.launcher is not None:
         skin = ["--skin", options.skin] if options.skin else []
         return write_launcher(options.launcher, ["--world", options.world, *skin])
     end_with_parent()
+    triangles.keep_in(solids.beside_machine_code())
     world = HomeWorld(known=options.world == "known", skin=skin_named(options.skin) if options.skin else None)
     with HomeServer(options.port, world) as server:
         server.serve_forever(poll_interval=0.2)

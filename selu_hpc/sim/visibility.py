@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +64,7 @@ def geometry(things: Sequence[Thing], old: Geometry | None) -> Geometry:
             boxes += panels
             owners += [i] * len(panels)
         if not thing.structural:
-            mine = _points(thing)
+            mine = _points(thing.boxes()[2] if thing.kind == "Drawer" else thing.body())
             points.append(mine)
             point_owner += [i] * len(mine)
     return Geometry(
@@ -111,9 +112,10 @@ def axes(camera: Camera) -> Floats:
     return np.array([[cy, 0.0, -sy], [sy * sp, cp, cy * sp], [sy * cp, -sp, cy * cp]])
 
 
-def _points(thing: Thing) -> Floats:
-    """Points on and in a thing's box, close enough that no large part goes unseen."""
-    x0, y0, z0, x1, y1, z1 = thing.boxes()[2] if thing.kind == "Drawer" else thing.body()
+@lru_cache(maxsize=8192)
+def _points(box: Box) -> Floats:
+    """Points on and in a thing's box, close enough that no large part goes unseen; not to be written to."""
+    x0, y0, z0, x1, y1, z1 = box
     ticks = []
     for a, b in ((x0, x1), (y0, y1), (z0, z1)):
         inset = min(_INSET, (b - a) * 0.1)

@@ -173,3 +173,19 @@ def test_going_again_goes_to_the_next_one(home: ThorEnvironment) -> None:
 
 def _kitchen_task() -> Task:
     return make_task("FloorPlan1", (Goal(verb="open", target="Fridge"),), simulator=KNOWN.simulator)
+
+
+def test_a_question_answered_without_the_state_gets_the_same_answer() -> None:
+    from selu_hpc.envs.thor_local import LocalThor
+
+    local = LocalThor(EnvConfig(world=World.KNOWN), blind=True)
+    state = local.reset("FloorPlan3")
+    fridge = next(thing for thing in state["objects"] if thing["objectType"] == "Fridge")
+    questions = [
+        {"action": "GetReachablePositions"},
+        {"action": "GetInteractablePoses", "objectId": fridge["objectId"], "standings": [True]},
+        {"action": "GetInteractablePoses", "objectId": "Nothing|1"},
+    ]
+    for question in questions:
+        answer = local.call(question)
+        assert local.ask(question) == (answer["actionReturn"] if answer["lastActionSuccess"] else None)

@@ -193,3 +193,25 @@ def test_sampling_without_seeds_is_refused(generator, ask):
 @pytest.mark.parametrize(("length", "step", "width"), [(0, 8, 0), (1, 8, 8), (64, 8, 64), (65, 8, 96), (257, 32, 384)])
 def test_lengths_are_padded_to_few_buckets(length, step, width):
     assert bucket(length, step) == width
+
+
+def test_an_adapter_in_the_weights_answers_as_beside_them_whoever_spoke_before(generator, pocket_config, adapters, ask):
+    requests = ask(4)
+    alone = {
+        name: fresh(pocket_config, adapters).logprobs(requests, ["yes"] * 4, adapter=name)
+        for name in ("actor", "critic", None)
+    }
+    for name in ("critic", "actor", None, "critic"):
+        assert generator.logprobs(requests, ["yes"] * 4, adapter=name) == alone[name]
+    mixed = generator.logprobs(requests, ["yes"] * 4, adapter=["actor", None, "critic", "actor"])
+    beside = [alone[name][at] for at, name in enumerate(["actor", None, "critic", "actor"])]
+    assert mixed == pytest.approx(beside, abs=1e-4)
+    assert generator.logprobs(requests, ["yes"] * 4, adapter="actor") == alone["actor"]
+
+
+def test_a_lora_that_cannot_be_added_up_stays_beside_the_weights(generator, ask):
+    said = generator.generate(ask(3), adapter="actor")
+    generator._merged.as_peft()
+    generator._merged.possible = False
+    beside = generator.generate(ask(3), adapter="actor")
+    assert [answer.text for answer in beside] == [answer.text for answer in said]

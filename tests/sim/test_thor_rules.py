@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from selu_hpc.sim.thing import Thing
@@ -290,3 +291,12 @@ def test_what_is_under_a_pixel_is_what_the_picture_shows() -> None:
             agree += outcome.value == thing.obj_id
     assert asked > 30
     assert agree / asked > 0.7  # boxes are coarser than meshes
+
+
+def test_the_first_thing_in_the_way_stops_a_walk_and_what_is_touched_already_does_not() -> None:
+    from selu_hpc.sim import navigation
+
+    blocks = np.array([(0.4, -1.0, 0.5, 1.0, 21.0), (0.45, -1.0, 0.9, 1.0, 22.0), (-0.3, -0.1, -0.1, 0.1, 23.0)])
+    assert navigation.sweep((0.0, 0.0), (1.0, 0.0), blocks) == 21
+    assert navigation.sweep((0.0, 0.0), (0.1, 0.0), blocks) == 0
+    assert navigation.sweep((0.0, 0.0), (0.0, 0.0), blocks[:0]) == 0

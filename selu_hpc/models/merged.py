@@ -1,0 +1,77 @@
+"""Who a model speaks as: one adapter at a time is added to the frozen weights, so that it costs nothing to use.
+
+Owns the swap. Every sum is made from the base's own weights, never undone by subtraction, so it has the same bits
+whoever spoke before. A batch that mixes adapters takes peft's own way, as does a model with layers we cannot add up.
+The base's weights wait in main memory: on a GPU there is one copy, as without adapters.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from peft.tuners.lora import Linear
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils import AuxiliaryTrainingWrapper
+
+
+class MergedModel:
+    """A peft model: `speak_as("actor")` gives the plain model to call, `as_peft()` the one that mixes."""
+
+    def __init__(self, model: Any) -> None:
+        self._peft = model
+        self._base = model.get_base_model()
+        self._layers: list[tuple[Any, str, Any]] = []
+        self._originals: list[torch.Tensor] = []
+        self._name: str | None = None
+        self._apart = True
+        """Whether the LoRA layers stand in their places, over the base's own weights."""
+        for parent in self._base.modules():
+            for name, child in parent.named_children():
+                if isinstance(child, BaseTunerLayer):
+                    self._layers.append((parent, name, child))
+        self.possible = all(_adds_up(layer) for _, _, layer in self._layers) and not any(
+            isinstance(module, AuxiliaryTrainingWrapper) for module in self._base.modules()
+        )
+
+    def speak_as(self, name: str | None) -> Any:
+        """The base with this adapter in its weights; None is the base alone."""
+        assert self.possible
+        if self._apart or name != self._name:
+            self._load(name)
+        return self._base
+
+    def as_peft(self) -> Any:
+        """The base with its adapters beside it."""
+        if not self._apart:
+            self._load(None)
+            for parent, place, layer in self._layers:
+                setattr(parent, place, layer)
+            self._apart = True
+        return self._peft
+
+    @torch.no_grad()
+    def _load(self, name: str | None) -> None:
+        if not self._originals:
+            self._originals = [layer.base_layer.weight.data.cpu() for _, _, layer in self._layers]
+        for (parent, place, layer), original in zip(self._layers, self._originals, strict=True):
+            weight = layer.base_layer.weight
+            if name in layer.lora_A:
+                a, b = layer.lora_A[name].weight.float(), layer.lora_B[name].weight.float()
+                total = original.to(weight.device).float().addmm(b, a, alpha=layer.scaling[name])
+                weight.data = total.to(weight.dtype)
+            else:
+                weight.data = original.to(weight.device)
+            setattr(parent, place, layer.base_layer)
+        self._name, self._apart = name, False
+
+
+def _adds_up(layer: Any) -> bool:
+    """A plain LoRA over a plain linear layer."""
+    return (
+        type(layer) is Linear
+        and type(layer.base_layer) is torch.nn.Linear
+        and not layer.lora_variant
+        and not any(layer.lora_bias.values())
+        and not layer.fan_in_fan_out
+    )

@@ -1,0 +1,77 @@
+"""Triangles kept on disk: the same picture with and without, whatever the files hold."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from selu_hpc.sim import triangles
+from selu_hpc.sim.render import render
+from selu_hpc.sim.solids import SolidFiles
+from selu_hpc.sim.world import World
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Iterator[SolidFiles]:
+    found = SolidFiles(tmp_path)
+    triangles.keep_in(found)
+    yield found
+    triangles.keep_in(None)
+    forget()
+
+
+def forget() -> None:
+    """As a process that has drawn nothing yet."""
+    triangles._solids.clear()
+    triangles._batches.clear()
+
+
+def picture(scene: str, *actions: str) -> tuple[np.ndarray, set[str]]:
+    """What the agent sees after opening some things, and the kinds that were built for it."""
+    forget()
+    built: set[str] = set()
+    world = World(scene, known=True)
+    for action in actions:
+        fridge = next(thing for thing in world.objects if thing.kind == "Fridge")
+        assert world.apply({"action": action, "objectId": fridge.obj_id, "forceAction": True}).success
+    light = triangles._light
+    try:
+        triangles._light = lambda drawable, skin: (built.add(drawable.kind), light(drawable, skin))[1]
+        seen = render(world.drawables(), world.camera(), width=64, height=64, skin=world.look).rgb.copy()
+    finally:
+        triangles._light = light
+    return seen, built
+
+
+def test_a_scene_on_disk_is_not_built_again_and_looks_the_same(files: SolidFiles) -> None:
+    first, built = picture("FloorPlan3")
+    again, rebuilt = picture("FloorPlan3")
+    assert len(built) > 10
+    assert rebuilt == set()
+    assert np.array_equal(first, again)
+
+
+def test_only_what_differs_from_the_kept_scene_is_built(files: SolidFiles) -> None:
+    picture("FloorPlan3")
+    seen, built = picture("FloorPlan3", "OpenObject")
+    assert "Fridge" in built
+    assert len(built) < 10
+    triangles.keep_in(None)
+    assert np.array_equal(seen, picture("FloorPlan3", "OpenObject")[0])
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x00" * 7, b"\x00" * 4096])
+def test_a_damaged_file_is_as_none(files: SolidFiles, damage: bytes) -> None:
+    seen, built = picture("FloorPlan3")
+    [file] = files.folder.glob("*/*.bin")
+    file.write_bytes(damage or file.read_bytes()[:-8])
+    again, rebuilt = picture("FloorPlan3")
+    assert rebuilt == built
+    assert np.array_equal(seen, again)
+
+
+def test_another_scene_is_another_file(files: SolidFiles) -> None:
+    for scene in ("FloorPlan3", "FloorPlan4", "FloorPlan3"):
+        picture(scene)
+    assert len(list(files.folder.glob("*/*"))) == 2
