@@ -285,18 +285,17 @@ def test_what_the_actor_said_to_do_still_has_to_be_seen():
 
 
 class Distracted(ToyModel):
-    """Names another open thing than the one that was opened."""
+    """Names a thing that lay broken all along."""
 
     def which(self, prompt, state):
-        return "the drawer"
+        return "the vase"
 
 
 def test_hindsight_passes_over_what_was_never_tried_and_wonders_about_what_was():
-    opened = case(task("open", "Fridge"), open=["Cabinet", "Drawer"])
-    words = ("open the microwave", "open the cabinet", "done")
-    (label,) = critic(Distracted()).judge([saying(opened, *words)])
-    assert label.relabelled == task("open", "Cabinet")
-    (label,) = critic(Distracted(), own_words=False).judge([saying(opened, *words)])
-    assert label.relabelled == task("open", "Drawer")
-    (label,) = critic(Distracted()).judge([saying(opened, "go to the cabinet", "done")])
+    broke = case(task("break", "Bowl"), broken=["Cup", "Vase"])
+    (label,) = critic(Distracted()).judge([saying(broke, "break the mug", "break the cup", "done")])
+    assert label.relabelled == task("break", "Cup")
+    (label,) = critic(Distracted(), own_words=False).judge([saying(broke, "break the cup", "done")])
+    assert label.relabelled == task("break", "Vase")
+    (label,) = critic(Distracted()).judge([saying(broke, "go to the cup", "done")])
     assert label.relabelled is None
