@@ -173,9 +173,9 @@ class CriticConfig(Settings):
     """Which third-person frames the verdict is asked over."""
     self_asking: bool = True
     """After a no, ask about the objects' states and judge again."""
-    sure_yes: Fraction = 0.98
+    sure_yes: Fraction = 0.0
     """A first yes that the model says with less probability than this is questioned like a no. 0 takes every yes at its
-    word; 1 questions every one."""
+    word, as the paper does; 1 questions every one. Where `own_words` is off, 0.98 is a good value."""
     own_words: bool = True
     """A yes counts only when the actor's own words did the task's verb to its object, and hindsight wonders about what
     they did. What the actor said is known without feedback; whether it worked is still for the critic to see."""
