@@ -91,7 +91,10 @@ def _read(process: subprocess.Popen[bytes], name: str, *, timeout_s: float) -> t
         while selector.get_map():
             ready = selector.select(max(0.0, deadline - time.monotonic()))
             if not ready:
-                raise TooSlowError(f"{name} timed out after {timeout_s:.0f} s")
+                so_far = b"".join(block for blocks in parts.values() for block in blocks).decode(errors="replace")
+                raise TooSlowError(
+                    f"{name} timed out after {timeout_s:.0f} s; it had said: {so_far.strip() or 'nothing'}"
+                )
             for key, _ in ready:
                 block = os.read(key.fd, 1 << 20)
                 parts[key.fd].append(block)

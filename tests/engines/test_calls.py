@@ -4,7 +4,9 @@ import subprocess
 import sys
 import time
 
-from selu_hpc.engines.calls import Calls
+import pytest
+
+from selu_hpc.engines.calls import Calls, TooSlowError
 
 
 def test_a_command_started_ahead_goes_on_with_what_it_is_told(tmp_path):
@@ -37,3 +39,9 @@ os.kill(os.getpid(), 9)
             break
         time.sleep(0.1)
     assert told.read_bytes() == b""
+
+
+def test_a_command_that_takes_too_long_is_ended_and_what_it_said_is_told():
+    waits = ("sh", "-c", "echo Slurm temporarily unable to accept job, sleeping and retrying >&2; exec sleep 60")
+    with pytest.raises(TooSlowError, match="sh timed out after 1 s; it had said: Slurm temporarily unable to accept"):
+        Calls().call(waits, timeout_s=1.0)
