@@ -136,6 +136,8 @@ def chunks(shards: Sequence[int], max_array_size: int) -> dict[int, list[int]]:
     So shard i has the same index in every array it is ever part of, which is what aftercorr compares.
     """
     size = max(1, max_array_size)
+    if shards and max(shards) // size == (least := min(shards) // size):
+        return {least * size: list(shards)}
     found: dict[int, list[int]] = {}
     for shard in shards:
         found.setdefault(shard // size * size, []).append(shard)
@@ -146,6 +148,8 @@ def array_text(indices: Iterable[int]) -> str:
     """`0-2,5` for 0, 1, 2, 5."""
     parts: list[str] = []
     ordered = sorted(set(indices))
+    if len(ordered) > 1 and ordered[-1] - ordered[0] == len(ordered) - 1:
+        return f"{ordered[0]}-{ordered[-1]}"  # nearly every array, and they are long
     start = 0
     while start < len(ordered):
         end = start
