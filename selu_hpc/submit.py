@@ -69,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     calls = ask_ahead(options)
     # Pydantic would look for plugins in every installed package, which takes as long as deciding over 10,000 shards.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    os.environ.setdefault("LOGURU_AUTOINIT", "0")  # a sink that set_up_logging would replace at once
     from selu_hpc.errors import SeluError
     from selu_hpc.stages.entry import set_up_logging
 
