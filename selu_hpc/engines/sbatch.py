@@ -170,10 +170,15 @@ def read_array_text(text: str) -> list[int]:
     return found
 
 
-def output_name(log: Path) -> str:
-    r"""A file name as --output wants it: doubled signs, and a name with a backslash is one in which % means nothing."""
-    text = str(log)
-    return text.replace("\\", "\\\\") if "\\" in text else text.replace("%", "%%")
+def held(jobs: Path) -> tuple[str, ...]:
+    r"""What sbatch is told of every job of a run besides its script; the same for all, so that any may start before it.
+
+    The log is jobs/NAME.log. Signs of the folder's name are doubled; in a path with a backslash % means nothing to
+    Slurm, so there the jobs of a run share one log.
+    """
+    folder = str(jobs)
+    folder = folder.replace("\\", "\\\\") if "\\" in folder else folder.replace("%", "%%")
+    return ("--hold", f"--chdir={jobs}", f"--output={folder}/%x.log")
 
 
 def stage_line(spec: JobSpec, *, run: str, wrapper: str) -> str:
