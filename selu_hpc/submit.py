@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING
 
 from selu_hpc.engines.calls import SHOW_CONFIG, Calls, submit_limits
 
+SBATCH_AHEAD = 8
+"""A new run's first jobs find theirs started; while those are sent the next are. More made no difference."""
+
 # Everything else is imported where it is used: Slurm is asked first and answers while the rest is loaded, which takes
 # longer than all the rest of a submission.
 if TYPE_CHECKING:
@@ -69,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     calls = ask_ahead(options)
     # Pydantic would look for plugins in every installed package, which takes as long as deciding over 10,000 shards.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    os.environ.setdefault("LOGURU_AUTOINIT", "0")  # a sink that set_up_logging would replace at once
     from selu_hpc.errors import SeluError
     from selu_hpc.stages.entry import set_up_logging
 
@@ -112,6 +116,8 @@ def submit(options: argparse.Namespace, calls: Calls) -> int:
     check_budget(plan, options.budget_gpu_hours)
     if options.dry_run:
         return 0
+    if options.engine != "local":
+        start_sbatch(RunDir(path.absolute()), plan, calls)
     engine = choose_engine(options, calls)
     pinned = choose_image(options, RunDir(path.absolute()), config)
     run, config = open_run(path, config)
@@ -120,6 +126,15 @@ def submit(options: argparse.Namespace, calls: Calls) -> int:
 
         keep(run, pinned)
     return carry_on(run, config, engine, wait=options.wait)
+
+
+def start_sbatch(run: RunDir, plan: Plan, calls: Calls) -> None:
+    """For a new run, start what its jobs will be handed over by: it is ready when all is imported and decided."""
+    from selu_hpc.engines.sbatch import held
+    from selu_hpc.engines.scheduler import sbatch_call
+
+    if not run.journal_file.exists():
+        calls.ahead(*sbatch_call(held(run.jobs)), count=min(len(plan.stages) + 1, SBATCH_AHEAD))
 
 
 def carry_on(run: RunDir, config: RunConfig, engine: Engine, *, wait: bool) -> int:

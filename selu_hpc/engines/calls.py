@@ -25,13 +25,13 @@ class TooSlowError(Exception):
 
 @dataclass(slots=True)
 class Calls:
-    """Commands in a clean environment; `ahead` starts one that a later `call` of the same words goes on with.
+    """Commands in a clean environment; `ahead` starts some that later calls of the same words go on with.
 
     One that reads its standard input waits there until the call, with its own start behind it.
     """
 
     environment: Mapping[str, str] = field(default_factory=lambda: clean_environment(os.environ))
-    _begun: dict[tuple[str, ...], subprocess.Popen[bytes]] = field(default_factory=dict)
+    _begun: dict[tuple[str, ...], list[subprocess.Popen[bytes]]] = field(default_factory=dict)
     _found: dict[str, bool] = field(default_factory=dict)
 
     def has(self, tool: str) -> bool:
@@ -39,13 +39,15 @@ class Calls:
             self._found[tool] = shutil.which(tool, path=self.environment.get("PATH")) is not None
         return self._found[tool]
 
-    def ahead(self, *command: str) -> None:
-        if command not in self._begun and self.has(command[0]):
-            self._begun[command] = self._start(command)
+    def ahead(self, *command: str, count: int = 1) -> None:
+        """See to it that so many are begun and not yet called for."""
+        begun = self._begun.setdefault(command, [])
+        while len(begun) < count and self.has(command[0]):
+            begun.append(self._start(command))
 
     def call(self, command: Sequence[str], *, timeout_s: float, told: bytes = b"") -> subprocess.CompletedProcess[str]:
         """`told` is its standard input. Raises TooSlowError, or OSError where the command can't be started."""
-        with self._begun.pop(tuple(command), None) or self._start(command) as process:
+        with self._take(tuple(command)) as process:
             try:
                 _tell(process, told)
                 said, error = _read(process, command[0], timeout_s=timeout_s)
@@ -56,10 +58,17 @@ class Calls:
 
     def forget(self) -> None:
         """End what was begun and never asked for."""
-        while self._begun:
-            _, process = self._begun.popitem()
+        for process in [one for begun in self._begun.values() for one in begun]:
             with process:
                 process.kill()
+        self._begun.clear()
+
+    def _take(self, command: tuple[str, ...]) -> subprocess.Popen[bytes]:
+        """The one that was begun first; threads may ask at once."""
+        try:
+            return self._begun[command].pop(0)
+        except LookupError:
+            return self._start(command)
 
     def _start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -91,7 +100,10 @@ def _read(process: subprocess.Popen[bytes], name: str, *, timeout_s: float) -> t
         while selector.get_map():
             ready = selector.select(max(0.0, deadline - time.monotonic()))
             if not ready:
-                raise TooSlowError(f"{name} timed out after {timeout_s:.0f} s")
+                so_far = b"".join(block for blocks in parts.values() for block in blocks).decode(errors="replace")
+                raise TooSlowError(
+                    f"{name} timed out after {timeout_s:.0f} s; it had said: {so_far.strip() or 'nothing'}"
+                )
             for key, _ in ready:
                 block = os.read(key.fd, 1 << 20)
                 parts[key.fd].append(block)
@@ -108,6 +120,9 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def submit_limits(user: str) -> tuple[str, ...]:
-    """The question how many jobs a user may have, per association."""
-    columns = "format=Account,MaxSubmit,GrpSubmit"
-    return ("sacctmgr", "--noheader", "--parsable2", "show", "assoc", "where", f"user={user}", columns)
+    """The question how many jobs a user may have, per association.
+
+    Asked of slurmctld, which knows it in ten milliseconds; sacctmgr asks slurmdbd, whose answers come in packets that
+    wait for one another, 200 ms in all.
+    """
+    return ("scontrol", "--oneliner", "show", "assoc_mgr", f"users={user}", "flags=assoc")

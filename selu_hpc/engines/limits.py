@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 from loguru import logger
@@ -36,15 +37,25 @@ def ask_limits(site: Site, slurm: Slurm) -> Limits:
 
 
 def _submit_limit(site: Site, slurm: Slurm, config: dict[str, str]) -> int:
-    """The lowest MaxSubmitJobs of this user's associations and of the partitions' QOS; 0 without accounting."""
+    """What accounting allows this user; 0 without accounting."""
     if "slurmdbd" not in config.get("AccountingStorageType", ""):
         return 0
     import getpass
 
-    shown = slurm.text(*submit_limits(getpass.getuser())) or ""
-    rows = [line.split("|") for line in shown.splitlines() if line.count("|") == 2]
-    mine = [row for row in rows if not site.account or row[0] == site.account]
-    return min((int(number) for row in mine for number in row[1:] if number.isdigit()), default=0)
+    user = getpass.getuser()
+    return read_submit_limit(slurm.text(*submit_limits(user)) or "", user=user, account=site.account)
+
+
+def read_submit_limit(text: str, *, user: str, account: str) -> int:
+    """The lowest limit of the user's own associations, of all accounts where none is named; 0 when there is none.
+
+    Lines hold `Account=lab UserName=ann(1001) … GrpSubmitJobs=N(0) … MaxSubmitJobs=500(12)`: the limit (jobs it has).
+    """
+    mine = [line for line in text.splitlines() if f" UserName={user}(" in line]
+    if account:
+        mine = [line for line in mine if f" Account={account} " in line]
+    found = re.findall(r" (?:Max|Grp)SubmitJobs=(\d+)", "\n".join(mine))
+    return min((int(number) for number in found), default=0)
 
 
 def rounds_that_fit(now: Situation, limits: Limits, *, num_queued: int) -> tuple[Situation, Decision]:

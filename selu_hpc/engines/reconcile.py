@@ -7,7 +7,7 @@ covers what it needs. Needs that are met by markers are left out: an id that end
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -91,7 +91,8 @@ class _Decider:
                 self._stage(stage)
         self._close()
         for key, covered in self.cover.items():
-            if still_due := {shard: name for shard, name in covered.items() if shard in self.due.get(key, ())}:
+            due = self.due.get(key, set())
+            if still_due := {shard: name for shard, name in covered.items() if shard in due}:
                 self.made.cover[key] = still_due
         return self.made
 
@@ -102,20 +103,26 @@ class _Decider:
 
     def _stage(self, stage: StagePlan) -> None:
         covered, gave_up = self.cover.setdefault(stage.key, {}), self.gave_up.get(stage.key, {})
-        waits_of, failures = self._waits(stage), self.failures.get(stage.key, {})
+        failures = self.failures.get(stage.key, {})
+        is_new = not (covered or gave_up or failures)
         wanted: dict[str, dict[int, tuple[Wait, ...]]] = {}
-        fresh: dict[int, tuple[Wait, ...]] = {}
-        for shard in sorted(self.due.get(stage.key, ())):
-            name, waits = covered.get(shard), waits_of(shard)
-            if waits is None or shard in gave_up:
-                self._give_up_hope(stage.key, shard, name)
-            elif name is None:
-                if shard not in failures or self._may_retry(stage.key, shard, failures[shard]):
-                    fresh[shard] = waits
-            elif shard in self.now.live[name].waiting:
-                wanted.setdefault(name, {})[shard] = waits
+        fresh: dict[tuple[Wait, ...], list[int]] = {}
+        for waits, shards in self._waits(stage, sorted(self.due.get(stage.key, ()))):
+            if is_new and waits is not None:
+                fresh.setdefault(waits, []).extend(shards)
+                continue
+            for shard in shards:
+                name = covered.get(shard)
+                if waits is None or shard in gave_up:
+                    self._give_up_hope(stage.key, shard, name)
+                elif name is None:
+                    if shard not in failures or self._may_retry(stage.key, shard, failures[shard]):
+                        fresh.setdefault(waits, []).append(shard)
+                elif shard in self.now.live[name].waiting:
+                    wanted.setdefault(name, {})[shard] = waits
         for name, by_shard in wanted.items():
-            fresh.update(self._point(name, by_shard))
+            for shard, waits in self._point(name, by_shard).items():
+                fresh.setdefault(waits, []).append(shard)
         self._submit(stage, fresh)
 
     def _give_up_hope(self, key: Key, shard: int, name: str | None) -> None:
@@ -131,35 +138,26 @@ class _Decider:
         self.made.impossible.add((key, shard))
         return False
 
-    def _waits(self, stage: StagePlan) -> Callable[[int], tuple[Wait, ...] | None]:
-        """What a shard must wait for, by jobs' names; None when it can't ever start.
-
-        Shards that wait for the same share one tuple.
-        """
+    def _waits(self, stage: StagePlan, shards: list[int]) -> Iterable[tuple[tuple[Wait, ...] | None, list[int]]]:
+        """What shards must wait for, by jobs' names, with the shards that wait for it; None: they can't ever start."""
         needs = stage.needs if self.now.site.kill_on_invalid_dep else tuple(_patient(need) for need in stage.needs)
         shared = [need.after is After.CORR or self._wait(need) for need in needs]
-        if any(one is False for one in shared):
-            return lambda shard: None
+        if not shards or any(one is False for one in shared):
+            return [(None, shards)]
         if not any(need.after is After.CORR for need in needs):
-            same = tuple(one for one in shared if isinstance(one, Wait))
-            return lambda shard: same
-        known: dict[tuple[str | None, ...], tuple[Wait, ...]] = {}
-        nothing: tuple[set[int], dict[int, str]] = (set(), {})
-        upstream = [(self.due.get(need.on, set()), self.cover.get(need.on, {})) if need.after is After.CORR else nothing
-                    for need in needs]  # fmt: skip
+            return [(tuple(one for one in shared if isinstance(one, Wait)), shards)]
+        columns = [self._covering(need.on, shards) if need.after is After.CORR else [""] * len(shards)
+                   for need in needs]  # fmt: skip
+        by_names: dict[tuple[str | None, ...], list[int]] = {}
+        for shard, names in zip(shards, zip(*columns, strict=True), strict=True):
+            by_names.setdefault(names, []).append(shard)
         after = After.OK if stage.num_shards == 1 else After.CORR
+        return [(_own(names, shared, after), some) for names, some in by_names.items()]
 
-        def waits_of(shard: int) -> tuple[Wait, ...] | None:
-            names = tuple([covered.get(shard) if shard in due else "" for due, covered in upstream])
-            if None in names:
-                return None
-            found = known.get(names)
-            if found is None:
-                both = [Wait(after, (name,)) if name else one for name, one in zip(names, shared, strict=True)]
-                found = known[names] = tuple(one for one in both if isinstance(one, Wait))
-            return found
-
-        return waits_of
+    def _covering(self, on: Key, shards: list[int]) -> list[str | None]:
+        """The job each of these shards of a stage belongs to: "" where it is finished, None where there is none."""
+        due, covered = self.due.get(on, set()), self.cover.get(on, {})
+        return [covered.get(shard) if shard in due else "" for shard in shards]
 
     def _wait(self, need: Need) -> Wait | bool | None:
         """The wait for all of a need's open shards: None when it is met, False when it can't ever be."""
@@ -182,16 +180,11 @@ class _Decider:
         self.made.cancel.setdefault(name, set()).update(stale)
         return stale
 
-    def _submit(self, stage: StagePlan, fresh: dict[int, tuple[Wait, ...]]) -> None:
-        groups: dict[tuple[int, int, int], tuple[tuple[Wait, ...], Resources, list[int]]] = {}
-        failures = self.failures.get(stage.key, {})
-        for shard, waits in fresh.items():
-            asks = self._more(stage, failures[shard]) if shard in failures else stage.resources
-            groups.setdefault((id(waits), asks.mem_gb, asks.timeout_min), (waits, asks, []))[2].append(shard)
+    def _submit(self, stage: StagePlan, fresh: dict[tuple[Wait, ...], list[int]]) -> None:
         label = f"r{stage.key.round_id:02d}-{stage.key.stage}"
         generation = self.now.ledger.next_generation(label)
         number = 0
-        for waits, asks, shards in groups.values():
+        for waits, asks, shards in self._by_asks(stage, fresh):
             for offset, part in chunks(shards, self.now.max_array_size).items():
                 name = f"selu-{self.now.ledger.run_id}-{label}-g{generation}c{number}"
                 number += 1
@@ -211,6 +204,20 @@ class _Decider:
                     )
                 )
                 self.cover.setdefault(stage.key, {}).update(dict.fromkeys(part, name))
+
+    def _by_asks(
+        self, stage: StagePlan, fresh: dict[tuple[Wait, ...], list[int]]
+    ) -> Iterable[tuple[tuple[Wait, ...], Resources, list[int]]]:
+        """Shards that wait for the same, apart when some ask for more than others."""
+        failures = self.failures.get(stage.key)
+        if not failures:
+            return [(waits, stage.resources, shards) for waits, shards in fresh.items()]
+        groups: dict[tuple[tuple[Wait, ...], int, int], tuple[tuple[Wait, ...], Resources, list[int]]] = {}
+        for waits, shards in fresh.items():
+            for shard in shards:
+                asks = self._more(stage, failures[shard]) if shard in failures else stage.resources
+                groups.setdefault((waits, asks.mem_gb, asks.timeout_min), (waits, asks, []))[2].append(shard)
+        return groups.values()
 
     def _more(self, stage: StagePlan, failed: Failures) -> Resources:
         partition = self.now.site.partitions.get(stage.resources.partition)
@@ -240,6 +247,14 @@ class _Decider:
             )
         elif not _tokens(waits) <= _tokens(self.now.live[present].entry.waits):
             self.made.rewire[present] = waits
+
+
+def _own(names: Sequence[str | None], shared: Sequence[Wait | bool | None], after: After) -> tuple[Wait, ...] | None:
+    """What shards wait for whose own upstream shards are covered by these jobs, beside what their stage waits for."""
+    if None in names:
+        return None
+    both = [Wait(after, (name,)) if name else one for name, one in zip(names, shared, strict=True)]
+    return tuple(one for one in both if isinstance(one, Wait))
 
 
 def _patient(need: Need) -> Need:

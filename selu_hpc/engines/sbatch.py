@@ -136,6 +136,8 @@ def chunks(shards: Sequence[int], max_array_size: int) -> dict[int, list[int]]:
     So shard i has the same index in every array it is ever part of, which is what aftercorr compares.
     """
     size = max(1, max_array_size)
+    if shards and max(shards) // size == (least := min(shards) // size):
+        return {least * size: list(shards)}
     found: dict[int, list[int]] = {}
     for shard in shards:
         found.setdefault(shard // size * size, []).append(shard)
@@ -146,6 +148,8 @@ def array_text(indices: Iterable[int]) -> str:
     """`0-2,5` for 0, 1, 2, 5."""
     parts: list[str] = []
     ordered = sorted(set(indices))
+    if len(ordered) > 1 and ordered[-1] - ordered[0] == len(ordered) - 1:
+        return f"{ordered[0]}-{ordered[-1]}"  # nearly every array, and they are long
     start = 0
     while start < len(ordered):
         end = start
@@ -166,10 +170,15 @@ def read_array_text(text: str) -> list[int]:
     return found
 
 
-def output_name(log: Path) -> str:
-    r"""A file name as --output wants it: doubled signs, and a name with a backslash is one in which % means nothing."""
-    text = str(log)
-    return text.replace("\\", "\\\\") if "\\" in text else text.replace("%", "%%")
+def held(jobs: Path) -> tuple[str, ...]:
+    r"""What sbatch is told of every job of a run besides its script; the same for all, so that any may start before it.
+
+    The log is jobs/NAME.log. Signs of the folder's name are doubled; in a path with a backslash % means nothing to
+    Slurm, so there the jobs of a run share one log.
+    """
+    folder = str(jobs)
+    folder = folder.replace("\\", "\\\\") if "\\" in folder else folder.replace("%", "%%")
+    return ("--hold", f"--chdir={jobs}", f"--output={folder}/%x.log")
 
 
 def stage_line(spec: JobSpec, *, run: str, wrapper: str) -> str:

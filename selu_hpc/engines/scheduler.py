@@ -48,15 +48,15 @@ class Slurm:
     calls: Calls = field(default_factory=Calls)
     _config: dict[str, str] = field(default_factory=dict)
 
-    def sbatch_ahead(self, arguments: Sequence[str]) -> None:
-        """Start an sbatch that waits for its script: half of its time goes by before it reads that."""
-        self.calls.ahead("sbatch", "--parsable", *arguments)
+    def sbatch_ahead(self, arguments: Sequence[str], *, count: int) -> None:
+        """Have so many sbatch that wait for their script: half of their time goes by before they read that."""
+        self.calls.ahead(*sbatch_call(arguments), count=count)
 
     def sbatch(self, script: Path, *, arguments: Sequence[str], dependency: str = "") -> str:
         """Submit a script once; the job's id. Raises whatever Slurm said; the job may exist nevertheless."""
         first, _, rest = script.read_text().partition("\n")
         wait = f"#SBATCH --dependency={dependency}\n" if dependency else ""
-        done = self._call(["sbatch", "--parsable", *arguments], told=f"{first}\n{wait}{rest}".encode())
+        done = self._call(sbatch_call(arguments), told=f"{first}\n{wait}{rest}".encode())
         found = re.search(r"^(\d+)(;|$)", done.stdout, re.MULTILINE)
         if done.returncode == 0 and found:
             return found[1]
@@ -170,6 +170,10 @@ class Slurm:
             return self.calls.call(command, timeout_s=timeout_s, told=told)
         except TooSlowError as error:
             raise SlurmSilentError(str(error)) from error
+
+
+def sbatch_call(arguments: Sequence[str]) -> tuple[str, ...]:
+    return ("sbatch", "--parsable", *arguments)
 
 
 def _squeue(names: Iterable[str]) -> Iterator[list[str]]:

@@ -24,7 +24,7 @@ from selu_hpc.engines.launch import commands, script, script_file
 from selu_hpc.engines.ledger import InQueue, Ledger, Live, match, shards_json, waits_json
 from selu_hpc.engines.limits import Limits, rounds_that_fit
 from selu_hpc.engines.reconcile import Decision, Failures, Situation, with_commands
-from selu_hpc.engines.sbatch import JobSpec, Wait, array_text, output_name
+from selu_hpc.engines.sbatch import JobSpec, Wait, array_text, held
 from selu_hpc.engines.scheduler import Slurm, SlurmSilentError, SubmitLimitError
 from selu_hpc.engines.slurm_state import Cause, QueueRow, causes
 from selu_hpc.errors import EngineError, RunFolderError
@@ -284,8 +284,7 @@ class Submission:
                 for spec in ready if not errors else ():
                     left.remove(spec)
                     begun[pool.submit(self._send, spec)] = spec
-                for spec in left[:SBATCH_AT_ONCE] if not errors else ():
-                    self.slurm.sbatch_ahead(self._arguments(spec))
+                self.slurm.sbatch_ahead(held(self.job.run.jobs), count=0 if errors else min(len(left), SBATCH_AT_ONCE))
                 assert begun, "a job waits for one that is neither in the queue nor in this plan"
                 for future in wait_for_some(begun, return_when=FIRST_COMPLETED).done:
                     spec = begun.pop(future)
@@ -303,7 +302,7 @@ class Submission:
         dependency = spec.dependency(self.ids)
         for attempt in range(SBATCH_TRIES):
             try:
-                job_id = self.slurm.sbatch(file, arguments=self._arguments(spec), dependency=dependency)
+                job_id = self.slurm.sbatch(file, arguments=held(self.job.run.jobs), dependency=dependency)
                 self.job.journal.append("submitted", sync=False, name=spec.name, job=job_id, dependency=dependency)
                 return job_id
             except SlurmSilentError as error:
@@ -316,10 +315,6 @@ class Submission:
                 if attempt == SBATCH_TRIES - 1:
                     raise
         raise AssertionError("unreachable")
-
-    def _arguments(self, spec: JobSpec) -> list[str]:
-        log = script_file(self.job.run, spec.name).with_suffix(".log")
-        return ["--hold", f"--chdir={self.job.run.jobs}", f"--output={output_name(log)}"]
 
     def _look_for(self, name: str) -> str:
         for pause_s in LOOKS_S:

@@ -4,7 +4,9 @@ import subprocess
 import sys
 import time
 
-from selu_hpc.engines.calls import Calls
+import pytest
+
+from selu_hpc.engines.calls import Calls, TooSlowError
 
 
 def test_a_command_started_ahead_goes_on_with_what_it_is_told(tmp_path):
@@ -37,3 +39,21 @@ os.kill(os.getpid(), 9)
             break
         time.sleep(0.1)
     assert told.read_bytes() == b""
+
+
+def test_several_started_ahead_serve_as_many_calls_and_the_rest_is_ended(tmp_path):
+    command = ("sh", "-c", f"echo started >> {tmp_path}/starts; cat")
+    calls = Calls()
+    calls.ahead(*command, count=2)
+    calls.ahead(*command, count=3)
+    said = [calls.call(command, timeout_s=60, told=word).stdout for word in (b"one", b"two")]
+    calls.forget()
+    assert said == ["one", "two"]
+    assert calls.call(command, timeout_s=60, told=b"three").stdout == "three"
+    assert (tmp_path / "starts").read_text().count("started") <= 4
+
+
+def test_a_command_that_takes_too_long_is_ended_and_what_it_said_is_told():
+    waits = ("sh", "-c", "echo Slurm temporarily unable to accept job, sleeping and retrying >&2; exec sleep 60")
+    with pytest.raises(TooSlowError, match="sh timed out after 1 s; it had said: Slurm temporarily unable to accept"):
+        Calls().call(waits, timeout_s=1.0)

@@ -19,15 +19,25 @@ MaxArraySize            = 1001
 SLURM_VERSION           = 22.05.8
 """
 PARTITIONS = "cpu|up|1-00:00:00|3|(null)\ngpu|up|4:00:00|1|gpu:a100:4\nold|down|infinite|9|(null)\n"
+
+
+def scontrol(limit):
+    """A controller that answers, and that knows a limit of the user who asks."""
+    association = f"Account=lab UserName=$(id -un)(1001) GrpSubmitJobs=N(0) MaxSubmitJobs={limit}(3) MaxWallPJ="
+    return (
+        "case $1 in ping) echo 'Slurmctld(primary) at head is UP';; "
+        f"--oneliner) echo \"ClusterName=lab {association}\";; *) printf '%s' '{CONFIG}';; esac"
+    )
+
+
 ANSWERS = {
     "sbatch": "echo slurm 22.05.8",
     "squeue": "exit 0",
     "sacct": "exit 0",
     "srun": "exit 0",
     "scancel": "exit 0",
-    "sacctmgr": "echo 'lab|500|'",
     "sinfo": f"printf '%s' '{PARTITIONS}'",
-    "scontrol": f"case $1 in ping) echo 'Slurmctld(primary) at head is UP';; *) printf '%s' '{CONFIG}';; esac",
+    "scontrol": scontrol(500),
     "quota": "echo Disk quotas for user: none",
 }
 SITE = Site.model_validate(
@@ -55,7 +65,7 @@ def tools(tmp_path, monkeypatch):
                 (folder / name).chmod(0o755)
 
     says(**ANSWERS)
-    for name in ("sh", "sleep"):
+    for name in ("sh", "sleep", "id"):
         (folder / name).symlink_to(f"/bin/{name}")
     monkeypatch.setenv("PATH", str(folder))
     return says
@@ -119,10 +129,10 @@ def test_a_partition_that_is_not_there_or_down_is_a_problem(tools, name, said):
 
 
 def test_a_run_above_the_submit_limit_is_a_warning_and_a_round_above_it_a_problem(tools):
-    tools(sacctmgr="echo 'lab|60|'")
+    tools(scontrol=scontrol(60))
     large = ("rollout.num_shards=20", "rounds=5")
     assert one(checks.check_limits(SITE, config(*large), Slurm()))[0] is Grade.WARNING
-    tools(sacctmgr="echo 'lab|30|'")
+    tools(scontrol=scontrol(30))
     grade, answer = one(checks.check_limits(SITE, config(*large), Slurm()))
     assert grade is Grade.PROBLEM
     assert answer.startswith("arrays of 1000, 30 jobs in the queue; a round has ")

@@ -16,7 +16,7 @@ from selu_hpc.engines.sbatch import (
     check_site,
     chunks,
     escalate,
-    output_name,
+    held,
     partition_of,
     read_array_text,
 )
@@ -148,10 +148,10 @@ def test_names_from_a_run_folder_are_never_executed(text, tmp_path, small_config
 
 @pytest.mark.parametrize(
     ("folder", "name"),
-    [("/a b", "/a b/x.log"), ("/a%j", "/a%%j/x.log"), ("/a\\n", r"/a\\n/x.log"), ("/%\\", r"/%\\/x.log")],
+    [("/a b", "/a b/%x.log"), ("/a%j", "/a%%j/%x.log"), ("/a\\n", r"/a\\n/%x.log"), ("/%\\", r"/%\\/%x.log")],
 )
-def test_a_log_lies_where_its_folders_name_says(folder, name):
-    assert output_name(Path(folder, "x.log")) == name
+def test_logs_lie_where_their_folders_name_says(folder, name):
+    assert held(Path(folder)) == ("--hold", f"--chdir={folder}", f"--output={name}")
 
 
 @pytest.mark.parametrize("option", ["array", "dependency", "job-name", "mem", "requeue", "export", "wrap", "hold"])

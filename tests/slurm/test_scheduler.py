@@ -3,8 +3,12 @@
 import pytest
 
 from selu_hpc.engines.calls import Calls
+from selu_hpc.engines.sbatch import held
 from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.errors import EngineError
+from selu_hpc.rounds.plan import make_plan
+from selu_hpc.rounds.rundir import RunDir
+from selu_hpc.submit import SBATCH_AHEAD, start_sbatch
 
 
 @pytest.fixture
@@ -21,12 +25,29 @@ def slurm(tmp_path):
 
 def test_an_sbatch_begun_ahead_gets_the_script_with_what_the_job_waits_for(slurm, tmp_path):
     (tmp_path / "job.sh").write_text("#!/bin/bash\n#SBATCH --mem=1GB\nexec true\n")
-    slurm.sbatch_ahead(["--hold"])
+    slurm.sbatch_ahead(["--hold"], count=1)
     assert slurm.sbatch(tmp_path / "job.sh", arguments=["--hold"], dependency="afterok:1:2,afterany:3") == "17"
     assert (tmp_path / "starts").read_text() == "--parsable --hold\n"
     assert (tmp_path / "script").read_text() == (
         "#!/bin/bash\n#SBATCH --dependency=afterok:1:2,afterany:3\n#SBATCH --mem=1GB\nexec true\n"
     )
+
+
+def test_a_new_runs_first_sbatch_are_started_with_its_plan_and_none_for_a_run_that_goes_on(
+    slurm, tmp_path, small_config
+):
+    run, plan = RunDir(tmp_path / "run"), make_plan(small_config)
+    start_sbatch(run, plan, slurm.calls)
+    (tmp_path / "job.sh").write_text("#!/bin/bash\nexec true\n")
+    assert [slurm.sbatch(tmp_path / "job.sh", arguments=held(run.jobs)) for _ in range(SBATCH_AHEAD)] == [
+        "17"
+    ] * SBATCH_AHEAD
+    assert (tmp_path / "starts").read_text().count("--hold") == SBATCH_AHEAD
+    run.path.mkdir()
+    run.journal_file.touch()
+    start_sbatch(run, plan, slurm.calls)
+    slurm.calls.forget()
+    assert (tmp_path / "starts").read_text().count("--hold") == SBATCH_AHEAD
 
 
 @pytest.mark.parametrize("num_jobs", [0, 1, 2, 3, 33, 1000])

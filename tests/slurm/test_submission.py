@@ -40,7 +40,7 @@ class SlurmInMemory:
     _at_once: int = 0
     _lock: object = field(default_factory=threading.Lock)
 
-    def sbatch_ahead(self, arguments):
+    def sbatch_ahead(self, arguments, *, count):
         pass
 
     def sbatch(self, script, *, arguments, dependency=""):
