@@ -217,6 +217,7 @@ class Label:
     """The critic's finding on one episode.
 
     first, verdict: the verdict before and after self-asking.
+    tried: False when the actor's own words never did the instruction's verb to its object.
     relabelled: the task the episode did achieve, when hindsight found one.
     exchanges: every question and answer, in order.
     """
@@ -226,6 +227,7 @@ class Label:
     verdict: bool
     relabelled: Task | None = None
     exchanges: tuple[Exchange, ...] = ()
+    tried: bool = True
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -239,6 +241,7 @@ class Label:
             verdict=value["verdict"],
             relabelled=None if relabelled is None else Task.from_json(relabelled),
             exchanges=tuple(Exchange(**exchange) for exchange in value["exchanges"]),
+            tried=value.get("tried", True),
         )
 
 

@@ -21,7 +21,7 @@ from selu_hpc.models.vlm import Generator
 from selu_hpc.records import Label, Task
 from selu_hpc.selu import hindsight
 from selu_hpc.selu.interview import Case, Interview
-from selu_hpc.selu.verdicts import Claim, judge
+from selu_hpc.selu.verdicts import Claim, judge, was_tried
 
 
 class Judge(Protocol):
@@ -43,6 +43,7 @@ class Critic:
     def judge(self, cases: Sequence[Case]) -> list[Label]:
         interview = Interview(self.generator, self.adapter, cases)
         claims = [Claim(place, case.task) for place, case in enumerate(cases)]
+        tried = was_tried(interview, claims, self.config, simulator=self.simulator)
         first, final = judge(interview, claims, self.config, simulator=self.simulator)
         relabelled: list[Task | None] = [None] * len(cases)
         if self.config.hindsight is not Hindsight.OFF:
@@ -57,6 +58,7 @@ class Critic:
                 verdict=final[place],
                 relabelled=relabelled[place],
                 exchanges=tuple(interview.exchanges[place]),
+                tried=tried[place],
             )
             for place, case in enumerate(cases)
         ]

@@ -90,12 +90,16 @@ def actor_samples(judged: Sequence[Judged], *, everything: bool = False) -> list
 
 
 def critic_samples(judged: Sequence[Judged], frames: CriticFrames) -> list[Sample]:
-    """A verdict on each episode's own instruction, and a yes for what hindsight found."""
+    """A verdict on each episode's own instruction, and a yes for what hindsight found.
+
+    A yes that the actor's words took back is no lesson: the picture alone would teach to say no of whatever looks so.
+    """
     found = []
     for one in judged:
         label = one.label
-        source = "verdict" if label.verdict == label.first else "corrected"
-        found.append(_verdict(one, one.episode.task, yes=label.verdict, source=source, frames=frames))
+        if label.tried or not label.first:
+            source = "verdict" if label.verdict == label.first else "corrected"
+            found.append(_verdict(one, one.episode.task, yes=label.verdict, source=source, frames=frames))
         if label.relabelled is not None:
             found.append(_verdict(one, label.relabelled, yes=True, source="relabelled", frames=frames))
     return found

@@ -84,8 +84,18 @@ def judge(
     """First and final verdict on each claim."""
     said = _weighed(interview, claims, config.frames, [()] * len(claims), purposes.first)
     first = [yes for yes, _ in said]
-    possible = _was_tried(interview, claims, simulator) if config.own_words else [True] * len(claims)
+    possible = was_tried(interview, claims, config, simulator=simulator)
     final = [yes and can_be for yes, can_be in zip(first, possible, strict=True)]
+    for claim, can_be in zip(claims, possible, strict=True):
+        if not can_be:
+            words = ", ".join(filter(None, interview.cases[claim.place].said or ()))
+            interview.note(
+                claim.place,
+                OWN_WORDS,
+                question=f"Did the actor try to {claim.task.instruction}?",
+                said=words,
+                taken="no",
+            )
     if config.self_asking:
         least = config.sure_yes if config.sure_yes < 1 else math.inf
         doubted = [at for at, (yes, sure) in enumerate(said) if possible[at] and (not yes or sure < least)]
@@ -95,17 +105,17 @@ def judge(
     return first, final
 
 
-def _was_tried(interview: Interview, claims: Sequence[Claim], simulator: Simulator) -> list[bool]:
-    """Whether the actor's own words say that it tried what is claimed; a no is kept in the record."""
+def was_tried(
+    interview: Interview, claims: Sequence[Claim], config: CriticConfig, *, simulator: Simulator
+) -> list[bool]:
+    """Whether the actor's own words say that it tried what is claimed; True where they are not looked at."""
+    if not config.own_words:
+        return [True] * len(claims)
     language = language_of(simulator)
-    found = [True] * len(claims)
-    for at, claim in enumerate(claims):
-        said = interview.cases[claim.place].said
-        if said is not None and not tried(claim.task.goals, said, language):
-            found[at] = False
-            asked = f"Did the actor try to {claim.task.instruction}?"
-            interview.note(claim.place, OWN_WORDS, question=asked, said=", ".join(filter(None, said)), taken="no")
-    return found
+    said = [interview.cases[claim.place].said for claim in claims]
+    return [
+        words is None or tried(claim.task.goals, words, language) for claim, words in zip(claims, said, strict=True)
+    ]
 
 
 def _ask_oneself(

@@ -27,6 +27,7 @@ def judged(
     *,
     first: bool = False,
     verdict: bool = False,
+    tried: bool = True,
     relabelled: Task | None = None,
     said: tuple[str, ...] = ("go to the fridge", "", "open the fridge", "done"),
     ended: Ended = Ended.DONE,
@@ -44,7 +45,7 @@ def judged(
         seen=tuple(f"seen {step}." for step in range(len(said) + 1)),
         frames_tvhwc=NO_FRAMES,
     )
-    label = Label(episode_id=name, first=first, verdict=verdict, relabelled=relabelled)
+    label = Label(episode_id=name, first=first, verdict=verdict, tried=tried, relabelled=relabelled)
     store = "rounds/01/rollout/shard-0000/episodes.zarr"
     return Judged(episode=episode, label=label, store=store, index=number, fingerprint=fingerprint or name)
 
@@ -95,6 +96,13 @@ def test_the_critic_learns_verdicts_corrections_and_both_sides_of_a_relabelling(
         ("verdict", "no", "Task: open the fridge", [0, 4]),
         ("relabelled", "yes", "Task: open the cabinet", [0, 4]),
     ]
+
+
+def test_a_yes_that_the_actors_words_took_back_teaches_the_critic_no_no():
+    by_words = judged(0, first=True, relabelled=task("open", "Cabinet"), tried=False)
+    by_itself = judged(1, first=True)
+    samples = critic_samples([by_words, by_itself], CriticFrames.LAST)
+    assert [(s.source, s.answer) for s in samples] == [("relabelled", "yes"), ("corrected", "no")]
 
 
 def config(**changes: object) -> RunConfig:
