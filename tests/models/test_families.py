@@ -47,6 +47,12 @@ REQUESTS = [
 ]
 
 
+def with_adapters_beside(generator: LocalGenerator):
+    """The peft model, whatever was last added to the base's weights."""
+    assert generator._merged is not None
+    return generator._merged.as_peft()
+
+
 def test_a_batch_of_different_pictures_answers_as_the_plain_model_does_alone(generator):
     answers = generator.generate(REQUESTS, adapter=None)
     for request, answer in zip(REQUESTS, answers, strict=True):
@@ -55,9 +61,10 @@ def test_a_batch_of_different_pictures_answers_as_the_plain_model_does_alone(gen
         tensors = stack_images(encoded.images)
         if "image_grid_thw" in tensors:
             tensors["mm_token_type_ids"] = (ids == generator.chat.image_token_id).int()
-        with torch.inference_mode(), generator.model.disable_adapter():
-            generator.model.get_base_model().model.rope_deltas = None
-            said = generator.model.generate(input_ids=ids, **tensors, do_sample=False, max_new_tokens=4)
+        model = with_adapters_beside(generator)
+        with torch.inference_mode(), model.disable_adapter():
+            model.get_base_model().model.rope_deltas = None
+            said = model.generate(input_ids=ids, **tensors, do_sample=False, max_new_tokens=4)
         assert answer.text == generator.chat.decode(said[0, ids.shape[1] :].tolist())
 
 
@@ -69,7 +76,7 @@ def test_answers_do_not_depend_on_the_batch(family, generator):
 
 
 def test_adapters_change_the_language_model_and_never_the_tower(generator):
-    hit = {name for name, _ in generator.model.named_parameters() if "lora_" in name}
+    hit = {name for name, _ in with_adapters_beside(generator).named_parameters() if "lora_" in name}
     assert hit
     assert not [name for name in hit if "vision" in name or "visual" in name]
     scores = {name: generator.logprobs(REQUESTS, ["yes"] * 4, adapter=name) for name in ("actor", "critic", None)}
