@@ -106,7 +106,7 @@ class VirtualHomeEnvironment(SpokenEnvironment):
                     f"VirtualHome refused the start of {task.instruction!r} in {task.scene}: {message}"
                 )
         _, count = client.camera_count()
-        client.add_camera([0.0, 1.0, 0.0], [0.0, 0.0, 0.0], camera.FIELD_OF_VIEW)  # _look puts it where it belongs
+        client.add_camera([0.0, 1.0, 0.0], [0.0, 0.0, 0.0], camera.FIELD_OF_VIEW)  # _film puts it where it belongs
         rng = random.Random(derive_seed("start", seed))
         if not client.add_character(CHARACTER, initial_room=self._start_room(graph, task, rng)):
             raise SimulatorError(f"VirtualHome could not put {CHARACTER} into {task.scene}")
@@ -125,7 +125,7 @@ class VirtualHomeEnvironment(SpokenEnvironment):
         self._graph = client.environment_graph()[1]
         for node in held(self._graph):
             self._touch(node)
-        self._look()
+        self._film()
         return self._begin(task.goals)
 
     def feasible(self, scene: str) -> HomeInventory:
@@ -212,8 +212,12 @@ class VirtualHomeEnvironment(SpokenEnvironment):
         return bool(ok), "" if ok else (str(message) or "the simulator refused")[:LONGEST_ERROR]
 
     def _look(self) -> None:
+        self._graph = self._process.client().environment_graph()[1]
+        self._film()
+
+    def _film(self) -> None:
+        """Both pictures of what the graph tells."""
         client = self._process.client()
-        self._graph = client.environment_graph()[1]
         scene = filmable(self._graph)
         self._filmed = camera.subject(scene, self._touched, self._filmed)
         shot = camera.shoot(self._filmed, scene)

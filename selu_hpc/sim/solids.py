@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
@@ -33,6 +34,8 @@ Kept = tuple[Drawable, Solid, Solid]
 """A drawable, its triangles and the sphere round them."""
 MOST_FILES = 1024
 """Scenes kept by one version; what comes after is built by every process."""
+MOST_VERSIONS = 3
+"""Versions kept: a checkout and what it is compared with."""
 _HEAD = struct.Struct("<II")
 
 
@@ -54,7 +57,9 @@ class SolidFiles:
         file = self._file(skin, floors)
         partial = file.with_suffix(f".{os.getpid()}")
         with suppress(OSError):
-            file.parent.mkdir(parents=True, exist_ok=True)
+            if not file.parent.is_dir():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                self._forget_old_versions()
             if file.exists() or sum(1 for _ in os.scandir(file.parent)) >= MOST_FILES:
                 return
             try:
@@ -62,6 +67,12 @@ class SolidFiles:
                 partial.replace(file)
             finally:
                 partial.unlink(missing_ok=True)
+
+    def _forget_old_versions(self) -> None:
+        """A process that still uses one builds its scenes again."""
+        newest_first = sorted(self.folder.iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)
+        for folder in newest_first[MOST_VERSIONS:]:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _file(self, skin: Skin, floors: tuple[Drawable, ...]) -> Path:
         told = repr((skin, [(*astuple(floor)[:-2], sorted(floor.flags), floor.liquid) for floor in floors]))

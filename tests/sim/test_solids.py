@@ -1,5 +1,6 @@
 """Triangles kept on disk: the same picture with and without, whatever the files hold."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from selu_hpc.sim import triangles
 from selu_hpc.sim.render import render
-from selu_hpc.sim.solids import SolidFiles
+from selu_hpc.sim.solids import MOST_VERSIONS, SolidFiles
 from selu_hpc.sim.world import World
 
 
@@ -75,3 +76,13 @@ def test_another_scene_is_another_file(files: SolidFiles) -> None:
     for scene in ("FloorPlan3", "FloorPlan4", "FloorPlan3"):
         picture(scene)
     assert len(list(files.folder.glob("*/*"))) == 2
+
+
+def test_a_new_version_leaves_only_the_newest_of_the_others(files: SolidFiles) -> None:
+    for age, name in enumerate(("newer", "new", "old", "older")):
+        (files.folder / name).mkdir()
+        os.utime(files.folder / name, (1_000_000 - age, 1_000_000 - age))
+    picture("FloorPlan3")
+    kept = {folder.name for folder in files.folder.iterdir()}
+    assert len(kept) == MOST_VERSIONS
+    assert {"newer", "new"} < kept
