@@ -34,6 +34,8 @@ Kept = tuple[Drawable, Solid, Solid]
 """A drawable, its triangles and the sphere round them."""
 MOST_FILES = 1024
 """Scenes kept by one version; what comes after is built by every process."""
+MOST_DRAWABLES = 2000
+"""Kept with the same floors and skin: those of about ten homes."""
 MOST_VERSIONS = 3
 """Versions kept: a checkout and what it is compared with."""
 _HEAD = struct.Struct("<II")
@@ -53,17 +55,18 @@ class SolidFiles:
             return []
 
     def write(self, skin: Skin, floors: tuple[Drawable, ...], solids: Iterable[Kept]) -> None:
-        """Keep a scene unless it is kept; a full disk only costs the reuse."""
+        """Keep these, each drawable once, in place of what was kept; a full disk only costs the reuse."""
         file = self._file(skin, floors)
         partial = file.with_suffix(f".{os.getpid()}")
         with suppress(OSError):
             if not file.parent.is_dir():
                 file.parent.mkdir(parents=True, exist_ok=True)
                 self._forget_old_versions()
-            if file.exists() or sum(1 for _ in os.scandir(file.parent)) >= MOST_FILES:
+            if not file.exists() and sum(1 for _ in os.scandir(file.parent)) >= MOST_FILES:
                 return
+            newest = {one[0]: one for one in solids}
             try:
-                partial.write_bytes(_packed(list(solids)))
+                partial.write_bytes(_packed(list(newest.values())[-MOST_DRAWABLES:]))
                 partial.replace(file)
             finally:
                 partial.unlink(missing_ok=True)

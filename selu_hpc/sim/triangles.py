@@ -21,10 +21,11 @@ from selu_hpc.sim import raster
 from selu_hpc.sim.drawing import Drawable
 from selu_hpc.sim.shapes import mesh_for
 from selu_hpc.sim.skins import Skin, light
-from selu_hpc.sim.solids import SolidFiles
+from selu_hpc.sim.solids import Kept, SolidFiles
 
 _MAX_SOLIDS = 4096
 _MAX_BATCHES = 8
+_MUCH = 0.1
 _ROOM = frozenset({"Wall", "Ceiling"})
 
 Solid = NDArray[np.float32]
@@ -103,10 +104,11 @@ def _rebuild(batch: Batch, drawables: Sequence[Drawable], skin: Skin) -> None:
 
 def _fresh(drawables: Sequence[Drawable], skin: Skin) -> Batch:
     floors = tuple(d for d in drawables if d.kind == "Floor")
-    known = _read(drawables, skin, floors) if _files is not None else True
+    known = _read(drawables, skin, floors)
+    is_new = _is_new(drawables, skin, floors)
     found = [_solid(d, skin, floors) for d in drawables]
-    if _files is not None and not known:
-        _files.write(skin, floors, [(d, *one) for d, one in zip(drawables, found, strict=True)])
+    if _files is not None and is_new:
+        _files.write(skin, floors, [*known, *((d, *one) for d, one in zip(drawables, found, strict=True))])
     solids = [solid for solid, _ in found]
     lengths = np.array([len(s) for s in solids], np.int64)
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64) if solids else lengths
@@ -116,15 +118,20 @@ def _fresh(drawables: Sequence[Drawable], skin: Skin) -> Batch:
     return Batch(list(drawables), tris, starts, starts + lengths, lengths, keys, spheres)
 
 
-def _read(drawables: Sequence[Drawable], skin: Skin, floors: tuple[Drawable, ...]) -> bool:
-    """Learn what is on disk of a scene that is new to this process; whether anything was known."""
-    assert _files is not None
-    if not floors or any(_name(d, skin, floors) in _solids for d in drawables):
-        return True
+def _read(drawables: Sequence[Drawable], skin: Skin, floors: tuple[Drawable, ...]) -> list[Kept]:
+    """Learn what is on disk of a scene that is new to this process; several homes may have the same floors."""
+    if _files is None or not _is_new(drawables, skin, floors):
+        return []
     kept = _files.read(skin, floors)
     for drawable, solid, sphere in kept:
         _solids[_name(drawable, skin, floors)] = (solid, sphere)
-    return bool(kept)
+    return kept
+
+
+def _is_new(drawables: Sequence[Drawable], skin: Skin, floors: tuple[Drawable, ...]) -> bool:
+    """Whether much of a scene would have to be built, not only what an episode changed."""
+    unknown = sum(_name(d, skin, floors) not in _solids for d in drawables)
+    return bool(floors) and unknown > len(drawables) * _MUCH
 
 
 def _name(drawable: Drawable, skin: Skin, floors: tuple[Drawable, ...]) -> tuple[Drawable, Skin, int]:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,28 @@ def test_another_scene_is_another_file(files: SolidFiles) -> None:
     for scene in ("FloorPlan3", "FloorPlan4", "FloorPlan3"):
         picture(scene)
     assert len(list(files.folder.glob("*/*"))) == 2
+
+
+def test_homes_with_the_same_floors_share_a_file(files: SolidFiles) -> None:
+    one = World("FloorPlan3", known=True)
+    here = list(one.drawables())
+    x, y, z = 0.1, 0.0, 0.0
+    other = [d if d.kind == "Floor" else replace(d, position=tuple(np.add(d.position, (x, y, z)))) for d in here]
+    for drawables in (here, other):
+        forget()
+        with triangles.locked_batch(drawables, one.look):
+            pass
+    assert len(list(files.folder.glob("*/*.bin"))) == 1
+    for drawables in (here, other):
+        forget()
+        with triangles.locked_batch(drawables, one.look) as batch:
+            kept = batch.tris.copy()
+        assert len(triangles._solids) > len(drawables)
+        forget()
+        triangles.keep_in(None)
+        with triangles.locked_batch(drawables, one.look) as batch:
+            assert np.array_equal(kept, batch.tris)
+        triangles.keep_in(files)
 
 
 def test_a_new_version_leaves_only_the_newest_of_the_others(files: SolidFiles) -> None:
