@@ -43,7 +43,8 @@ class SlurmEngine:
         with hold_lock(job.run.lock_file, purpose="a submit"):
             site = self._site(job.run)
             recorded = Ledger.read(job.journal).code
-            with held_code(job.run, job.journal, recorded, accept=self.accept_code) as code_is_whole:
+            calls = self.slurm.calls
+            with held_code(job.run, job.journal, recorded, accept=self.accept_code, calls=calls) as code_is_whole:
                 self._submit(job, site, code_is_whole)
         print_jobs(job, self.slurm)
         if wait:
