@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 from selu_hpc.engines.calls import SHOW_CONFIG, Calls, submit_limits
 from selu_hpc.engines.copying import copy_call
 
-SBATCH_AHEAD = 8
-"""A new run's first jobs find theirs started; while those are sent the next are. More made no difference."""
+SBATCH_AHEAD = 4
+"""A new run's first jobs find theirs started; while those are sent the next are. More made no difference: submit stands
+still while it starts one, and those that get ready beside the imports take the cores from them."""
 
 # Everything else is imported where it is used: Slurm is asked first and answers while the rest is loaded, which takes
 # longer than all the rest of a submission.
