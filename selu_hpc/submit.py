@@ -192,6 +192,7 @@ def choose_engine(options: argparse.Namespace, calls: Calls) -> Engine:
         raise EngineError(f"--engine slurm: {why}; run this on a login node, or use --engine local")
     from selu_hpc.engines.local import LocalEngine
 
+    calls.forget()
     logger.info("engine: local ({})", why)
     return LocalEngine(workers=options.workers)
 
