@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selu_hpc.engines.calls import SHOW_CONFIG, Calls, submit_limits
+from selu_hpc.engines.copying import copy_call
 
-SBATCH_AHEAD = 8
-"""A new run's first jobs find theirs started; while those are sent the next are. More made no difference."""
+SBATCH_AHEAD = 4
+"""A new run's first jobs find theirs started; while those are sent the next are. More made no difference: submit stands
+still while it starts one, and those that get ready beside the imports take the cores from them."""
 
 # Everything else is imported where it is used: Slurm is asked first and answers while the rest is loaded, which takes
 # longer than all the rest of a submission.
@@ -89,13 +91,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def ask_ahead(options: argparse.Namespace) -> Calls:
-    """Begin what will be asked of Slurm anyway, unless nothing will be."""
+    """Begin what will be asked of Slurm anyway, unless nothing will be; a new run's code is read meanwhile, too."""
     import getpass
 
     calls = Calls()
     if not (options.engine == "local" or options.dry_run or options.print_config) and calls.has("sbatch"):
         calls.ahead(*submit_limits(getpass.getuser()))
         calls.ahead(*SHOW_CONFIG)
+        if not (options.run and (options.run / "journal.jsonl").exists()):
+            calls.ahead(*copy_call(str(Path(__file__).resolve().parents[1])))
     return calls
 
 
@@ -188,6 +192,7 @@ def choose_engine(options: argparse.Namespace, calls: Calls) -> Engine:
         raise EngineError(f"--engine slurm: {why}; run this on a login node, or use --engine local")
     from selu_hpc.engines.local import LocalEngine
 
+    calls.forget()
     logger.info("engine: local ({})", why)
     return LocalEngine(workers=options.workers)
 

@@ -11,7 +11,7 @@ import selectors
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -40,16 +40,28 @@ class Calls:
         return self._found[tool]
 
     def ahead(self, *command: str, count: int = 1) -> None:
-        """See to it that so many are begun and not yet called for."""
+        """See to it that so many are begun and not yet called for, or as many as this user may have."""
         begun = self._begun.setdefault(command, [])
-        while len(begun) < count and self.has(command[0]):
-            begun.append(self._start(command))
+        with suppress(OSError):  # who calls for one that is not there is told why
+            while len(begun) < count and self.has(command[0]):
+                begun.append(self._start(command))
 
-    def call(self, command: Sequence[str], *, timeout_s: float, told: bytes = b"") -> subprocess.CompletedProcess[str]:
-        """`told` is its standard input. Raises TooSlowError, or OSError where the command can't be started."""
+    def call(
+        self,
+        command: Sequence[str],
+        *,
+        timeout_s: float,
+        told: bytes = b"",
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> subprocess.CompletedProcess[str]:
+        """`told` is its standard input; `meanwhile` is done while it is at work.
+
+        Raises TooSlowError, or OSError where the command can't be started.
+        """
         with self._take(tuple(command)) as process:
             try:
                 _tell(process, told)
+                meanwhile()
                 said, error = _read(process, command[0], timeout_s=timeout_s)
             except BaseException:
                 process.kill()

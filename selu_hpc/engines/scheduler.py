@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,15 +48,20 @@ class Slurm:
     calls: Calls = field(default_factory=Calls)
     _config: dict[str, str] = field(default_factory=dict)
 
-    def sbatch_ahead(self, arguments: Sequence[str], *, count: int) -> None:
-        """Have so many sbatch that wait for their script: half of their time goes by before they read that."""
-        self.calls.ahead(*sbatch_call(arguments), count=count)
+    def sbatch(self, script: Path, *, arguments: Sequence[str], dependency: str = "", ahead: int = 0) -> str:
+        """Submit a script once; the job's id. Raises whatever Slurm said; the job may exist nevertheless.
 
-    def sbatch(self, script: Path, *, arguments: Sequence[str], dependency: str = "") -> str:
-        """Submit a script once; the job's id. Raises whatever Slurm said; the job may exist nevertheless."""
+        ahead: so many more sbatch are begun while this one is at work; half of their time goes by before they read
+        their script, and who starts one stands still until it is loaded.
+        """
         first, _, rest = script.read_text().partition("\n")
         wait = f"#SBATCH --dependency={dependency}\n" if dependency else ""
-        done = self._call(sbatch_call(arguments), told=f"{first}\n{wait}{rest}".encode())
+        command = sbatch_call(arguments)
+        done = self._call(
+            command,
+            told=f"{first}\n{wait}{rest}".encode(),
+            meanwhile=lambda: self.calls.ahead(*command, count=ahead),
+        )
         found = re.search(r"^(\d+)(;|$)", done.stdout, re.MULTILINE)
         if done.returncode == 0 and found:
             return found[1]
@@ -162,12 +167,17 @@ class Slurm:
             pause_s = min(pause_s * 2, 30.0)
 
     def _call(
-        self, command: Sequence[str], *, timeout_s: float = TIMEOUT_S, told: bytes = b""
+        self,
+        command: Sequence[str],
+        *,
+        timeout_s: float = TIMEOUT_S,
+        told: bytes = b"",
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> subprocess.CompletedProcess[str]:
         if not self.calls.has(command[0]):
             raise EngineError(f"no {command[0]} on this machine: run this on a login node, or use --engine local")
         try:
-            return self.calls.call(command, timeout_s=timeout_s, told=told)
+            return self.calls.call(command, timeout_s=timeout_s, told=told, meanwhile=meanwhile)
         except TooSlowError as error:
             raise SlurmSilentError(str(error)) from error
 

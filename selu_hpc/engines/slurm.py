@@ -43,10 +43,12 @@ class SlurmEngine:
         with hold_lock(job.run.lock_file, purpose="a submit"):
             site = self._site(job.run)
             recorded = Ledger.read(job.journal).code
-            with held_code(job.run, job.journal, recorded, accept=self.accept_code) as code_is_whole:
+            calls = self.slurm.calls
+            with held_code(job.run, job.journal, recorded, accept=self.accept_code, calls=calls) as code_is_whole:
                 self._submit(job, site, code_is_whole)
         print_jobs(job, self.slurm)
         if wait:
+            self.slurm.calls.forget()  # what was begun for nothing would wait as long
             from selu_hpc.engines.follow import Follow
 
             Follow(job, self.slurm).until_the_end()

@@ -7,7 +7,6 @@ from there, gates from here.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import stat
@@ -19,28 +18,36 @@ from pathlib import Path
 
 from loguru import logger
 
+from selu_hpc.engines.calls import Calls, TooSlowError
+from selu_hpc.engines.copying import code_digest, copy_call
 from selu_hpc.errors import RunFolderError
 from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.provenance import SOURCE, code_state
 from selu_hpc.rounds.rundir import RunDir, sync_folder
 
-PARTS = ("selu_hpc", "configs", "slurm")
-LEFT_OUT = ("__pycache__", ".pyc", ".pyo", "~", ".swp", ".partial")
+COPY_TIMEOUT_S = 600.0
 
 
 @contextmanager
 def held_code(
-    run: RunDir, journal: Journal, recorded: dict[str, object], *, accept: bool, source: Path = SOURCE
+    run: RunDir,
+    journal: Journal,
+    recorded: dict[str, object],
+    *,
+    accept: bool,
+    calls: Calls,
+    source: Path = SOURCE,
 ) -> Iterator[Callable[[], object]]:
     """Refuse another checkout than the run began with, or make the snapshot, beside what the block does.
 
-    Yields what waits until the snapshot is whole and in the journal; no job may be let go before.
+    Yields what waits until the snapshot is whole and in the journal; no job may be let go before. The copy is made by
+    another process, which `calls` may have begun: a thread would take turns with those that send the jobs.
     """
     if not _is_wanted(run, recorded, accept=accept, source=source):
         yield lambda: None
         return
     with ThreadPoolExecutor(1) as beside:
-        made = beside.submit(_make, run, journal, source)
+        made = beside.submit(_make, run, journal, calls, source)
         try:
             yield made.result
         finally:
@@ -52,7 +59,7 @@ def _is_wanted(run: RunDir, recorded: dict[str, object], *, accept: bool, source
         return False
     if not recorded:
         return True
-    digest = code_digest(source)
+    digest = code_digest(str(source))
     if recorded["digest"] == digest:
         return not run.code.is_dir()
     if not accept and run.code.is_dir():
@@ -65,10 +72,10 @@ def _is_wanted(run: RunDir, recorded: dict[str, object], *, accept: bool, source
     return True
 
 
-def _make(run: RunDir, journal: Journal, source: Path) -> None:
+def _make(run: RunDir, journal: Journal, calls: Calls, source: Path) -> None:
     partial = run.path / f".code.{os.getpid()}.partial"
     shutil.rmtree(partial, ignore_errors=True)
-    digest = code_digest(source, copy=partial)
+    digest = _copy(calls, source, partial)
     if run.code.exists():
         run.code.rename(run.path / f"code.until-{time.strftime('%Y%m%dT%H%M%S')}")
     partial.rename(run.code)
@@ -76,32 +83,15 @@ def _make(run: RunDir, journal: Journal, source: Path) -> None:
     journal.append("code", digest=digest, **code_state(source))
 
 
-def code_digest(source: Path, *, copy: Path | None = None) -> str:
-    """Sixteen hex digits over every file's path and bytes; with `copy`, of the very bytes that are written there."""
-    digest = hashlib.blake2b(digest_size=8)
-    made: set[str] = set()
-    for name in _files(source):
-        with open(f"{source}/{name}", "rb", buffering=0) as file:  # noqa: PTH123 - hundreds of them, on every submit
-            data = file.readall()
-        digest.update(f"{name}\0{len(data)}\0".encode())
-        digest.update(data)
-        if copy:
-            folder = f"{copy}/{name}".rpartition("/")[0]
-            if folder not in made:
-                Path(folder).mkdir(parents=True, exist_ok=True)
-                made.add(folder)
-            with open(f"{copy}/{name}", "wb", buffering=0) as file:  # noqa: PTH123 - as above
-                file.write(data)
-    return digest.hexdigest()
-
-
-def _files(source: Path) -> Iterator[str]:
-    """Paths below the source, in an order that depends on names only."""
-    start = len(str(source)) + 1
-    for part in PARTS:
-        for folder, folders, names in os.walk(source / part):
-            folders[:] = sorted(name for name in folders if not name.endswith(LEFT_OUT))
-            yield from (f"{folder}/{name}"[start:] for name in sorted(names) if not name.endswith(LEFT_OUT))
+def _copy(calls: Calls, source: Path, target: Path) -> str:
+    try:
+        done = calls.call(copy_call(str(source)), timeout_s=COPY_TIMEOUT_S, told=os.fsencode(target))
+    except TooSlowError as error:
+        raise RunFolderError(f"{target}: copying {source} took more than {COPY_TIMEOUT_S:.0f} s ({error})") from error
+    if done.returncode:
+        why = done.stderr.strip().rpartition("\n")[2]
+        raise RunFolderError(f"{source} can't be copied to {target}, which the jobs would run: {why}; run submit again")
+    return done.stdout.strip()
 
 
 def refuse_open_folders(run: RunDir) -> None:

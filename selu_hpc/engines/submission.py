@@ -283,8 +283,7 @@ class Submission:
                 ready = [one for one in left if all(name in self.ids for wait in one.waits for name in wait.names)]
                 for spec in ready if not errors else ():
                     left.remove(spec)
-                    begun[pool.submit(self._send, spec)] = spec
-                self.slurm.sbatch_ahead(held(self.job.run.jobs), count=0 if errors else min(len(left), SBATCH_AT_ONCE))
+                    begun[pool.submit(self._send, spec, ahead=min(len(left), SBATCH_AT_ONCE))] = spec
                 assert begun, "a job waits for one that is neither in the queue nor in this plan"
                 for future in wait_for_some(begun, return_when=FIRST_COMPLETED).done:
                     spec = begun.pop(future)
@@ -296,13 +295,13 @@ class Submission:
         if errors:
             raise next((one for one in errors if not isinstance(one, SubmitLimitError)), errors[0])
 
-    def _send(self, spec: JobSpec) -> str:
+    def _send(self, spec: JobSpec, *, ahead: int) -> str:
         """Held sbatch, then the id. An id that a power cut takes from the journal is found again by the job's name."""
         file = script_file(self.job.run, spec.name)
         dependency = spec.dependency(self.ids)
         for attempt in range(SBATCH_TRIES):
             try:
-                job_id = self.slurm.sbatch(file, arguments=held(self.job.run.jobs), dependency=dependency)
+                job_id = self.slurm.sbatch(file, arguments=held(self.job.run.jobs), dependency=dependency, ahead=ahead)
                 self.job.journal.append("submitted", sync=False, name=spec.name, job=job_id, dependency=dependency)
                 return job_id
             except SlurmSilentError as error:

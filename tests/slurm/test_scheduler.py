@@ -4,7 +4,7 @@ import pytest
 
 from selu_hpc.engines.calls import Calls
 from selu_hpc.engines.sbatch import held
-from selu_hpc.engines.scheduler import Slurm
+from selu_hpc.engines.scheduler import Slurm, sbatch_call
 from selu_hpc.errors import EngineError
 from selu_hpc.rounds.plan import make_plan
 from selu_hpc.rounds.rundir import RunDir
@@ -25,12 +25,32 @@ def slurm(tmp_path):
 
 def test_an_sbatch_begun_ahead_gets_the_script_with_what_the_job_waits_for(slurm, tmp_path):
     (tmp_path / "job.sh").write_text("#!/bin/bash\n#SBATCH --mem=1GB\nexec true\n")
-    slurm.sbatch_ahead(["--hold"], count=1)
+    slurm.calls.ahead(*sbatch_call(["--hold"]))
     assert slurm.sbatch(tmp_path / "job.sh", arguments=["--hold"], dependency="afterok:1:2,afterany:3") == "17"
     assert (tmp_path / "starts").read_text() == "--parsable --hold\n"
     assert (tmp_path / "script").read_text() == (
         "#!/bin/bash\n#SBATCH --dependency=afterok:1:2,afterany:3\n#SBATCH --mem=1GB\nexec true\n"
     )
+
+
+def test_the_next_sbatch_are_begun_while_one_is_at_work(slurm, tmp_path):
+    (tmp_path / "job.sh").write_text("#!/bin/bash\nexec true\n")
+    for ahead in (2, 1, 0):
+        assert slurm.sbatch(tmp_path / "job.sh", arguments=["--hold"], ahead=ahead) == "17"
+    assert (tmp_path / "starts").read_text().count("--hold") == 3
+
+
+def test_an_sbatch_that_cannot_be_begun_ahead_takes_nothing_from_the_one_at_work(slurm, tmp_path, monkeypatch):
+    (tmp_path / "job.sh").write_text("#!/bin/bash\nexec true\n")
+    slurm.calls.ahead(*sbatch_call(["--hold"]))
+
+    def full(*_, **__):
+        raise BlockingIOError("fork: Resource temporarily unavailable")
+
+    monkeypatch.setattr("selu_hpc.engines.calls.subprocess.Popen", full)
+    assert slurm.sbatch(tmp_path / "job.sh", arguments=["--hold"], ahead=1) == "17"
+    with pytest.raises(BlockingIOError):
+        slurm.sbatch(tmp_path / "job.sh", arguments=["--hold"])
 
 
 def test_a_new_runs_first_sbatch_are_started_with_its_plan_and_none_for_a_run_that_goes_on(

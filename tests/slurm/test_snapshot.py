@@ -4,7 +4,9 @@ import os
 
 import pytest
 
-from selu_hpc.engines.snapshot import code_digest, held_code, refuse_open_folders
+from selu_hpc.engines.calls import Calls
+from selu_hpc.engines.copying import code_digest, copy_call
+from selu_hpc.engines.snapshot import held_code, refuse_open_folders
 from selu_hpc.errors import RunFolderError
 from selu_hpc.rounds.journal import Journal
 
@@ -22,38 +24,54 @@ def test_the_snapshot_is_the_checkout_and_another_checkout_is_refused_unless_ask
     journal = Journal(small_run.journal_file)
 
     def hold_code(*arguments, **options):
-        with held_code(*arguments, **options) as is_whole:
+        with held_code(*arguments, calls=Calls(), **options) as is_whole:
             is_whole()
 
     hold_code(small_run, journal, {}, accept=False, source=source)
     recorded = next(event for event in journal if event["event"] == "code")
-    assert code_digest(small_run.code) == code_digest(source) == recorded["digest"]
+    assert code_digest(str(small_run.code)) == code_digest(str(source)) == recorded["digest"]
     (source / "slurm" / "file").write_text("changed")
     with pytest.raises(RunFolderError, match="or take this one by --accept-code"):
         hold_code(small_run, journal, recorded, accept=False, source=source)
     hold_code(small_run, journal, recorded, accept=True, source=source)
-    assert code_digest(small_run.code) == code_digest(source) != recorded["digest"]
+    assert code_digest(str(small_run.code)) == code_digest(str(source)) != recorded["digest"]
     assert len(list(small_run.path.glob("code.until-*"))) == 1
 
 
 def test_who_waits_for_the_snapshot_finds_all_of_it_and_its_line_in_the_journal(small_run, source):
     journal = Journal(small_run.journal_file)
-    with held_code(small_run, journal, {}, accept=False, source=source) as is_whole:
+    with held_code(small_run, journal, {}, accept=False, calls=Calls(), source=source) as is_whole:
         is_whole()
-        assert [event["digest"] for event in journal] == [code_digest(source)]
-        assert code_digest(small_run.code) == code_digest(source)
+        assert [event["digest"] for event in journal] == [code_digest(str(source))]
+        assert code_digest(str(small_run.code)) == code_digest(str(source))
 
 
 def test_who_waits_for_a_snapshot_that_cannot_be_made_is_told_and_nothing_takes_its_place(small_run, source):
     (source / "slurm" / "gone").symlink_to(source / "nowhere")
     journal = Journal(small_run.journal_file)
     with (
-        pytest.raises(FileNotFoundError, match="gone"),
-        held_code(small_run, journal, {}, accept=False, source=source) as is_whole,
+        pytest.raises(RunFolderError, match=r"No such file or directory: .*gone"),
+        held_code(small_run, journal, {}, accept=False, calls=Calls(), source=source) as is_whole,
     ):
         is_whole()
     assert not small_run.code.exists()
     assert list(journal) == []
+
+
+def test_a_copy_begun_before_there_is_a_place_for_it_is_what_was_read_then(small_run, source):
+    calls, journal = Calls(), Journal(small_run.journal_file)
+    calls.ahead(*copy_call(str(source)))
+    with held_code(small_run, journal, {}, accept=False, calls=calls, source=source) as is_whole:
+        is_whole()
+    assert (small_run.code / "slurm" / "file").read_text() == "slurm"
+    assert next(iter(journal))["digest"] == code_digest(str(small_run.code))
+
+
+def test_a_copy_that_is_told_no_place_writes_nothing(source):
+    before = sorted(source.rglob("*"))
+    done = Calls().call(copy_call(str(source)), timeout_s=60.0)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert sorted(source.rglob("*")) == before
 
 
 @pytest.mark.parametrize("name", ["", "code", "jobs"])

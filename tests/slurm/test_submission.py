@@ -40,10 +40,7 @@ class SlurmInMemory:
     _at_once: int = 0
     _lock: object = field(default_factory=threading.Lock)
 
-    def sbatch_ahead(self, arguments, *, count):
-        pass
-
-    def sbatch(self, script, *, arguments, dependency=""):
+    def sbatch(self, script, *, arguments, dependency="", ahead=0):
         text = script.read_text()
         name = re.search(r"^#SBATCH --job-name=(\S+)$", text, re.MULTILINE)[1]
         array = re.search(r"^#SBATCH --array=(\S+)$", text, re.MULTILINE)
