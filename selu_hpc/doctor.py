@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from selu_hpc.config import RunConfig, Site
+from selu_hpc.config import RunConfig
 from selu_hpc.engines import checks
 from selu_hpc.engines.checks import Finding, Grade
 from selu_hpc.engines.discover import discover_site
@@ -24,6 +24,7 @@ from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.errors import SeluError
 from selu_hpc.recipes import load_recipe, load_site, to_yaml
 from selu_hpc.rounds.rundir import write_bytes
+from selu_hpc.site import Site
 from selu_hpc.stages.entry import set_up_logging
 
 COLOURS = {Grade.OK: "green", Grade.WARNING: "yellow", Grade.PROBLEM: "red"}

@@ -20,9 +20,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from selu_hpc import config
-from selu_hpc.config import RunConfig, Settings, Site
+from selu_hpc.config import RunConfig, Settings
 from selu_hpc.errors import ConfigError
 from selu_hpc.rounds.rundir import RunDir
+from selu_hpc.site import Site
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 AnySettings = TypeVar("AnySettings", bound=Settings)

@@ -7,9 +7,10 @@ import sys
 import pytest
 import yaml
 
-from selu_hpc.config import RunConfig, Site
+from selu_hpc.config import RunConfig
 from selu_hpc.errors import ConfigError
 from selu_hpc.recipes import CONFIGS, load_recipe, load_run, load_settings, schema, to_yaml
+from selu_hpc.site import Site
 
 
 def said(*overrides, recipe="selu"):

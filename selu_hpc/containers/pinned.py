@@ -6,12 +6,13 @@ import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from selu_hpc.config import RunConfig, Site
+from selu_hpc.config import RunConfig
 from selu_hpc.containers.apptainer import Apptainer
 from selu_hpc.containers.digest import digest_of, short
 from selu_hpc.containers.trust import require_trusted
 from selu_hpc.errors import ImageError
 from selu_hpc.rounds.rundir import RunDir, write_json
+from selu_hpc.site import Site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

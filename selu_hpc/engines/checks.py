@@ -19,7 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from selu_hpc.config import RunConfig, Site
+from selu_hpc.config import RunConfig
 from selu_hpc.containers.apptainer import Apptainer
 from selu_hpc.containers.digest import digest_of, short
 from selu_hpc.containers.launch import exec_line
@@ -31,6 +31,7 @@ from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.errors import SeluError
 from selu_hpc.rounds.plan import StagePlan, make_plan
 from selu_hpc.rounds.provenance import SOURCE
+from selu_hpc.site import Site
 
 FREE_GB = 5.0
 FREE_INODES = 20_000

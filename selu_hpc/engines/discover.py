@@ -9,9 +9,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from selu_hpc.config import Site, SitePartition
 from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.errors import EngineError
+from selu_hpc.site import Site, SitePartition
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,12 @@ import shlex
 import sys
 from pathlib import Path
 
-from selu_hpc.config import RunConfig, Site
+from selu_hpc.config import RunConfig
 from selu_hpc.engines.sbatch import JobSpec, check_site, sbatch_text, stage_line
 from selu_hpc.recipes import load_settings
 from selu_hpc.rounds.plan import Key, Plan
 from selu_hpc.rounds.rundir import RunDir, Stage
+from selu_hpc.site import Site
 
 GATE = "selu_hpc.engines.gate_job"
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 from loguru import logger
 
-from selu_hpc.config import Site
 from selu_hpc.engines.calls import submit_limits
 from selu_hpc.engines.reconcile import Decision, Situation, decide
 from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.errors import EngineError
+from selu_hpc.site import Site
 
 DEFAULT_MAX_ARRAY_SIZE = 1001
 

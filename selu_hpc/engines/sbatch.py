@@ -17,7 +17,8 @@ from selu_hpc.errors import ConfigError
 from selu_hpc.rounds.plan import After, Key
 
 if TYPE_CHECKING:  # status reads waits and arrays and must not load pydantic
-    from selu_hpc.config import Resources, Site, SitePartition
+    from selu_hpc.config import Resources
+    from selu_hpc.site import Site, SitePartition
 
 WARNING_S = 90
 """How long before the time limit the batch script is told, so that a stage can save."""

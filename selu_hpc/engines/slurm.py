@@ -13,7 +13,6 @@ from pathlib import Path
 
 from loguru import logger
 
-from selu_hpc.config import Site
 from selu_hpc.engines.base import Job
 from selu_hpc.engines.launch import saved_site, site_file
 from selu_hpc.engines.ledger import Ledger, match
@@ -26,6 +25,7 @@ from selu_hpc.engines.table import Column, text_table
 from selu_hpc.recipes import to_yaml
 from selu_hpc.rounds.lock import hold_lock
 from selu_hpc.rounds.rundir import RunDir, write_bytes
+from selu_hpc.site import Site
 
 
 @dataclass(slots=True)

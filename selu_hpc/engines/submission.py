@@ -17,7 +17,6 @@ from dataclasses import dataclass, field, replace
 
 from loguru import logger
 
-from selu_hpc.config import Site
 from selu_hpc.engines.attempts import count_failures, failing_nodes, read_attempts
 from selu_hpc.engines.base import Job
 from selu_hpc.engines.launch import commands, script, script_file
@@ -32,6 +31,7 @@ from selu_hpc.rounds.gate import SEALED
 from selu_hpc.rounds.lock import hold_lock
 from selu_hpc.rounds.plan import Key
 from selu_hpc.rounds.rundir import Stage
+from selu_hpc.site import Site
 
 LOOKS_S = (1.0, 2.0, 4.0, 8.0)
 """When to look for a job whose sbatch gave no answer, before it is sent again."""

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from selu_hpc.config import RunConfig, Site
+from selu_hpc.config import RunConfig
 from selu_hpc.containers.apptainer import Apptainer
 from selu_hpc.containers.pinned import choose, keep, read_pinned
 from selu_hpc.containers.trust import require_trusted, sign, signers
 from selu_hpc.errors import ImageError
+from selu_hpc.site import Site
 
 pytestmark = [pytest.mark.apptainer, pytest.mark.usefixtures("lab_keyring")]
 APPTAINER = Apptainer()

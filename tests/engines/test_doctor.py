@@ -6,11 +6,11 @@ import time
 import pytest
 
 from selu_hpc import doctor
-from selu_hpc.config import Site
 from selu_hpc.engines import checks
 from selu_hpc.engines.checks import Grade
 from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.recipes import load_recipe
+from selu_hpc.site import Site
 
 CONFIG = """Configuration data as of now
 AccountingStorageType   = accounting_storage/slurmdbd

@@ -4,10 +4,10 @@ import sys
 
 import pytest
 
-from selu_hpc.config import Site
 from selu_hpc.engines import checks
 from selu_hpc.engines.checks import Grade
 from selu_hpc.recipes import load_recipe
+from selu_hpc.site import Site
 
 SRUN = """#!/bin/bash
 while [[ $1 == --* ]]; do shift; done

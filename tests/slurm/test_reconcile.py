@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selu_hpc.config import Site
 from selu_hpc.engines.ledger import Entry, Ledger, Live, match
 from selu_hpc.engines.limits import Limits, rounds_that_fit
 from selu_hpc.engines.reconcile import Decision, Failures, Situation, decide
@@ -15,6 +14,7 @@ from selu_hpc.errors import EngineError
 from selu_hpc.recipes import load_recipe
 from selu_hpc.rounds.plan import After, Key, Plan, make_plan
 from selu_hpc.rounds.rundir import Stage
+from selu_hpc.site import Site
 
 SITE = Site.model_validate({"name": "lab", "partitions": {"cpu": {"name": "cpu"}}})
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selu_hpc.config import Resources, Site
+from selu_hpc.config import Resources
 from selu_hpc.engines.launch import commands, environment, script
 from selu_hpc.engines.sbatch import (
     JobSpec,
@@ -23,6 +23,7 @@ from selu_hpc.engines.sbatch import (
 from selu_hpc.errors import ConfigError
 from selu_hpc.rounds.plan import After, Key, make_plan
 from selu_hpc.rounds.rundir import Stage
+from selu_hpc.site import Site
 
 LAB = {
     "name": "lab",

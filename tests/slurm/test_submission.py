@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from selu_hpc.config import Site
 from selu_hpc.engines.base import Job
 from selu_hpc.engines.ledger import Ledger
 from selu_hpc.engines.limits import Limits
@@ -17,6 +16,7 @@ from selu_hpc.engines.submission import SBATCH_AT_ONCE, Submission
 from selu_hpc.errors import EngineError
 from selu_hpc.rounds.plan import Key, make_plan
 from selu_hpc.rounds.rundir import Stage
+from selu_hpc.site import Site
 
 SITE = Site.model_validate({"name": "lab", "partitions": {"cpu": {"name": "cpu"}}})
 
