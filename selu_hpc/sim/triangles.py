@@ -26,6 +26,7 @@ from selu_hpc.sim.solids import Kept, SolidFiles
 _MAX_SOLIDS = 4096
 _MAX_BATCHES = 8
 _MUCH = 0.1
+"""A scene is new when more than this share of it would have to be built."""
 _ROOM = frozenset({"Wall", "Ceiling"})
 
 Solid = NDArray[np.float32]
