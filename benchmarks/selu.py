@@ -3,11 +3,13 @@
     python benchmarks/selu.py                        go on with the next runs of the list until all are there
     python benchmarks/selu.py --minutes 50           … until the time is up; a run under way is continued next time
     python benchmarks/selu.py --recipes selu,random --simulators thor --seeds 0
+    python benchmarks/selu.py --recipes zero_shot --seeds 0 --set env.world=known      the base where it was taught
     python benchmarks/selu.py --table-only           no runs: the table of what is there
     python benchmarks/selu.py --quick                two tiny rounds of three recipes, into a folder of their own
 
-A finished run leaves docs/results/SIMULATOR-RECIPE-sSEED.json (config signature, commit, outcomes, minutes). One whose
-signature is another than the recipe's now is made anew. The table between the markers in docs/results.md is rewritten.
+A finished run leaves docs/results/SIMULATOR-[WORLD-]RECIPE-sSEED.json (config signature, commit, outcomes, minutes).
+One whose signature is another than the recipe's now is made anew. The table between the markers in docs/results.md is
+rewritten.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from pathlib import Path
 
 from _report import exit_code, report
 
-from selu_hpc.config import RunConfig
+from selu_hpc.config import RunConfig, World
 from selu_hpc.evaluate import read_summaries
 from selu_hpc.recipes import load_recipe, load_run
 from selu_hpc.rounds.provenance import default_folder, open_run
@@ -63,7 +65,8 @@ class Job:
 
     @property
     def name(self) -> str:
-        return f"{self.simulator}-{self.recipe}-s{self.seed}"
+        world = "" if self.config.env.world is World.UNKNOWN else f"{self.config.env.world}-"
+        return f"{self.simulator}-{world}{self.recipe}-s{self.seed}"
 
     @property
     def config(self) -> RunConfig:

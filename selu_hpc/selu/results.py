@@ -2,7 +2,8 @@
 
 A results.json holds rows, one an outcome with its episode's id, so that every number can be traced:
 
-    critic   episode, verb, truth, first (the plain verdict), verdict (by the method's own procedure)
+    critic   episode, verb, truth, first (the plain verdict), verdict (by the method's own procedure),
+             states (whether what the task speaks of is seen to hold in the same picture)
     actor    episode, verb, scene, success, ended, steps
     probe    role, kind, question, answer, expected, right
     labels   episode, verb, truth, first, verdict, relabelled, relabelled_truth    the round's own labels
@@ -32,6 +33,7 @@ def numbers(rows: Rows, *, samples: int) -> dict[str, Any]:
     return {
         "critic": _plain(_critic(rows["critic"], "first", samples)),
         "critic_own_procedure": _plain(_critic(rows["critic"], "verdict", samples)),
+        "critic_states": _plain(_critic(rows["critic"], "states", samples)) if asked_states(rows) else {},
         "critic_by_type": _typed(rows["critic"], lambda some: _critic(some, "first", samples)),
         "actor": _plain(_success(rows["actor"], samples)),
         "actor_by_type": _typed(rows["actor"], lambda some: _success(some, samples)),
@@ -41,6 +43,11 @@ def numbers(rows: Rows, *, samples: int) -> dict[str, Any]:
         },
         "labels": _labels(rows["labels"], samples),
     }
+
+
+def asked_states(rows: Rows) -> bool:
+    """Whether the states were asked about: evaluations from before the question was there are still read."""
+    return all("states" in row for row in rows["critic"])
 
 
 def _critic(rows: Sequence[Row], field: str, samples: int) -> dict[str, Number]:

@@ -4,8 +4,8 @@ Outcomes are kept as bits in the order of the frozen test sets, so that runs are
 
     {"recipe": "selu", "simulator": "thor", "world": "unknown", "seed": 0, "signature": …, "commit": …, "testset": …,
      "episodes": 960, "steps": 7431, "critic_verbs": ["open", …], "truth": "0101…", "actor_verbs": […],
-     "rounds": [{"round": 0, "first": "0110…", "verdict": "0111…", "success": "0010…", "probe": {"actor": .8, …},
-                 "labels": {…}}, …]}
+     "rounds": [{"round": 0, "first": "0110…", "verdict": "0111…", "states": "0111…", "success": "0010…",
+                 "probe": {"actor": .8, …}, "labels": {…}}, …]}
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from selu_hpc.config import RunConfig
 from selu_hpc.rounds.rundir import RunDir, Stage
-from selu_hpc.selu.results import Row, merge, numbers
+from selu_hpc.selu.results import Row, asked_states, merge, numbers
 
 Summary = dict[str, Any]
 
@@ -56,6 +56,7 @@ def _round(round_id: int, rows: dict[str, list[Row]]) -> dict[str, Any]:
         "round": round_id,
         "first": _bits(rows["critic"], "first"),
         "verdict": _bits(rows["critic"], "verdict"),
+        **({"states": _bits(rows["critic"], "states")} if asked_states(rows) else {}),
         "success": _bits(rows["actor"], "success"),
         "probe": {role: one["accuracy"]["value"] for role, one in found["probe"].items()},
         "labels": {

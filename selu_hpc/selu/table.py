@@ -46,6 +46,7 @@ class TableRow:
     rounds: int
     critic: Gain
     own: Gain
+    states: tuple[float, float]
     f1: tuple[float, float]
     false_yes: tuple[float, float]
     false_no: tuple[float, float]
@@ -74,8 +75,9 @@ def markdown(rows: Sequence[TableRow]) -> str:
             f"### {simulator}, {world} world",
             "",
             "| recipe | seeds | critic base → last | gain [95 %] | F1 | false yes | false no | own procedure | "
+            "states seen | "
             "actor base → last | gain [95 %] | probe | episodes | steps | min/run |",
-            "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+            "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
         ]
         lines += [_line(row) for row in rows if (row.simulator, row.world) == (simulator, world)]
         lines.append("")
@@ -103,6 +105,7 @@ def _line(row: TableRow) -> str:
         _arrow(*row.false_yes),
         _arrow(*row.false_no),
         _arrow(row.own.base, row.own.last),
+        _arrow(*row.states),
         _arrow(row.actor.base, row.actor.last),
         _interval(row.actor),
         _arrow(*row.probe),
@@ -129,6 +132,7 @@ def _row(group: Sequence[Summary]) -> TableRow:
         rounds=max(one["rounds"][-1]["round"] for one in group),
         critic=_gain(right[0], right[1]),
         own=_gain(own[0] == truth, own[1] == truth),
+        states=(_states(group, truth, 0), _states(group, truth, -1)),
         f1=_both(critic, lambda said: _f1(truth, said)),
         false_yes=_both(critic, lambda said: _percent(said[truth == 0])),
         false_no=_both(critic, lambda said: _percent(1 - said[truth == 1])),
@@ -189,6 +193,16 @@ def _f1(truth: Matrix, said: Matrix) -> float:
 def _probe(group: Sequence[Summary], at: int) -> float:
     found = [value for one in group for value in one["rounds"][at]["probe"].values() if value is not None]
     return 100 * float(np.mean(found)) if found else float("nan")
+
+
+def _states(group: Sequence[Summary], truth: Matrix, at: int) -> float:
+    """How often what is seen to hold is the truth, over the seeds whose evaluation asked."""
+    asked = [
+        (one["rounds"][at]["states"], row)
+        for one, row in zip(group, truth, strict=True)
+        if "states" in one["rounds"][at]
+    ]
+    return _percent(np.array([_array(bits) == row for bits, row in asked]))
 
 
 def _array(bits: str) -> NDArray[np.float64]:

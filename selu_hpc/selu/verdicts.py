@@ -122,17 +122,27 @@ def _ask_oneself(
     interview: Interview, claims: Sequence[Claim], frames: CriticFrames, simulator: Simulator, purposes: Purposes
 ) -> list[bool]:
     """Ask about the state of the objects a task names, then for a second verdict with the answers told."""
+    told = [
+        [(question, "yes" if state else "no") for question, state in known if state is not None]
+        for known in states(interview, claims, simulator=simulator, purpose=purposes.state)
+    ]
+    return verdicts(interview, claims, frames, told=told, purpose=purposes.second)
+
+
+def states(
+    interview: Interview, claims: Sequence[Claim], *, simulator: Simulator, purpose: str = OWN_TASK.state
+) -> list[list[tuple[str, bool | None]]]:
+    """For each claim the question about each of its goals and what was read from the answer."""
     asked = [
         (at, wording.state_question(goal, simulator=simulator))
         for at, claim in enumerate(claims)
         for goal in claim.task.goals
     ]
-    states = interview.ask(
-        [Question(claims[at].place, purposes.state, wording.state_prompt(question)) for at, question in asked],
+    answers = interview.ask(
+        [Question(claims[at].place, purpose, wording.state_prompt(question)) for at, question in asked],
         read=read_yes_no,
     )
-    told: list[list[tuple[str, str]]] = [[] for _ in claims]
-    for (at, question), state in zip(asked, states, strict=True):
-        if state is not None:
-            told[at].append((question, "yes" if state else "no"))
-    return verdicts(interview, claims, frames, told=told, purpose=purposes.second)
+    found: list[list[tuple[str, bool | None]]] = [[] for _ in claims]
+    for (at, question), state in zip(asked, answers, strict=True):
+        found[at].append((question, state))
+    return found

@@ -22,9 +22,11 @@ from selu_hpc.rounds.gate import Seal
 from selu_hpc.rounds.rundir import RunDir, ShardDir, Stage, write_json
 from selu_hpc.selu.actor import Actor
 from selu_hpc.selu.baselines import judge_of
+from selu_hpc.selu.interview import Interview
 from selu_hpc.selu.probe import is_right, probe_questions
 from selu_hpc.selu.reading import clean
 from selu_hpc.selu.results import numbers
+from selu_hpc.selu.verdicts import Claim, states
 from selu_hpc.stages import entry
 from selu_hpc.stages.collect import EPISODES, TRUTH, collect, digest
 from selu_hpc.stages.label import EPISODES_AT_ONCE, cases, read_labels
@@ -93,13 +95,17 @@ def _play(work: Sequence[Work], config: RunConfig, speaking: Speaking) -> Iterat
 
 
 def critic_rows(testset: ShardDir, config: RunConfig, speaking: Speaking) -> list[Row]:
-    """The plain verdict, which is asked of every method alike, and the one the method's own procedure comes to."""
+    """The plain verdict, which is asked of every method alike; the one the method's own procedure comes to; and
+    whether the states the task speaks of are seen in the same picture, which is what a verdict could know."""
     judge = judge_of(_at_test(config), speaking.generator, adapter=speaking.adapters[Role.CRITIC])
     episodes = EpisodeReader(testset.episodes, verify=False)
     truths = TruthReader(testset.truth / TRUTH, purpose="evaluation")
     rows: list[Row] = []
     for first in range(0, len(episodes), EPISODES_AT_ONCE):
         some = cases(episodes, range(first, min(first + EPISODES_AT_ONCE, len(episodes))), config)
+        interview = Interview(speaking.generator, speaking.adapters[Role.CRITIC], some)
+        claims = [Claim(place, case.task) for place, case in enumerate(some)]
+        seen = states(interview, claims, simulator=config.env.simulator)
         rows += [
             {
                 "episode": case.episode_id,
@@ -107,6 +113,7 @@ def critic_rows(testset: ShardDir, config: RunConfig, speaking: Speaking) -> lis
                 "truth": truths[first + at].success,
                 "first": label.first,
                 "verdict": label.verdict,
+                "states": all(state for _, state in seen[at]),
             }
             for at, (case, label) in enumerate(zip(some, judge.judge(some), strict=True))
         ]

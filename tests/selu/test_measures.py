@@ -66,3 +66,10 @@ def test_shards_come_to_the_same_numbers_as_one_piece():
     assert numbers(merge(parts), samples=50) == numbers(whole, samples=50)
     assert numbers(whole, samples=50)["critic_own_procedure"]["accuracy"]["value"] == 1.0
     assert numbers(whole, samples=50)["actor_by_type"]["open"]["success"]["value"] == 0.2
+
+
+def test_an_evaluation_that_did_not_ask_about_states_is_read_as_before():
+    rows = {"critic": [row(0, truth=True, first=True, verdict=True)], "actor": [], "probe": [], "labels": []}
+    assert numbers(rows, samples=10)["critic_states"] == {}
+    asked = {**rows, "critic": [{**rows["critic"][0], "states": False}]}
+    assert numbers(asked, samples=10)["critic_states"]["accuracy"]["value"] == 0.0

@@ -85,6 +85,8 @@ def test_an_evaluation_traces_every_number_to_its_episode(real_pool, collected, 
     # The toy critic says no to every opening, and right to all else.
     assert all(row["first"] == (row["truth"] and row["verb"] != "open") for row in critic)
     assert all(row["verdict"] == row["truth"] for row in critic)
+    assert all(row["states"] == row["truth"] for row in critic)
+    assert [one["numbers"]["critic_states"]["accuracy"]["value"] for one in results] == [1.0, 1.0]
     actor = [row for one in results for row in one["rows"]["actor"]]
     assert len(actor) == 6
     assert 0 < sum(row["success"] for row in actor) < 6

@@ -1,0 +1,57 @@
+"""Tables over runs: what stands in a cell is what a hand would count, whoever measured it and when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from selu_hpc.selu.table import by_type_markdown, make_rows, markdown
+
+VERBS = ["open", "open", "put", "put"]
+
+
+def summary(*, recipe: str = "selu", seed: int = 0, last: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    base = {"round": 0, "first": "0000", "verdict": "1000", "success": "1000", "probe": {"actor": 0.5, "critic": 0.9}}
+    return {
+        "recipe": recipe, "simulator": "thor", "world": "unknown", "seed": seed, "testset": ["a"], "truth": "1010",
+        "critic_verbs": VERBS, "actor_verbs": VERBS, "episodes": 10, "steps": 30,
+        "rounds": [base, {**base, **(last or {})}], **more,
+    }  # fmt: skip
+
+
+def test_base_last_and_gain_are_counted_over_seeds_and_episodes():
+    better = {"round": 5, "first": "1010", "success": "1100"}
+    worse = {"round": 5, "first": "1111", "success": "1000"}
+    (row,) = make_rows([summary(last=better), summary(seed=1, last=worse)])
+    assert row.seeds == (0, 1)
+    assert (row.critic.base, row.critic.last, row.critic.gain) == (50.0, 75.0, 25.0)
+    assert (row.actor.base, row.actor.last, row.actor.gain) == (25.0, 37.5, 12.5)
+    assert row.critic.low <= row.critic.gain <= row.critic.high
+    assert (row.false_yes, row.false_no) == ((0.0, 50.0), (100.0, 0.0))
+    assert row.probe == (70.0, 70.0)
+    assert row.by_verb["open"] == (50.0, 75.0, 50.0, 75.0)
+
+
+def test_states_count_where_they_were_asked_about():
+    """Summaries from before the question was there stay in their row and say nothing of it."""
+    asked = summary(seed=1)
+    for one in asked["rounds"]:
+        one["states"] = "1011"
+    (row,) = make_rows([summary(), asked])
+    assert row.states == (75.0, 75.0)
+    assert "| 75.0 → 75.0 |" in markdown([row])
+    (before,) = make_rows([summary()])
+    assert "| – → – |" in markdown([before])
+
+
+def test_runs_over_other_test_sets_or_worlds_have_rows_of_their_own():
+    rows = make_rows([summary(), summary(testset=["b"]), summary(world="known", recipe="zero_shot")])
+    assert len(rows) == 3
+    assert [row.world for row in rows] == ["known", "unknown", "unknown"]
+
+
+def test_rows_stand_in_the_papers_order_and_every_line_has_the_heads_columns():
+    rows = make_rows([summary(recipe=name) for name in ("mine", "oracle", "no_hindsight", "selu")])
+    assert [row.recipe for row in rows] == ["selu", "no_hindsight", "oracle", "mine"]
+    lines = [line for line in markdown(rows).splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in lines}) == 1
+    assert by_type_markdown(rows[0]).count("| open |") == 1
