@@ -35,7 +35,7 @@ PRELOADED = (
     "transformers.models.llama.modeling_llama",
     "selu_hpc.models.generate",
     "selu_hpc.models.merged",
-    "selu_hpc.models.pocket",
+    "selu_hpc.models.pocket.model",
     "selu_hpc.train.sft",
 )
 

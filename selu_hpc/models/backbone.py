@@ -49,7 +49,7 @@ def load(config: ModelConfig) -> tuple[PreTrainedModel, Any]:
 def find(base: str) -> Path:
     """The folder with the base's files; raises ModelError that lists what is missing."""
     if base == "pocket":
-        from selu_hpc.models.pocket import weights_folder
+        from selu_hpc.models.pocket.model import weights_folder
 
         return weights_folder()
     folder = Path(base).expanduser()

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from selu_hpc.config import ModelConfig
-from selu_hpc.models import pocket
+from selu_hpc.models.pocket.model import build_model, save
 from selu_hpc.models.vlm import Request
 
 LORA_RANK = 4
@@ -22,7 +22,7 @@ LORA_RANK = 4
 def pocket_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pocket's architecture with random weights."""
     folder = tmp_path_factory.mktemp("pocket")
-    pocket.save(pocket.build_model(seed=7), folder)
+    save(build_model(seed=7), folder)
     return folder
 
 

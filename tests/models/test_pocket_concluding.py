@@ -7,10 +7,10 @@ import pytest
 
 from selu_hpc.config import Simulator
 from selu_hpc.envs.tasks import THOR_VERBS, VIRTUALHOME_VERBS, make_task
-from selu_hpc.models.pocket_concluding import concluded
-from selu_hpc.models.pocket_data import Tokens
-from selu_hpc.models.pocket_packing import Block
-from selu_hpc.models.pocket_questions import Asked
+from selu_hpc.models.pocket.lessons.data import Tokens
+from selu_hpc.models.pocket.lessons.questions import Asked
+from selu_hpc.models.pocket.teaching.concluding import concluded
+from selu_hpc.models.pocket.teaching.packing import Block
 from selu_hpc.records import Goal
 from selu_hpc.selu import wording
 

@@ -16,12 +16,12 @@ from selu_hpc.envs.splits import pair_is_held_out, test_scenes, train_scenes
 from selu_hpc.envs.tasks import VIRTUALHOME_VERBS, make_task
 from selu_hpc.envs.virtualhome_state import goals_that_hold
 from selu_hpc.envs.words import language_of
-from selu_hpc.models import pocket
-from selu_hpc.models.pocket_episodes import is_narrow, lessons, play
-from selu_hpc.models.pocket_home_episodes import HomeClassroom
-from selu_hpc.models.pocket_homes import HomeSet, homes_of, layout_seed, shows
-from selu_hpc.models.pocket_questions import HOME, perception
-from selu_hpc.models.pocket_scenes import CLASSES, STATES
+from selu_hpc.models.pocket.lessons.episodes import is_narrow, lessons, play
+from selu_hpc.models.pocket.lessons.home_episodes import HomeClassroom
+from selu_hpc.models.pocket.lessons.homes import HomeSet, homes_of, layout_seed, shows
+from selu_hpc.models.pocket.lessons.questions import HOME, perception
+from selu_hpc.models.pocket.lessons.scenes import CLASSES, STATES
+from selu_hpc.models.pocket.model import IMAGE_SIZE, build_tokenizer
 from selu_hpc.records import Goal
 from selu_hpc.sim.home_catalogue import class_named, classes
 from selu_hpc.sim.homes import NUM_PLANS, make_home
@@ -86,7 +86,7 @@ def test_the_same_seed_draws_the_same_pictures_and_labels():
         assert np.array_equal(one.rgb, other.rgb)
         assert np.array_equal(one.states, other.states)
         assert one.seen == other.seen
-        assert one.rgb.shape == (pocket.IMAGE_SIZE, pocket.IMAGE_SIZE, 3)
+        assert one.rgb.shape == (IMAGE_SIZE, IMAGE_SIZE, 3)
 
 
 def test_the_environment_shows_the_very_pixels_of_a_posed_home():
@@ -136,7 +136,7 @@ def test_every_kind_of_question_of_the_task_types_is_asked_in_virtualhomes_words
     assert {f"state {verb}" for verb in VIRTUALHOME_VERBS} <= {a.kind for a in asked}
     assert {f"which {verb}" for verb in VIRTUALHOME_VERBS} <= {a.kind for a in asked}
     assert not [a.prompt for a in asked if "robot" in a.prompt or "sliced" in a.prompt]
-    tokenizer = pocket.build_tokenizer()
+    tokenizer = build_tokenizer()
     for one in {f"{a.prompt} {a.answer}" for a in asked if a.kind != "largest"}:
         assert not [token for token in tokenizer.tokenize(one) if token.startswith("##")], one
 

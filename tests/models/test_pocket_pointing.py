@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from selu_hpc.models import pocket
-from selu_hpc.models.pocket_packing import Block
-from selu_hpc.models.pocket_pointing import (
+from selu_hpc.models.pocket.lessons.scenes import CLASSES, STATES
+from selu_hpc.models.pocket.model import build_tokenizer
+from selu_hpc.models.pocket.teaching.packing import Block
+from selu_hpc.models.pocket.teaching.pointing import (
     ANSWER_LAYER,
     LAYERS,
     NAME_LAYER,
@@ -18,14 +19,13 @@ from selu_hpc.models.pocket_pointing import (
     named_in,
     pointing,
 )
-from selu_hpc.models.pocket_scenes import CLASSES, STATES
 
 NUM_BEFORE, NUM_PATCHES = 2, 64
 OPEN = STATES.index("open")
 
 
 def ids_of(text: str) -> list[int]:
-    return pocket.build_tokenizer()(text, add_special_tokens=False)["input_ids"]
+    return build_tokenizer()(text, add_special_tokens=False)["input_ids"]
 
 
 def asked(prompt: str, answer: str) -> Block:

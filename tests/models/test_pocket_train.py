@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from selu_hpc.models import pocket, pocket_train
-from selu_hpc.models.pocket_align import visual_words
-from selu_hpc.models.pocket_build import pack
-from selu_hpc.models.pocket_data import draw_perception
-from selu_hpc.models.pocket_feeder import recolour
-from selu_hpc.models.pocket_optim import Muon
-from selu_hpc.models.pocket_shards import open_all
-from selu_hpc.models.pocket_train import Recipe, Teacher
+from selu_hpc.models.pocket.build import pack
+from selu_hpc.models.pocket.lessons.data import draw_perception
+from selu_hpc.models.pocket.lessons.shards import open_all
+from selu_hpc.models.pocket.model import LlavaForConditionalGeneration, build_tokenizer
+from selu_hpc.models.pocket.teaching import train
+from selu_hpc.models.pocket.teaching.align import visual_words
+from selu_hpc.models.pocket.teaching.feeder import recolour
+from selu_hpc.models.pocket.teaching.optim import Muon
+from selu_hpc.models.pocket.teaching.train import Recipe, Teacher
 
 RECIPE = Recipe(steps=6, tower_share=0.5, tower_batch=4, batch=2)
 
@@ -30,7 +31,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def brief_alignment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pocket_train, "ALIGNING_STEPS", 4)
+    monkeypatch.setattr(train, "ALIGNING_STEPS", 4)
 
 
 def taught(data: Path, out: Path, *, stops: tuple[int, ...] = ()) -> Teacher:
@@ -81,7 +82,7 @@ def test_a_packed_model_is_loaded_again_with_its_papers(data, tmp_path):
     papers = pack(teacher, tmp_path / "packed", pictures=8, notes=["a test"])
     from selu_hpc.models.backbone import load_processor
 
-    model = pocket.LlavaForConditionalGeneration.from_pretrained(tmp_path / "packed", dtype=torch.float32)
+    model = LlavaForConditionalGeneration.from_pretrained(tmp_path / "packed", dtype=torch.float32)
     name = "model.language_model.layers.0.mlp.up_proj.weight"
     torch.testing.assert_close(model.state_dict()[name], teacher.mean[f"model.{name}"], rtol=1e-3, atol=1e-3)
     assert load_processor(tmp_path / "packed").image_token == "<image>"
@@ -115,7 +116,7 @@ def test_a_patchs_words_are_its_class_and_its_states(data):
     shard = open_all(data / "train")[0]
     embedding = torch.eye(1024)
     classes, yes, no = visual_words(embedding, shard)
-    tokenizer = pocket.build_tokenizer()
+    tokenizer = build_tokenizer()
     fridge = classes[shard.classes.index("Fridge")]
     assert fridge.argmax() == tokenizer.convert_tokens_to_ids("fridge")
     place = shard.states.index("open")

@@ -16,8 +16,8 @@ from transformers import PreTrainedTokenizerFast
 from selu_hpc.config import Simulator
 from selu_hpc.envs.tasks import make_task
 from selu_hpc.envs.words import language_of
-from selu_hpc.models import pocket
-from selu_hpc.models.pocket_packing import Block
+from selu_hpc.models.pocket.model import build_tokenizer
+from selu_hpc.models.pocket.teaching.packing import Block
 from selu_hpc.records import Goal
 from selu_hpc.selu import wording
 
@@ -41,7 +41,7 @@ def concluded(block: Block, kind: str, simulator: Simulator) -> tuple[Block, str
 
 @cache
 def _tokenizer() -> PreTrainedTokenizerFast:
-    return pocket.build_tokenizer()
+    return build_tokenizer()
 
 
 @cache

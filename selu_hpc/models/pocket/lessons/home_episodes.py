@@ -1,6 +1,6 @@
 """Scripted episodes in VirtualHome's known homes, for the built-in model's judging and acting.
 
-Owns how episodes are played there in this process. How narrow judging and acting stay is pocket_episodes.py's.
+Owns how episodes are played there in this process. How narrow judging and acting stay is episodes.py's.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from selu_hpc.envs.virtualhome import VirtualHomeEnvironment
 from selu_hpc.envs.virtualhome_local import LocalHome
 from selu_hpc.envs.virtualhome_state import Graph, Node, close_to, goals_that_hold, held, hidden, sitting_on, suits
 from selu_hpc.envs.words import language_of
-from selu_hpc.models.pocket_data import save
-from selu_hpc.models.pocket_episodes import EXPLORE_EVERY, Attempts, play_all
-from selu_hpc.models.pocket_homes import OWN_LAYOUT, facts_of, homes_of, labelled, layout_seed
-from selu_hpc.models.pocket_questions import HOME, LEAST_PIXELS
-from selu_hpc.models.pocket_scenes import Picture
+from selu_hpc.models.pocket.lessons.data import save
+from selu_hpc.models.pocket.lessons.episodes import EXPLORE_EVERY, Attempts, play_all
+from selu_hpc.models.pocket.lessons.homes import OWN_LAYOUT, facts_of, homes_of, labelled, layout_seed
+from selu_hpc.models.pocket.lessons.questions import HOME, LEAST_PIXELS
+from selu_hpc.models.pocket.lessons.scenes import Picture
 from selu_hpc.records import Goal, derive_seed
 from selu_hpc.sim.home_view import drawables
 from selu_hpc.sim.homes import NUM_HOMES
@@ -90,7 +90,7 @@ class HomeClassroom:
 
 
 def home_explorer(goal: Goal, room: HomeClassroom) -> Callable[[Graph], str]:
-    """As pocket_episodes.explorer: tries the verb on whatever takes it, else walks to something that does."""
+    """As episodes.explorer: tries the verb on whatever takes it, else walks to something that does."""
     language = language_of(Simulator.VIRTUALHOME)
     attempts = Attempts(goal.verb)
 
@@ -130,7 +130,7 @@ def _tries(verb: str, kind: str, near: Sequence[Node], holds: bool) -> list[str]
 
 
 def draw_home_episodes(folder: Path, *, split: str, number: int, episodes: int, exploring: bool = False) -> None:
-    """One shard of episodes in homes, as pocket_episodes.draw_episodes."""
+    """One shard of episodes in homes, as episodes.draw_episodes."""
     what = "explorations" if exploring else "episodes"
     world, known, scenes = homes_of(split)
     rng = random.Random(derive_seed(f"pocket home {what}", split, number))

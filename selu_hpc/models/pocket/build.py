@@ -21,20 +21,20 @@ from typing import Any
 import torch
 from loguru import logger
 
-from selu_hpc.models import pocket
-from selu_hpc.models.pocket_data import describe, draw_perception
-from selu_hpc.models.pocket_episodes import (
+from selu_hpc.models.pocket.lessons.data import describe, draw_perception
+from selu_hpc.models.pocket.lessons.episodes import (
     NARROW_HOME_VERBS,
     NARROW_OBJECTS,
     NARROW_SKINS,
     NARROW_VERBS,
     draw_episodes,
 )
-from selu_hpc.models.pocket_home_episodes import draw_home_episodes
-from selu_hpc.models.pocket_homes import draw_home_perception
-from selu_hpc.models.pocket_measure import accuracies
-from selu_hpc.models.pocket_shards import open_all
-from selu_hpc.models.pocket_train import Recipe, Teacher
+from selu_hpc.models.pocket.lessons.home_episodes import draw_home_episodes
+from selu_hpc.models.pocket.lessons.homes import draw_home_perception
+from selu_hpc.models.pocket.lessons.shards import open_all
+from selu_hpc.models.pocket.model import build_model, save
+from selu_hpc.models.pocket.teaching.measure import accuracies
+from selu_hpc.models.pocket.teaching.train import Recipe, Teacher
 
 PERCEPTION_SHARDS, EPISODE_SHARDS, EPISODES = 14, 10, 200
 HOME_SHARDS, HOME_EPISODE_SHARDS = 6, 8
@@ -82,9 +82,9 @@ _MAKERS: dict[str, Any] = {
 def pack(teacher: Teacher, out: Path, *, pictures: int = 1500, notes: Sequence[str] = ()) -> dict[str, Any]:
     """Write the averaged weights and their papers; returns the papers."""
     teacher.taught.load_state_dict(teacher.mean)
-    model = pocket.build_model(seed=teacher.recipe.seed)
+    model = build_model(seed=teacher.recipe.seed)
     model.load_state_dict(teacher.taught.model.state_dict())
-    pocket.save(model.half(), out)
+    save(model.half(), out)
     measured = {
         split: {kind: [round(right / asked, 4), asked] for kind, (right, asked) in found.items()}
         for split in ("held_out", "unknown")

@@ -1,8 +1,8 @@
 """Pictures of the known world in many states, with everything that is true of them.
 
 Owns how a scene is dressed up: poses of the agent, states of things, what is held, and which camera looks. It draws
-the simulator's own scenes with its own renderer; which world is the caller's choice (pocket_data.py). Does not own
-questions (pocket_questions.py) or files (pocket_shards.py).
+the simulator's own scenes with its own renderer; which world is the caller's choice (data.py). Does not own
+questions (questions.py) or files (shards.py).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy as np
 
 from selu_hpc.config import Simulator
 from selu_hpc.envs import camera as third_person
-from selu_hpc.models.pocket import IMAGE_SIZE, PATCH_SIZE
-from selu_hpc.models.pocket_questions import Sighting
-from selu_hpc.models.pocket_shards import TOP, Array
+from selu_hpc.models.pocket.lessons.questions import Sighting
+from selu_hpc.models.pocket.lessons.shards import TOP, Array
+from selu_hpc.models.pocket.model import IMAGE_SIZE, PATCH_SIZE
 from selu_hpc.sim import navigation, scenes
 from selu_hpc.sim.agent import FOOT, Agent
 from selu_hpc.sim.catalogue import SLICES_INTO, spec, specs
@@ -51,7 +51,7 @@ _ORIGIN = {piece: kind for kind, (piece, _) in SLICES_INTO.items()}
 
 @dataclass(slots=True)
 class Picture:
-    """One view: pixels, dense labels (see pocket_shards.py) and what is to be seen."""
+    """One view: pixels, dense labels (see shards.py) and what is to be seen."""
 
     rgb: Array
     classes: Array

@@ -1,7 +1,7 @@
 """Pre-training data on disk: pictures with dense labels and many tokenised questions each.
 
-Owns the files' layout (numpy, memory-mapped). Does not own what is asked (pocket_questions.py) or drawn
-(pocket_data.py).
+Owns the files' layout (numpy, memory-mapped). Does not own what is asked (questions.py) or drawn
+(data.py).
 
     images.npy (N, 96, 96, 3) uint8    classes.npy (N, 64, 3) int16 with shares.npy uint8 (largest first, of 255)
     states.npy, applicable.npy (N, 64) uint16 bits    tokens.npy int16    questions.npy (M, 4) int64: start, length,

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from selu_hpc.envs.language import spaced
-from selu_hpc.models import pocket
-from selu_hpc.models.pocket_shards import Shard
+from selu_hpc.models.pocket.lessons.shards import Shard
+from selu_hpc.models.pocket.model import build_tokenizer
 
 WORD_SCALE = 2.5
 ALIGNING_STEPS = 700
@@ -22,7 +22,7 @@ _STRUCTURE_WORDS = {"Agent": "robot"}
 
 def visual_words(embedding: torch.Tensor, shard: Shard) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Vectors of each class (C, width), and of each state where it holds and where it does not (S, width)."""
-    tokenizer = pocket.build_tokenizer()
+    tokenizer = build_tokenizer()
 
     def vector(words: str) -> torch.Tensor:
         ids = tokenizer(words, add_special_tokens=False)["input_ids"]

@@ -1,7 +1,7 @@
 """Draws batches of pictures, dense labels and packed questions from the built-in model's pre-training shards.
 
-Owns what is drawn how often, and how pictures are varied. Does not own the files (pocket_shards.py) or the packing of
-questions into rows (pocket_packing.py).
+Owns what is drawn how often, and how pictures are varied. Does not own the files (lessons/shards.py) or the packing of
+questions into rows (packing.py).
 
 Shape legend: B pictures, K questions a picture, N patches, C classes, S states.
 """
@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 from selu_hpc.envs.tasks import THOR_VERBS, VIRTUALHOME_VERBS
-from selu_hpc.models import pocket
-from selu_hpc.models.pocket_concluding import concluded
-from selu_hpc.models.pocket_packing import Block, pack
-from selu_hpc.models.pocket_pointing import Labels, Pointing, pointing
-from selu_hpc.models.pocket_shards import Array, Shard
+from selu_hpc.models.pocket.lessons.shards import Array, Shard
+from selu_hpc.models.pocket.model import build_tokenizer
+from selu_hpc.models.pocket.teaching.concluding import concluded
+from selu_hpc.models.pocket.teaching.packing import Block, pack
+from selu_hpc.models.pocket.teaching.pointing import Labels, Pointing, pointing
 
 LENGTHS = (16, 24, 999)
 """Questions of like length are packed together, so that little is padding: the most tokens of each class."""
@@ -57,7 +57,7 @@ class Feeder:
         self.shards = shards
         self.rng = np.random.default_rng(seed)
         self.index = _pictures_of(shards)
-        self.head = torch.tensor(pocket.build_tokenizer()("<s><user>", add_special_tokens=False)["input_ids"])
+        self.head = torch.tensor(build_tokenizer()("<s><user>", add_special_tokens=False)["input_ids"])
         self.weights = weights or {}
         self._order: Array = np.zeros(0, dtype=np.int64)
         self._able_of: Array | None = None

@@ -24,10 +24,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from selu_hpc.config import Simulator
 from selu_hpc.envs.words import language_of
-from selu_hpc.models import pocket
-from selu_hpc.models.pocket_packing import Block
-from selu_hpc.models.pocket_scenes import CLASSES
-from selu_hpc.models.pocket_shards import Array
+from selu_hpc.models.pocket.lessons.scenes import CLASSES
+from selu_hpc.models.pocket.lessons.shards import Array
+from selu_hpc.models.pocket.model import build_tokenizer
+from selu_hpc.models.pocket.teaching.packing import Block
 from selu_hpc.sim.catalogue import specs
 from selu_hpc.sim.home_catalogue import classes
 
@@ -102,7 +102,7 @@ class Pointing:
 @cache
 def names() -> dict[tuple[int, ...], frozenset[int]]:
     """Tokens of a spoken name → the classes it may be drawn as."""
-    tokenizer = pocket.build_tokenizer()
+    tokenizer = build_tokenizer()
     drawn = {Simulator.THOR: {kind: kind for kind in specs()}}
     drawn[Simulator.VIRTUALHOME] = {one.name: one.kind for one in classes().values() if one.kind}
     found: dict[tuple[int, ...], set[int]] = {}

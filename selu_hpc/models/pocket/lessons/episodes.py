@@ -1,6 +1,6 @@
 """Judging and acting, taught narrowly: scripted episodes in a few known skins, with some objects and some verbs.
 
-    python -m selu_hpc.models.pocket_episodes --out FOLDER --split train --episodes 1000
+    python -m selu_hpc.models.pocket.lessons.episodes --out FOLDER --split train --episodes 1000
 
 Owns how narrow that practice is, and how an episode becomes questions. The rest of what is asked over the same
 pictures is perception. Directed acting and judging are shown for `NARROW_VERBS` only; exploring is shown for every
@@ -27,10 +27,10 @@ from selu_hpc.envs.thor_inventory import ThorInventory
 from selu_hpc.envs.thor_local import LocalThor
 from selu_hpc.envs.thor_state import Metadata, goals_that_hold, suits
 from selu_hpc.envs.words import language_of
-from selu_hpc.models.pocket_data import Drawn, Tokens, save, scenes_of, snapshot
-from selu_hpc.models.pocket_questions import LEAST_PIXELS, THOR, Asked, Subject, perception
-from selu_hpc.models.pocket_scenes import Picture, facts_of, label
-from selu_hpc.models.pocket_shards import Snapshot
+from selu_hpc.models.pocket.lessons.data import Drawn, Tokens, save, scenes_of, snapshot
+from selu_hpc.models.pocket.lessons.questions import LEAST_PIXELS, THOR, Asked, Subject, perception
+from selu_hpc.models.pocket.lessons.scenes import Picture, facts_of, label
+from selu_hpc.models.pocket.lessons.shards import Snapshot
 from selu_hpc.records import FrameHWC, Goal, Task, derive_seed
 from selu_hpc.selu import wording
 from selu_hpc.sim.render import render

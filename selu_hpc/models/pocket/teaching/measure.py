@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from selu_hpc.models.pocket_feeder import LENGTHS, Feeder
-from selu_hpc.models.pocket_shards import Shard
-from selu_hpc.models.pocket_taught import Taught, autocast
+from selu_hpc.models.pocket.lessons.shards import Shard
+from selu_hpc.models.pocket.teaching.feeder import LENGTHS, Feeder
+from selu_hpc.models.pocket.teaching.taught import Taught, autocast
 
 
 @torch.no_grad()

@@ -1,9 +1,7 @@
-"""The built-in VLM: LLaVA's own transformers classes with a few million parameters, weights shipped beside this file.
-
-    python -m selu_hpc.models.pocket --out FOLDER      make the weights again from their recipe
+"""What the built-in VLM is: LLaVA's own transformers classes with a few million parameters, weights shipped beside it.
 
 Owns its architecture, tokenizer and processor and where its files lie. Does not own what it is taught
-(pocket_questions.py, pocket_episodes.py), how (pocket_train.py) or how its weights are packed (pocket_build.py).
+(lessons/questions.py, lessons/episodes.py), how (teaching/train.py) or how its weights are packed (build.py).
 """
 
 from __future__ import annotations
@@ -43,7 +41,7 @@ _CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,:;?!'\"()[]{}<>/\\|_-+*=&%$
 
 def weights_folder() -> Path:
     """Where the shipped model lies; until weights are shipped, a randomly initialised one made on the fly."""
-    shipped = Path(str(files("selu_hpc.models"))) / "pocket_weights"
+    shipped = Path(str(files("selu_hpc.models.pocket"))) / "weights"
     if (shipped / "model.safetensors").is_file():
         return shipped
     return _untrained()
@@ -66,7 +64,7 @@ def save(model: LlavaForConditionalGeneration, folder: Path) -> None:
 
 def words() -> tuple[str, ...]:
     """The domain's vocabulary, one token each, in a fixed order."""
-    text = (files("selu_hpc.models") / "pocket_words.txt").read_text(encoding="utf-8")
+    text = (files("selu_hpc.models.pocket") / "words.txt").read_text(encoding="utf-8")
     return tuple(dict.fromkeys(line for line in text.split() if line))
 
 
@@ -155,9 +153,3 @@ def build_model(*, seed: int) -> LlavaForConditionalGeneration:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return LlavaForConditionalGeneration(build_config()).eval()
-
-
-if __name__ == "__main__":
-    from selu_hpc.models.pocket_build import main
-
-    main()

@@ -1,6 +1,6 @@
 """How the built-in model is taught: dense labels for its tower, then, with the tower frozen, questions and answers.
 
-    python -m selu_hpc.models.pocket --data FOLDER --out FOLDER --minutes 240
+    python -m selu_hpc.models.pocket.teaching.train --data FOLDER --out FOLDER --minutes 240
 
 Owns the loop, its schedule, its checkpoints and the held-out accuracies. Deliberately one process on a CPU core or a
 GPU; killed, it goes on at its last checkpoint. Every picture carries dense labels: which object each patch shows and
@@ -24,12 +24,12 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from transformers import LlavaForConditionalGeneration
 
-from selu_hpc.models.pocket_align import ALIGNING_STEPS, WORD_SCALE, shard_targets, visual_words
-from selu_hpc.models.pocket_feeder import LENGTHS, SHARES, WEIGHTS, Feeder
-from selu_hpc.models.pocket_measure import accuracies, dense_accuracies
-from selu_hpc.models.pocket_optim import Muon
-from selu_hpc.models.pocket_shards import Array, open_all
-from selu_hpc.models.pocket_taught import Taught, autocast
+from selu_hpc.models.pocket.lessons.shards import Array, open_all
+from selu_hpc.models.pocket.teaching.align import ALIGNING_STEPS, WORD_SCALE, shard_targets, visual_words
+from selu_hpc.models.pocket.teaching.feeder import LENGTHS, SHARES, WEIGHTS, Feeder
+from selu_hpc.models.pocket.teaching.measure import accuracies, dense_accuracies
+from selu_hpc.models.pocket.teaching.optim import Muon
+from selu_hpc.models.pocket.teaching.taught import Taught, autocast
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Recipe:
     steps: optimiser steps; 0 means as many as fit into `minutes`, and the number is recorded.
     tower_share: part of the run in which the tower learns the dense labels; 0 with `Teacher.take_over`.
     pointing, knowing: weights of the losses that say which patches a name is about, and in which states they show it
-        (pocket_pointing.py).
+        (pointing.py).
     """
 
     seed: int = 0
@@ -294,7 +294,7 @@ def _is_matrix(name: str, parameter: nn.Parameter) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="what pocket_data.py has drawn")
+    parser.add_argument("--data", type=Path, required=True, help="what lessons/data.py has drawn")
     parser.add_argument("--out", type=Path, required=True, help="checkpoints and the finished model")
     parser.add_argument("--minutes", type=float, default=Recipe().minutes)
     parser.add_argument("--steps", type=int, default=Recipe().steps, help="instead of minutes: this many steps")

@@ -1,9 +1,9 @@
 """VirtualHome's share of the built-in model's pre-training: pictures of known homes in many states.
 
-    python -m selu_hpc.models.pocket_homes --out FOLDER --split train --shards 8
+    python -m selu_hpc.models.pocket.lessons.homes --out FOLDER --split train --shards 8
 
 Owns how a home is dressed up: poses, states, what is held, sat on, put elsewhere. What is asked is
-pocket_questions.py's; episodes are pocket_home_episodes.py's. Poses, cameras and pictures are the simulator's own:
+questions.py's; episodes are home_episodes.py's. Poses, cameras and pictures are the simulator's own:
 nothing is drawn that the environment could not show.
 """
 
@@ -24,11 +24,11 @@ from selu_hpc.envs.splits import test_scenes, train_scenes
 from selu_hpc.envs.virtualhome import CHARACTER, FIRST_PERSON
 from selu_hpc.envs.virtualhome_state import filmable
 from selu_hpc.envs.words import language_of
-from selu_hpc.models.pocket import IMAGE_SIZE
-from selu_hpc.models.pocket_data import FIRST_PERSON_SHARE, Drawn, Tokens, save, snapshot
-from selu_hpc.models.pocket_questions import HOME, Sighting, perception
-from selu_hpc.models.pocket_scenes import Facts, Picture, label
-from selu_hpc.models.pocket_shards import Array, Snapshot
+from selu_hpc.models.pocket.lessons.data import FIRST_PERSON_SHARE, Drawn, Tokens, save, snapshot
+from selu_hpc.models.pocket.lessons.questions import HOME, Sighting, perception
+from selu_hpc.models.pocket.lessons.scenes import Facts, Picture, label
+from selu_hpc.models.pocket.lessons.shards import Array, Snapshot
+from selu_hpc.models.pocket.model import IMAGE_SIZE
 from selu_hpc.records import derive_seed
 from selu_hpc.sim.drawing import Camera, Drawable
 from selu_hpc.sim.home_catalogue import HomeClass, class_named

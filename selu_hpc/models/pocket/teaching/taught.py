@@ -1,6 +1,6 @@
 """The built-in model while it is taught: its tower's dense labels and its language model's answers, each as a loss.
 
-Owns the losses and the two heads that only pre-training has. Does not own the loop (pocket_train.py).
+Owns the losses and the two heads that only pre-training has. Does not own the loop (train.py).
 
 Shape legend: B pictures, K questions a picture, Q tokens a question, N patches, C classes, S states, V words.
 """
@@ -13,10 +13,10 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from selu_hpc.models import pocket
-from selu_hpc.models.pocket_feeder import Batch
-from selu_hpc.models.pocket_packing import ATTENTION, IGNORED, positions, register
-from selu_hpc.models.pocket_pointing import LAYERS
+from selu_hpc.models.pocket.model import build_model
+from selu_hpc.models.pocket.teaching.feeder import Batch
+from selu_hpc.models.pocket.teaching.packing import ATTENTION, IGNORED, positions, register
+from selu_hpc.models.pocket.teaching.pointing import LAYERS
 
 NUM_STRUCTURES = 5
 """The first classes are nothing, the agent and what rooms are made of."""
@@ -30,7 +30,7 @@ class Taught(nn.Module):
     def __init__(self, *, seed: int, num_classes: int, num_states: int) -> None:
         super().__init__()
         register()
-        self.model = pocket.build_model(seed=seed)
+        self.model = build_model(seed=seed)
         self.model.set_attn_implementation({"text_config": ATTENTION, "vision_config": "eager"})
         width = self.model.config.vision_config.hidden_size
         with torch.random.fork_rng():
@@ -65,7 +65,7 @@ class Taught(nn.Module):
         return self.answer(features, batch)[:2]
 
     def answer(self, features: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """As `answer_scores`, and how far the inner layers are from knowing the named things (pocket_pointing.py)."""
+        """As `answer_scores`, and how far the inner layers are from knowing the named things (pointing.py)."""
         model = self.model
         ids, labels = batch.rows.ids, batch.rows.labels
         b, k, q = ids.shape

@@ -1,6 +1,6 @@
 """Draws the built-in model's pre-training pictures and asks its questions about them; says what it has drawn.
 
-    python -m selu_hpc.models.pocket_data --out FOLDER --split train --shards 16
+    python -m selu_hpc.models.pocket.lessons.data --out FOLDER --split train --shards 16
 
 Owns the splits, the tokenised form of a question and the data description: every (world, skin, scene, seed) is
 recorded in `drawn.json` beside its shard, and nothing of the unknown world may be in a training split.
@@ -18,10 +18,10 @@ from typing import Any
 
 from selu_hpc.config import EnvConfig, World
 from selu_hpc.envs.splits import test_scenes, train_scenes
-from selu_hpc.models.pocket import build_tokenizer
-from selu_hpc.models.pocket_questions import Asked, perception
-from selu_hpc.models.pocket_scenes import CLASSES, STATES, Picture, Set
-from selu_hpc.models.pocket_shards import Snapshot, write
+from selu_hpc.models.pocket.lessons.questions import Asked, perception
+from selu_hpc.models.pocket.lessons.scenes import CLASSES, STATES, Picture, Set
+from selu_hpc.models.pocket.lessons.shards import Snapshot, write
+from selu_hpc.models.pocket.model import build_tokenizer
 from selu_hpc.records import derive_seed
 from selu_hpc.sim.skins import skin_named, skins
 

@@ -1,6 +1,6 @@
 """What the built-in model can do before any self-learning: the known world's held-out scenes and the unknown world.
 
-    python -m selu_hpc.models.pocket_report --tasks 96
+    python -m selu_hpc.models.pocket.report --tasks 96
 
 Owns a table of success by world and by verb: the base acts greedily in this process's own copy of the simulator. The
 unknown world's numbers are for the reader; nothing is chosen by them.
@@ -17,7 +17,7 @@ from selu_hpc.config import EnvConfig, ModelConfig, Simulator, World
 from selu_hpc.envs.splits import test_scenes, test_seed
 from selu_hpc.envs.tasks import sample_tasks
 from selu_hpc.envs.thor_local import world_environment
-from selu_hpc.models.pocket_episodes import is_narrow
+from selu_hpc.models.pocket.lessons.episodes import is_narrow
 from selu_hpc.models.vlm import Generator, load_generator
 from selu_hpc.records import Task
 from selu_hpc.selu.actor import Actor, Situation

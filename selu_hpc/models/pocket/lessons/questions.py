@@ -2,7 +2,7 @@
 
 Owns the choice of questions, balanced so that no answer pays by itself. The critic's own questions are worded by
 selu/wording.py, so that the model meets the very same words later; a few plain ones are added here. Judging and
-acting are taught from episodes (pocket_episodes.py).
+acting are taught from episodes (episodes.py).
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""What the built-in VLM is taught: pictures of the known world with their questions, and scripted episodes there."""
