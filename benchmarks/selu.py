@@ -8,8 +8,8 @@
     python benchmarks/selu.py --quick                two tiny rounds of three recipes, into a folder of their own
 
 A finished run leaves docs/results/SIMULATOR-[WORLD-]RECIPE-sSEED.json (config signature, commit, outcomes, minutes).
-One whose signature is another than the recipe's now is made anew. The table between the markers in docs/results.md is
-rewritten.
+One whose signature or base is another than the recipe's now is made anew. The table between the markers in
+docs/results.md is rewritten.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from selu_hpc.rounds.provenance import default_folder, open_run
 from selu_hpc.rounds.rundir import RunDir, Stage, write_json
 from selu_hpc.selu.summary import summarise
 from selu_hpc.selu.table import ORDER, TableRow, by_type_markdown, make_rows, markdown
+from selu_hpc.stages.models import base_of
 
 ROOT = Path(__file__).resolve().parents[1]
 FIRST = ("selu", "random", "oracle")
@@ -127,7 +128,8 @@ def is_done(job: Job, results: Path) -> bool:
         return False
     known = json.loads(file.read_bytes())
     rounds = 0 if job.recipe == "zero_shot" else job.rounds
-    return bool(known["signature"] == job.config.signature and known["rounds"][-1]["round"] >= rounds)
+    same = known["signature"] == job.config.signature and known.get("base", "") == base_of(job.config)
+    return bool(same and known["rounds"][-1]["round"] >= rounds)
 
 
 def do(job: Job, results: Path, runs: Path) -> None:

@@ -6,6 +6,7 @@ compute nodes have no network. Does not own adapters (generate.py, train/).
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _INDEX = "model.safetensors.index.json"
+_SAMPLE_BYTES = 1 << 20
 
 
 def load(config: ModelConfig) -> tuple[PreTrainedModel, Any]:
@@ -65,6 +67,27 @@ def find(base: str) -> Path:
             f"*.safetensors); on a login node run `hf download {base}` with HF_HOME on shared storage, then submit "
             "again; or set model.base to a folder or to `pocket`"
         ) from error
+
+
+def fingerprint(base: Path) -> str:
+    """Tells bases apart without reading gigabytes: config, and each weight file's size, head and middle."""
+    hashed = hashlib.blake2b(digest_size=16)
+    hashed.update(json.dumps(_architecture(base), sort_keys=True).encode())
+    for file in sorted(base.glob("*.safetensors")):
+        size = file.stat().st_size
+        hashed.update(f"{file.name}/{size}".encode())
+        with file.open("rb") as stream:
+            hashed.update(stream.read(_SAMPLE_BYTES))
+            stream.seek(size // 2)
+            hashed.update(stream.read(_SAMPLE_BYTES))
+    return hashed.hexdigest()
+
+
+def _architecture(base: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((base / "config.json").read_text())
+    for name in ("_name_or_path", "transformers_version"):
+        loaded.pop(name, None)
+    return loaded
 
 
 def load_processor(folder: Path) -> Any:

@@ -2,8 +2,8 @@
 
 Outcomes are kept as bits in the order of the frozen test sets, so that runs are compared episode by episode:
 
-    {"recipe": "selu", "simulator": "thor", "world": "unknown", "seed": 0, "signature": …, "commit": …, "testset": …,
-     "episodes": 960, "steps": 7431, "critic_verbs": ["open", …], "truth": "0101…", "actor_verbs": […],
+    {"recipe": "selu", "simulator": "thor", "world": "unknown", "seed": 0, "signature": …, "commit": …, "base": …,
+     "testset": …, "episodes": 960, "steps": 7431, "critic_verbs": ["open", …], "truth": "0101…", "actor_verbs": […],
      "rounds": [{"round": 0, "first": "0110…", "verdict": "0111…", "states": "0111…", "success": "0010…",
                  "probe": {"actor": .8, …}, "labels": {…}}, …]}
 """
@@ -39,7 +39,8 @@ def summarise(run: RunDir, config: RunConfig) -> Summary | None:
         "seed": config.seed,
         "signature": config.signature,
         "commit": _commit(run),
-        "testset": [run.shard(0, Stage.TESTSET, s).require_marker().content for s in range(config.evaluate.num_shards)],
+        "base": _results(run, 0, 0).get("base", ""),
+        "testset": [run.shard(0, Stage.TESTSET, shard).require_marker().content for shard in _shards(config)],
         "episodes": sum(card["episodes"]["total"]["episodes"] for card in cards),
         "steps": sum(card["episodes"]["total"]["steps"] for card in cards),
         "critic_verbs": [row["verb"] for row in base["critic"]],
@@ -74,10 +75,18 @@ def _round(round_id: int, rows: dict[str, list[Row]]) -> dict[str, Any]:
 
 
 def _rows(run: RunDir, config: RunConfig, round_id: int) -> dict[str, list[Row]] | None:
-    shards = [run.shard(round_id, Stage.EVALUATE, shard) for shard in range(config.evaluate.num_shards)]
-    if not all(shard.marker_file.exists() for shard in shards):
+    if not all(run.shard(round_id, Stage.EVALUATE, shard).marker_file.exists() for shard in _shards(config)):
         return None
-    return merge([json.loads((shard.path / "results.json").read_bytes())["rows"] for shard in shards])
+    return merge([_results(run, round_id, shard)["rows"] for shard in _shards(config)])
+
+
+def _shards(config: RunConfig) -> range:
+    return range(config.evaluate.num_shards)
+
+
+def _results(run: RunDir, round_id: int, shard: int) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run.shard(round_id, Stage.EVALUATE, shard).path / "results.json").read_bytes())
+    return found
 
 
 def _card(run: RunDir, round_id: int) -> dict[str, Any]:

@@ -59,10 +59,12 @@ class TableRow:
 
 
 def make_rows(summaries: Sequence[Summary]) -> list[TableRow]:
-    """A row for every recipe, simulator and world among the summaries; seeds of one row have the same test sets."""
-    groups: dict[tuple[str, str, str, str], list[Summary]] = defaultdict(list)
+    """A row for every recipe, simulator and world among the summaries; seeds of one row have the same base and test
+    sets."""
+    groups: dict[tuple[str, ...], list[Summary]] = defaultdict(list)
     for one in summaries:
-        groups[one["simulator"], one["world"], one["recipe"], str(one["testset"])].append(one)
+        base = one.get("base", "")
+        groups[one["simulator"], one["world"], one["recipe"], base, str(one["testset"])].append(one)
     rows = [_row(sorted(group, key=lambda one: int(one["seed"]))) for group in groups.values()]
     return sorted(rows, key=lambda row: (row.simulator, row.world, _place(row.recipe), row.recipe))
 

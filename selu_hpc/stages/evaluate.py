@@ -30,7 +30,7 @@ from selu_hpc.selu.verdicts import Claim, states
 from selu_hpc.stages import entry
 from selu_hpc.stages.collect import EPISODES, TRUTH, collect, digest
 from selu_hpc.stages.label import EPISODES_AT_ONCE, cases, read_labels
-from selu_hpc.stages.models import Speaking, speak
+from selu_hpc.stages.models import Speaking, base_of, speak
 from selu_hpc.stages.playing import Played, Players, Work
 from selu_hpc.stages.testset import PROBE, TASKS
 from selu_hpc.store.trajectories import EpisodeReader
@@ -66,6 +66,7 @@ def run(*, run: str, round_id: int, shard: int, attempt: int) -> None:
         "recipe": config.recipe,
         "seed": config.seed,
         "signature": config.signature,
+        "base": base_of(config),
         "testset": testset.require_marker().content,
         "rows": rows,
         "numbers": numbers(rows, samples=config.evaluate.bootstrap_samples),

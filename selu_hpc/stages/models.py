@@ -29,3 +29,12 @@ def speak(run: RunDir, config: RunConfig, *, after_round: int, roles: tuple[Role
         adapters={role: str(owner[role]) if folders[role] is not None else None for role in roles},
         names={role: f"r{after_round:02d}/{owner[role]}" if folders[role] is not None else "none" for role in roles},
     )
+
+
+def base_of(config: RunConfig) -> str:
+    """Which weights the base is, whatever the recipe calls them; what a server holds is not known here."""
+    if config.model.server_url:
+        return ""
+    from selu_hpc.models.backbone import find, fingerprint
+
+    return fingerprint(find(config.model.base))

@@ -18,12 +18,12 @@ from safetensors.torch import load_file, save_file
 
 from selu_hpc.config import ModelConfig
 from selu_hpc.errors import TrainingError
+from selu_hpc.models.backbone import fingerprint
 from selu_hpc.rounds.rundir import sync_folder
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 BASE = "base.json"
-_SAMPLE_BYTES = 1 << 20
 
 
 def put_on(model: Any, config: ModelConfig, *, seed: int) -> Any:
@@ -106,27 +106,6 @@ def digest(weights: Mapping[str, torch.Tensor], settings: Any) -> str:
         hashed.update(name.encode())
         hashed.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
     return hashed.hexdigest()
-
-
-def fingerprint(base: Path) -> str:
-    """Tells bases apart without reading gigabytes: config, and each weight file's size, head and middle."""
-    hashed = hashlib.blake2b(digest_size=16)
-    hashed.update(json.dumps(_architecture(base), sort_keys=True).encode())
-    for file in sorted(base.glob("*.safetensors")):
-        size = file.stat().st_size
-        hashed.update(f"{file.name}/{size}".encode())
-        with file.open("rb") as stream:
-            hashed.update(stream.read(_SAMPLE_BYTES))
-            stream.seek(size // 2)
-            hashed.update(stream.read(_SAMPLE_BYTES))
-    return hashed.hexdigest()
-
-
-def _architecture(base: Path) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((base / "config.json").read_text())
-    for name in ("_name_or_path", "transformers_version"):
-        loaded.pop(name, None)
-    return loaded
 
 
 def _check_base(folder: Path, base: Path) -> None:

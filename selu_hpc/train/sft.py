@@ -24,7 +24,7 @@ from torch.nn.functional import cross_entropy
 
 from selu_hpc.config import FinetuneConfig, ModelConfig, RoleTraining
 from selu_hpc.errors import TrainingError
-from selu_hpc.models.backbone import find
+from selu_hpc.models.backbone import find, fingerprint
 from selu_hpc.models.chat import Chat
 from selu_hpc.models.vlm import load_backbone
 from selu_hpc.records import derive_seed
@@ -330,7 +330,7 @@ def _identity(job: Job, base: Path, config: dict[str, Any]) -> str:
         hashed.update((job.start / adapter.WEIGHTS).read_bytes())
     lora = {name: value for name, value in job.model.model_dump().items() if name.startswith("lora")}
     told = [
-        adapter.fingerprint(base),
+        fingerprint(base),
         job.model.dtype,
         lora,
         job.training.model_dump(),

@@ -43,10 +43,11 @@ def test_states_count_where_they_were_asked_about():
     assert "| – → – |" in markdown([before])
 
 
-def test_runs_over_other_test_sets_or_worlds_have_rows_of_their_own():
-    rows = make_rows([summary(), summary(testset=["b"]), summary(world="known", recipe="zero_shot")])
-    assert len(rows) == 3
-    assert [row.world for row in rows] == ["known", "unknown", "unknown"]
+def test_runs_over_other_test_sets_bases_or_worlds_have_rows_of_their_own():
+    rows = make_rows(
+        [summary(), summary(testset=["b"]), summary(base="1b3d"), summary(world="known", recipe="zero_shot")]
+    )
+    assert [row.world for row in rows] == ["known", "unknown", "unknown", "unknown"]
 
 
 def test_rows_stand_in_the_papers_order_and_every_line_has_the_heads_columns():

@@ -18,6 +18,7 @@ from selu_hpc.envs.tasks import THOR_VERBS, VIRTUALHOME_VERBS
 from selu_hpc.models.pocket.lessons.shards import Array, Shard
 from selu_hpc.models.pocket.model import build_tokenizer
 from selu_hpc.models.pocket.teaching.concluding import concluded
+from selu_hpc.models.pocket.teaching.naming import named
 from selu_hpc.models.pocket.teaching.packing import Block, pack
 from selu_hpc.models.pocket.teaching.pointing import Labels, Pointing, pointing
 
@@ -29,6 +30,8 @@ SHARES = (0.5, 0.2, 0.3)
 """How often a step takes each length class."""
 CONCLUDING = 0.35
 """How often one of the longest questions makes room for what follows from a told state."""
+NAMING = 0.2
+"""How often one makes room for an instruction to go somewhere."""
 WEIGHTS: dict[str, float] = {"see": 0.5, "side": 0.15, "largest": 0.15, "middle": 0.3} | {
     f"{group} {verb}": 2.0 for group in ("state", "absent") for verb in (*THOR_VERBS, *VIRTUALHOME_VERBS, "switch off")
 }
@@ -138,18 +141,20 @@ class Feeder:
             chosen = asked[np.resize(np.argsort(-order)[:count], count)]
             kept.append((s, i))
             row = [(Block(shard.ids(q), int(q[2])), shard.kinds[q[3]]) for q in chosen]
-            rows.append(self._with_conclusions(row, shard, i) if LENGTHS[length] == max(LENGTHS) else row)
+            rows.append(self._with_language(row, shard, i) if LENGTHS[length] == max(LENGTHS) else row)
         return np.array(kept), rows
 
-    def _with_conclusions(self, row: list[tuple[Block, str]], shard: Shard, picture: int) -> list[tuple[Block, str]]:
-        """The row with some questions replaced by verdicts that a told state of this picture decides."""
+    def _with_language(self, row: list[tuple[Block, str]], shard: Shard, picture: int) -> list[tuple[Block, str]]:
+        """The row with some questions replaced by what reading alone decides: a verdict that a told state of this
+        picture decides, and where one is told to go."""
         states = [q for q in shard.asked(picture) if shard.kinds[q[3]].startswith("state ")]
-        if not states:
-            return row
-        for place in np.flatnonzero(self.rng.random(len(row)) < CONCLUDING):
-            question = states[self.rng.integers(len(states))]
-            block = Block(shard.ids(question), int(question[2]))
-            row[place] = concluded(block, shard.kinds[question[3]], shard.simulator) or row[place]
+        for place, chance in enumerate(self.rng.random(len(row))):
+            if chance < CONCLUDING and states:
+                question = states[self.rng.integers(len(states))]
+                block = Block(shard.ids(question), int(question[2]))
+                row[place] = concluded(block, shard.kinds[question[3]], shard.simulator) or row[place]
+            elif CONCLUDING <= chance < CONCLUDING + NAMING:
+                row[place] = named(shard.simulator, self.rng)
         return row
 
 
