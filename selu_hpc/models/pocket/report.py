@@ -2,8 +2,8 @@
 
     python -m selu_hpc.models.pocket.report --tasks 96
 
-Owns a table of success by world and by verb: the base acts greedily in this process's own copy of the simulator. The
-unknown world's numbers are for the reader; nothing is chosen by them.
+Owns a table of success by world and by verb, the base acting greedily in this process's own copy of the simulator, and
+how many names it can repeat. The unknown world's numbers are for the reader; nothing is chosen by them.
 """
 
 from __future__ import annotations
@@ -13,13 +13,19 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 
+import numpy as np
+
 from selu_hpc.config import EnvConfig, ModelConfig, Simulator, World
 from selu_hpc.envs.splits import test_scenes, test_seed
 from selu_hpc.envs.tasks import sample_tasks
 from selu_hpc.envs.thor_local import world_environment
+from selu_hpc.envs.words import language_of
 from selu_hpc.models.pocket.lessons.episodes import is_narrow
-from selu_hpc.models.vlm import Generator, load_generator
+from selu_hpc.models.pocket.model import IMAGE_SIZE
+from selu_hpc.models.pocket.teaching.naming import GOING
+from selu_hpc.models.vlm import Generator, Request, load_generator
 from selu_hpc.records import Task
+from selu_hpc.selu import wording
 from selu_hpc.selu.actor import Actor, Situation
 
 SLOTS = 16
@@ -64,10 +70,24 @@ def _together(
     return [room.truth("report").success for room in rooms]
 
 
+def names_said(generator: Generator, simulator: Simulator) -> tuple[float, int]:
+    """Told over an empty picture to find each thing that has a name: the share it goes to, in either simulator's word
+    for going, since only pictures tell which it is in; and how many there are."""
+    language = language_of(simulator)
+    names = [language.name(noun) for noun in sorted(language.nouns)]
+    prompts = [wording.actor_prompt(f"find the {name}", seen="You hold nothing.", history=()) for name in names]
+    empty = np.full((IMAGE_SIZE, IMAGE_SIZE, 3), 127, dtype=np.uint8)
+    said = generator.generate([Request(prompt, (empty,)) for prompt in prompts], adapter=None)
+    right = [one.text in {f"{way} the {name}" for way in GOING.values()} for one, name in zip(said, names, strict=True)]
+    return round(sum(right) / len(right), 3), len(right)
+
+
 def report(tasks: int) -> dict[str, dict[str, tuple[float, int]]]:
-    """World → kind of task → (success, tasks)."""
+    """World → kind of task → (success, tasks); and "names" → simulator → (share said, names)."""
     generator = load_generator(ModelConfig(), adapters={})
-    table: dict[str, dict[str, tuple[float, int]]] = {}
+    table: dict[str, dict[str, tuple[float, int]]] = {
+        "names": {simulator: names_said(generator, simulator) for simulator in Simulator}
+    }
     for world in World:
         config = EnvConfig(world=world)
         sampled = sample_tasks(config, scenes=test_scenes(config), count=tasks, seed=1)
