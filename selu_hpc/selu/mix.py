@@ -136,9 +136,7 @@ def _steps(one: Judged, task: Task) -> list[Sample]:
     ]
 
 
-def _verdict(
-    one: Judged, task: Task, *, yes: bool, source: str, frames: CriticFrames, at: int | None = None
-) -> Sample:
+def _verdict(one: Judged, task: Task, *, yes: bool, source: str, frames: CriticFrames, at: int | None = None) -> Sample:
     """The verdict on a task as the episode stood after `at` actions, or at its end."""
     steps = critic_steps((one.episode.num_steps if at is None else at) + 1, frames)
     return Sample(
