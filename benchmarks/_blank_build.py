@@ -39,7 +39,7 @@ def main() -> None:
 
 class Blank:
     def __init__(self, scene: str, width: int, height: int) -> None:
-        from selu_hpc.sim.world import World
+        from selu_hpc.sim.thor.world import World
 
         world = World(scene, known=True)
         self._agent = {**world.metadata(), "lastActionSuccess": True, "errorCode": None, "errorMessage": ""}

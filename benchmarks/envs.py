@@ -149,7 +149,7 @@ def pool_rate(processes: int, rounds: int) -> float:
 
 def crowded_scene() -> tuple[str, int]:
     """The kitchen with the number of objects nearest to 60."""
-    from selu_hpc.sim.world import World as Household
+    from selu_hpc.sim.thor.world import World as Household
 
     counts = {f"FloorPlan{n}": len(Household(f"FloorPlan{n}", known=True).objects) for n in range(1, 13)}
     return min(counts.items(), key=lambda item: (abs(item[1] - OBJECTS), item[0]))

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from selu_hpc.config import Backend, EnvConfig, Simulator, World
 from selu_hpc.records import derive_seed
-from selu_hpc.sim.skins import Skin, skin_for, skin_for_home, skins
+from selu_hpc.sim.drawing.skins import Skin, skin_for, skin_for_home, skins
 
 THOR_ROOMS = (0, 200, 300, 400)
 """What is added to a scene's number: kitchens, living rooms, bedrooms, bathrooms."""

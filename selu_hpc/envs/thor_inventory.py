@@ -20,7 +20,7 @@ from selu_hpc.envs.thor_state import (
 )
 from selu_hpc.envs.words import language_of
 from selu_hpc.records import Goal
-from selu_hpc.sim.catalogue import specs
+from selu_hpc.sim.thor.catalogue import specs
 
 MOST_LIKE_IT = 3
 """Instances a type may have in a room for a task to name it; more would make "the cabinet" a riddle."""

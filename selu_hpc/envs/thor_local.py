@@ -15,9 +15,9 @@ from selu_hpc.config import EnvConfig, World
 from selu_hpc.envs.thor import INITIALIZE, ThorEnvironment
 from selu_hpc.envs.thor_state import Metadata
 from selu_hpc.records import FrameHWC
-from selu_hpc.sim.render import render
-from selu_hpc.sim.skins import Skin
-from selu_hpc.sim.world import World as Household
+from selu_hpc.sim.drawing.render import render
+from selu_hpc.sim.drawing.skins import Skin
+from selu_hpc.sim.thor.world import World as Household
 
 _NOTHING: FrameHWC = np.zeros((1, 1, 3), np.uint8)
 

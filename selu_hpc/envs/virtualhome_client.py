@@ -1,13 +1,13 @@
 """`UnityCommunication` and its exceptions, from VirtualHome's own package, unmodified; imported when first asked for.
 
-The shims that an old package needs on a new Python are in sim/virtualhome_package.py.
+The shims that an old package needs on a new Python are in sim/virtualhome/package.py.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from selu_hpc.sim.virtualhome_package import client_module
+from selu_hpc.sim.virtualhome.package import client_module
 
 _NAMES = ("UnityCommunication", "UnityEngineException", "UnityCommunicationException")
 

@@ -1,6 +1,6 @@
 """The stand-in's homes in this process, in the place of VirtualHome's client: the same answers without a process.
 
-Owns nothing but the short way to `sim.virtualhome_world.HomeWorld`. For making data in the known world, for surveys and
+Owns nothing but the short way to `sim.virtualhome.world.HomeWorld`. For making data in the known world, for surveys and
 for tests; rollouts and evaluation go through the official client (virtualhome_process.py).
 """
 
@@ -15,10 +15,10 @@ import numpy as np
 from selu_hpc.config import EnvConfig, World
 from selu_hpc.envs.virtualhome import CHARACTER, VirtualHomeEnvironment
 from selu_hpc.envs.virtualhome_state import Graph
-from selu_hpc.sim.home_graph import measured
-from selu_hpc.sim.skins import Skin
-from selu_hpc.sim.virtualhome_messages import RequestError
-from selu_hpc.sim.virtualhome_world import HomeWorld
+from selu_hpc.sim.drawing.skins import Skin
+from selu_hpc.sim.virtualhome.graph import measured
+from selu_hpc.sim.virtualhome.messages import RequestError
+from selu_hpc.sim.virtualhome.world import HomeWorld
 
 _NOTHING = np.zeros((1, 1, 3), np.uint8)
 

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from selu_hpc.sim.catalogue import Spec, specs
-from selu_hpc.sim.drawing import Camera, Drawable
-from selu_hpc.sim.render import render
-from selu_hpc.sim.skins import Skin, skins, style
-from selu_hpc.sim.world import World
+from selu_hpc.sim.drawing.camera import Camera, Drawable
+from selu_hpc.sim.drawing.render import render
+from selu_hpc.sim.drawing.skins import Skin, skins, style
+from selu_hpc.sim.thor.catalogue import Spec, specs
+from selu_hpc.sim.thor.world import World
 
 _LABEL = 14
 _ALSO = frozenset({("StoveBurner", "on"), ("SinkBasin", "filled"), ("BathtubBasin", "filled")})

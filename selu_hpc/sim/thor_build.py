@@ -23,8 +23,8 @@ MAX_SCREEN = 4096
 def main(arguments: list[str] | None = None) -> None:
     options = _parse(sys.argv[1:] if arguments is None else arguments)
     end_with_parent()
-    from selu_hpc.sim import render, skins, solids, triangles
-    from selu_hpc.sim.session import Session
+    from selu_hpc.sim.drawing import render, skins, solids, triangles
+    from selu_hpc.sim.thor.session import Session
 
     triangles.keep_in(solids.beside_machine_code())
     skin = skins.skin_named(options.skin) if options.skin else None
@@ -39,16 +39,16 @@ def main(arguments: list[str] | None = None) -> None:
 
 def warm() -> None:
     """Load what every build needs, machine code included; for a nursery, whose forks then have it."""
-    from selu_hpc.sim import render
+    from selu_hpc.sim.drawing import render
 
-    for module in ("fifo", "session", "wsgi", "solids", "triangles"):
+    for module in ("thor.fifo", "thor.session", "thor.wsgi", "drawing.solids", "drawing.triangles"):
         importlib.import_module(f"selu_hpc.sim.{module}")
     render.compile_all()
 
 
 def _serve(session: object) -> None:
-    from selu_hpc.sim import fifo, wsgi
-    from selu_hpc.sim.session import Session
+    from selu_hpc.sim.thor import fifo, wsgi
+    from selu_hpc.sim.thor.session import Session
 
     assert isinstance(session, Session)
     env = os.environ

@@ -20,11 +20,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from selu_hpc.sim import solids, triangles
-from selu_hpc.sim.render import compile_all
-from selu_hpc.sim.skins import skin_named
-from selu_hpc.sim.virtualhome_messages import Reply, RequestError, reply
-from selu_hpc.sim.virtualhome_world import HomeWorld
+from selu_hpc.sim.drawing import solids, triangles
+from selu_hpc.sim.drawing.render import compile_all
+from selu_hpc.sim.drawing.skins import skin_named
+from selu_hpc.sim.virtualhome.messages import Reply, RequestError, reply
+from selu_hpc.sim.virtualhome.world import HomeWorld
 
 _PARENT_LOOK_S = 0.2
 _LONGEST_BODY = 64 * 1024 * 1024

@@ -41,7 +41,7 @@ def hang_mark(folder: Path) -> Path:
 
 
 def _fail_in_an_action(fault: str, mark: Path) -> None:
-    from selu_hpc.sim.session import Answer, Session
+    from selu_hpc.sim.thor.session import Answer, Session
 
     real = Session.handle
     answered = 0

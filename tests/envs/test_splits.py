@@ -8,8 +8,8 @@ import pytest
 
 from selu_hpc.config import Backend, EnvConfig, Simulator, World
 from selu_hpc.envs.splits import pair_is_held_out, test_scenes, test_seed, train_scenes, train_seed, unknown_skin
-from selu_hpc.sim.homes import make_home
-from selu_hpc.sim.world import World as ThorWorld
+from selu_hpc.sim.thor.world import World as ThorWorld
+from selu_hpc.sim.virtualhome.homes import make_home
 
 CONFIGS = [
     EnvConfig(simulator=simulator, world=world, backend=backend)

@@ -23,7 +23,7 @@ from selu_hpc.models.pocket.teaching.packing import ATTENTION, Block, pack, posi
 from selu_hpc.models.vlm import Request, load_generator
 from selu_hpc.records import Goal
 from selu_hpc.selu.wording import actor_prompt
-from selu_hpc.sim.skins import skins
+from selu_hpc.sim.drawing.skins import skins
 
 
 @pytest.fixture(scope="module")

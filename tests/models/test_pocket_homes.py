@@ -23,9 +23,9 @@ from selu_hpc.models.pocket.lessons.questions import HOME, perception
 from selu_hpc.models.pocket.lessons.scenes import CLASSES, STATES
 from selu_hpc.models.pocket.model import IMAGE_SIZE, build_tokenizer
 from selu_hpc.records import Goal
-from selu_hpc.sim.home_catalogue import class_named, classes
-from selu_hpc.sim.homes import NUM_PLANS, make_home
-from selu_hpc.sim.skins import skins
+from selu_hpc.sim.drawing.skins import skins
+from selu_hpc.sim.virtualhome.catalogue import class_named, classes
+from selu_hpc.sim.virtualhome.homes import NUM_PLANS, make_home
 
 HOME_VERBS = ("grab", "sit", "open", "close", "switch on", "switch off", "put")
 HOME_TYPES = {cls.kind for cls in classes().values() if cls.kind}

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selu_hpc.sim.drawing import Camera, Drawable, View
-from selu_hpc.sim.render import class_colour, instance_colour, paint_ids, render, render_views
-from selu_hpc.sim.skins import skins, style
+from selu_hpc.sim.drawing.camera import Camera, Drawable, View
+from selu_hpc.sim.drawing.render import class_colour, instance_colour, paint_ids, render, render_views
+from selu_hpc.sim.drawing.skins import skins, style
 
 SKIN = skins(True)[4]
 AHEAD = Camera(position=(0, 1.0, 0), yaw=0)
@@ -122,7 +122,7 @@ _SCRIPT = """
 import hashlib, sys
 sys.path.insert(0, {here!r})
 from test_render import look, room, thing
-from selu_hpc.sim.drawing import Camera
+from selu_hpc.sim.drawing.camera import Camera
 kinds = ("Fridge", "Mug", "Sofa", "HousePlant", "Television")
 scene = [*room(), *(thing(k, 10 + i, (i - 2.0, 0, 1.2)) for i, k in enumerate(kinds))]
 images = look(scene, Camera(position=(0, 1.4, -1), yaw=5, pitch=15))

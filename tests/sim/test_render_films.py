@@ -6,11 +6,11 @@ import sys
 import numpy as np
 import pytest
 
-from selu_hpc.sim import raster
-from selu_hpc.sim.drawing import View
-from selu_hpc.sim.film import Film
-from selu_hpc.sim.render import render, render_views
-from selu_hpc.sim.world import ThirdPartyCamera, World
+from selu_hpc.sim.drawing import raster
+from selu_hpc.sim.drawing.camera import View
+from selu_hpc.sim.drawing.film import Film
+from selu_hpc.sim.drawing.render import render, render_views
+from selu_hpc.sim.thor.world import ThirdPartyCamera, World
 
 WALK = ("Pass", "RotateRight", "MoveAhead", "LookDown", "Pass", "MoveAhead", "RotateLeft", "MoveBack", "Crouch")
 
@@ -70,7 +70,7 @@ def test_a_camera_that_stays_draws_only_what_changed(monkeypatch):
 
 def test_all_pixel_loops_can_be_compiled_before_the_first_picture():
     script = """
-from selu_hpc.sim import raster, render
+from selu_hpc.sim.drawing import raster, render
 render.compile_all()
 print(*(len(getattr(raster, name).signatures) for name in ("draw", "draw_still", "draw_moving", "halve")))
 """

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from thor_fuzz import Fuzzer
 
-from selu_hpc.sim import pictures, raster, triangles
-from selu_hpc.sim.session import Answer, Session
+from selu_hpc.sim.drawing import raster, triangles
+from selu_hpc.sim.thor import pictures
+from selu_hpc.sim.thor.session import Answer, Session
 
 RENDER = ("renderDepthImage", "renderInstanceSegmentation", "renderSemanticSegmentation", "renderNormalsImage")
 

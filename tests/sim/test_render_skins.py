@@ -5,10 +5,9 @@ import colorsys
 import numpy as np
 import pytest
 
-from selu_hpc.sim import textures
-from selu_hpc.sim.catalogue import specs
-from selu_hpc.sim.shapes import mesh_for
-from selu_hpc.sim.skins import (
+from selu_hpc.sim.drawing import textures
+from selu_hpc.sim.drawing.shapes import mesh_for
+from selu_hpc.sim.drawing.skins import (
     KNOWN_PATTERNS,
     UNKNOWN_PATTERNS,
     Look,
@@ -22,6 +21,7 @@ from selu_hpc.sim.skins import (
     skins,
     style,
 )
+from selu_hpc.sim.thor.catalogue import specs
 
 ALL_STATES = frozenset({"on", "filled", "dirty"})
 

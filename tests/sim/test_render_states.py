@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from selu_hpc.sim.catalogue import specs
 from selu_hpc.sim.contact_sheet import portrait, states_of
-from selu_hpc.sim.shapes import kinds, mesh_for
-from selu_hpc.sim.skins import skins, style
+from selu_hpc.sim.drawing.shapes import kinds, mesh_for
+from selu_hpc.sim.drawing.skins import skins, style
+from selu_hpc.sim.thor.catalogue import specs
 
 SKINS = (skins(True)[3], skins(False)[3])
 STATES = [

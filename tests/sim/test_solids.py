@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selu_hpc.sim import triangles
-from selu_hpc.sim.render import render
-from selu_hpc.sim.solids import MOST_VERSIONS, SolidFiles
-from selu_hpc.sim.world import World
+from selu_hpc.sim.drawing import triangles
+from selu_hpc.sim.drawing.render import render
+from selu_hpc.sim.drawing.solids import MOST_VERSIONS, SolidFiles
+from selu_hpc.sim.thor.world import World
 
 
 @pytest.fixture

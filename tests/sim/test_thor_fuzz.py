@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from thor_fuzz import Fuzzer, play
 
-from selu_hpc.sim.scenes import scene_names
-from selu_hpc.sim.world import World
+from selu_hpc.sim.thor.scenes import scene_names
+from selu_hpc.sim.thor.world import World
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 from life import gone
 
+from selu_hpc.sim.thor.world import World
 from selu_hpc.sim.thor_build import write_release
-from selu_hpc.sim.world import World
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -62,7 +62,7 @@ def test_a_skin_of_the_unknown_world_can_be_asked_for_at_launch(tmp_path: Any, m
     one = controller(tmp_path, monkeypatch, f"{BUILD} --skin unknown-03", width=64, height=64)
     try:
         ids = {o["objectId"] for o in one.last_event.metadata["objects"]}
-        from selu_hpc.sim.skins import skin_named
+        from selu_hpc.sim.drawing.skins import skin_named
 
         world = World("FloorPlan7", known=False, skin=skin_named("unknown-03"))
         assert ids == {t.obj_id for t in world.objects}

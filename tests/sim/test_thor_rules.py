@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from selu_hpc.sim.thing import Thing
-from selu_hpc.sim.world import World
+from selu_hpc.sim.thor.thing import Thing
+from selu_hpc.sim.thor.world import World
 
 
 @pytest.fixture
@@ -274,7 +274,7 @@ def test_a_shortest_path_leads_along_free_ground_to_the_thing(kitchen: World) ->
 
 
 def test_what_is_under_a_pixel_is_what_the_picture_shows() -> None:
-    from selu_hpc.sim.render import render
+    from selu_hpc.sim.drawing.render import render
 
     world = World("FloorPlan28", known=True)
     act(world, "RotateRight", forceAction=None)
@@ -294,7 +294,7 @@ def test_what_is_under_a_pixel_is_what_the_picture_shows() -> None:
 
 
 def test_the_first_thing_in_the_way_stops_a_walk_and_what_is_touched_already_does_not() -> None:
-    from selu_hpc.sim import navigation
+    from selu_hpc.sim.thor import navigation
 
     blocks = np.array([(0.4, -1.0, 0.5, 1.0, 21.0), (0.45, -1.0, 0.9, 1.0, 22.0), (-0.3, -0.1, -0.1, 0.1, 23.0)])
     assert navigation.sweep((0.0, 0.0), (1.0, 0.0), blocks) == 21

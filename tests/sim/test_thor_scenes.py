@@ -8,10 +8,10 @@ from collections import Counter
 
 import pytest
 
-from selu_hpc.sim import navigation, scenes, stock, surfaces, visibility
-from selu_hpc.sim.catalogue import MUST_BE_OPEN, SLICES_INTO, specs
-from selu_hpc.sim.thing import Thing
-from selu_hpc.sim.world import World
+from selu_hpc.sim.thor import navigation, scenes, stock, surfaces, visibility
+from selu_hpc.sim.thor.catalogue import MUST_BE_OPEN, SLICES_INTO, specs
+from selu_hpc.sim.thor.thing import Thing
+from selu_hpc.sim.thor.world import World
 
 FURNITURE = {
     "kitchen": {
@@ -126,7 +126,7 @@ def test_the_worlds_differ_in_layout_and_share_no_own_types() -> None:
 
 def test_another_process_makes_the_same_scene() -> None:
     program = (
-        "from selu_hpc.sim.world import World; import hashlib;"
+        "from selu_hpc.sim.thor.world import World; import hashlib;"
         "w = World('FloorPlan212', known=False); w.apply({'action': 'InitialRandomSpawn', 'randomSeed': 3});"
         "print(hashlib.sha256(w.describer.packed(sequence_id=1)).hexdigest())"
     )

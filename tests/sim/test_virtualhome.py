@@ -10,9 +10,17 @@ from functools import partial
 import numpy as np
 import pytest
 
-from selu_hpc.sim.home_plans import WHOLE_AT
-from selu_hpc.sim.homes import _MUST_HAVE, FEWEST_NODES, NUM_HOMES, NUM_PLANS, _Maker, first_whole, make_home
-from selu_hpc.sim.virtualhome_package import evolving_graph
+from selu_hpc.sim.virtualhome.homes import (
+    _MUST_HAVE,
+    FEWEST_NODES,
+    NUM_HOMES,
+    NUM_PLANS,
+    _Maker,
+    first_whole,
+    make_home,
+)
+from selu_hpc.sim.virtualhome.package import evolving_graph
+from selu_hpc.sim.virtualhome.plans import WHOLE_AT
 
 NODE_KEYS = {"id", "category", "class_name", "prefab_name", "properties", "states", "bounding_box"}
 
@@ -79,7 +87,7 @@ def test_a_home_is_the_same_in_another_process_and_after_a_reset(client, port):
     assert client.fast_reset()
     assert client.environment_graph()[1] == before
     script = (
-        "import json; from selu_hpc.sim.homes import make_home\n"
+        "import json; from selu_hpc.sim.virtualhome.homes import make_home\n"
         "print(json.dumps([make_home(0, known=k).graph for k in (True, False)]))"
     )
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout

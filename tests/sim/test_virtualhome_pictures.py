@@ -11,8 +11,8 @@ from life import gone
 from virtualhome_home import Home, free_port, served, wait_for
 
 from selu_hpc.envs.virtualhome_client import UnityEngineException
-from selu_hpc.sim.home_view import CHARACTER_CAMERAS
-from selu_hpc.sim.render import class_colour
+from selu_hpc.sim.drawing.render import class_colour
+from selu_hpc.sim.virtualhome.view import CHARACTER_CAMERAS
 
 
 @pytest.fixture(scope="module")

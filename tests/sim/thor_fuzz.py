@@ -9,10 +9,10 @@ from typing import Any
 
 import msgpack
 
-from selu_hpc.sim import visibility
-from selu_hpc.sim.arguments import ACTIONS
-from selu_hpc.sim.catalogue import MUST_BE_OPEN
-from selu_hpc.sim.world import World
+from selu_hpc.sim.thor import visibility
+from selu_hpc.sim.thor.arguments import ACTIONS
+from selu_hpc.sim.thor.catalogue import MUST_BE_OPEN
+from selu_hpc.sim.thor.world import World
 
 NEVER_RAISES_IN_CLIENT = {"Initialize", "ChangeResolution"}
 WALKS = {

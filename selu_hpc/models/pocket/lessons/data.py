@@ -23,7 +23,7 @@ from selu_hpc.models.pocket.lessons.scenes import CLASSES, STATES, Picture, Set
 from selu_hpc.models.pocket.lessons.shards import Snapshot, write
 from selu_hpc.models.pocket.model import build_tokenizer
 from selu_hpc.records import derive_seed
-from selu_hpc.sim.skins import skin_named, skins
+from selu_hpc.sim.drawing.skins import skin_named, skins
 
 POSES_PER_SET = 12
 POSES_PER_CHANGE = 2

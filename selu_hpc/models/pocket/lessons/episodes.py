@@ -33,8 +33,8 @@ from selu_hpc.models.pocket.lessons.scenes import Picture, facts_of, label
 from selu_hpc.models.pocket.lessons.shards import Snapshot
 from selu_hpc.records import FrameHWC, Goal, Task, derive_seed
 from selu_hpc.selu import wording
-from selu_hpc.sim.render import render
-from selu_hpc.sim.skins import Skin, skins
+from selu_hpc.sim.drawing.render import render
+from selu_hpc.sim.drawing.skins import Skin, skins
 
 NARROW_SKINS = 6
 """How many of the known skins judging and acting are shown in."""

@@ -26,10 +26,10 @@ from selu_hpc.models.pocket.lessons.homes import OWN_LAYOUT, facts_of, homes_of,
 from selu_hpc.models.pocket.lessons.questions import HOME, LEAST_PIXELS
 from selu_hpc.models.pocket.lessons.scenes import Picture
 from selu_hpc.records import Goal, derive_seed
-from selu_hpc.sim.home_view import drawables
-from selu_hpc.sim.homes import NUM_HOMES
-from selu_hpc.sim.render import render
-from selu_hpc.sim.skins import Skin
+from selu_hpc.sim.drawing.render import render
+from selu_hpc.sim.drawing.skins import Skin
+from selu_hpc.sim.virtualhome.homes import NUM_HOMES
+from selu_hpc.sim.virtualhome.view import drawables
 
 
 class LabelledHome(LocalHome):

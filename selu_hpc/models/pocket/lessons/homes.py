@@ -30,14 +30,14 @@ from selu_hpc.models.pocket.lessons.scenes import Facts, Picture, label
 from selu_hpc.models.pocket.lessons.shards import Array, Snapshot
 from selu_hpc.models.pocket.model import IMAGE_SIZE
 from selu_hpc.records import derive_seed
-from selu_hpc.sim.drawing import Camera, Drawable
-from selu_hpc.sim.home_catalogue import HomeClass, class_named
-from selu_hpc.sim.home_graph import Edge, Graph, measured, node
-from selu_hpc.sim.home_places import Body, Item, Places
-from selu_hpc.sim.home_view import CHARACTER_CAMERAS, body_camera, drawables
-from selu_hpc.sim.homes import HEIGHT, NUM_PLANS, make_home
-from selu_hpc.sim.render import render
-from selu_hpc.sim.skins import Skin, skins, style
+from selu_hpc.sim.drawing.camera import Camera, Drawable
+from selu_hpc.sim.drawing.render import render
+from selu_hpc.sim.drawing.skins import Skin, skins, style
+from selu_hpc.sim.virtualhome.catalogue import HomeClass, class_named
+from selu_hpc.sim.virtualhome.graph import Edge, Graph, measured, node
+from selu_hpc.sim.virtualhome.homes import HEIGHT, NUM_PLANS, make_home
+from selu_hpc.sim.virtualhome.places import Body, Item, Places
+from selu_hpc.sim.virtualhome.view import CHARACTER_CAMERAS, body_camera, drawables
 
 POSES_PER_HOME = 56
 POSES_PER_CHANGE = 7

@@ -16,8 +16,8 @@ from selu_hpc.config import Simulator
 from selu_hpc.envs.words import language_of
 from selu_hpc.records import Goal
 from selu_hpc.selu import wording
-from selu_hpc.sim.catalogue import specs
-from selu_hpc.sim.home_catalogue import class_named
+from selu_hpc.sim.thor.catalogue import specs
+from selu_hpc.sim.virtualhome.catalogue import class_named
 
 LEAST_PIXELS = 14
 """Things smaller than this in a picture are neither asked about nor denied."""

@@ -20,15 +20,15 @@ from selu_hpc.envs import camera as third_person
 from selu_hpc.models.pocket.lessons.questions import Sighting
 from selu_hpc.models.pocket.lessons.shards import TOP, Array
 from selu_hpc.models.pocket.model import IMAGE_SIZE, PATCH_SIZE
-from selu_hpc.sim import navigation, scenes
-from selu_hpc.sim.agent import FOOT, Agent
-from selu_hpc.sim.catalogue import SLICES_INTO, spec, specs
-from selu_hpc.sim.drawing import Camera, Drawable
-from selu_hpc.sim.home_catalogue import classes
-from selu_hpc.sim.render import render
-from selu_hpc.sim.skins import Skin, style
-from selu_hpc.sim.thing import Thing
-from selu_hpc.sim.visibility import enclosed
+from selu_hpc.sim.drawing.camera import Camera, Drawable
+from selu_hpc.sim.drawing.render import render
+from selu_hpc.sim.drawing.skins import Skin, style
+from selu_hpc.sim.thor import navigation, scenes
+from selu_hpc.sim.thor.agent import FOOT, Agent
+from selu_hpc.sim.thor.catalogue import SLICES_INTO, spec, specs
+from selu_hpc.sim.thor.thing import Thing
+from selu_hpc.sim.thor.visibility import enclosed
+from selu_hpc.sim.virtualhome.catalogue import classes
 
 _EVERYWHERE = ("nothing", "Agent", "Ceiling", "Door", "Wall")
 CLASSES = (*_EVERYWHERE, *sorted({*specs(), *(c.kind for c in classes().values() if c.kind)} - {*_EVERYWHERE}))

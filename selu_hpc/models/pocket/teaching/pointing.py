@@ -28,8 +28,8 @@ from selu_hpc.models.pocket.lessons.scenes import CLASSES
 from selu_hpc.models.pocket.lessons.shards import Array
 from selu_hpc.models.pocket.model import build_tokenizer
 from selu_hpc.models.pocket.teaching.packing import Block
-from selu_hpc.sim.catalogue import specs
-from selu_hpc.sim.home_catalogue import classes
+from selu_hpc.sim.thor.catalogue import specs
+from selu_hpc.sim.virtualhome.catalogue import classes
 
 LAYERS = NAME_LAYER, ANSWER_LAYER = 1, 2
 NUM_HEADS = 2

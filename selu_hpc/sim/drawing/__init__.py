@@ -1,0 +1,1 @@
+"""From drawables and a camera to pixels; knows neither simulator."""

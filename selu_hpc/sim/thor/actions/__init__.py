@@ -1,0 +1,1 @@
+"""What each of THOR's actions does; a module registers its functions by `@action()`."""

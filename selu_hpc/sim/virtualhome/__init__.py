@@ -1,0 +1,1 @@
+"""VirtualHome's homes: their graphs, rules, pictures and messages."""
