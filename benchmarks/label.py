@@ -18,7 +18,7 @@ import numpy as np
 from _report import exit_code, report
 
 from selu_hpc.config import CriticFrames, ModelConfig, Simulator
-from selu_hpc.envs.tasks import make_task
+from selu_hpc.envs.goals import make_task
 from selu_hpc.models.generate import LocalGenerator
 from selu_hpc.models.vlm import Request
 from selu_hpc.records import Goal

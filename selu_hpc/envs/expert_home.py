@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from selu_hpc.config import Simulator
+from selu_hpc.envs.goals import VIRTUALHOME_VERBS
 from selu_hpc.envs.language import Command
-from selu_hpc.envs.tasks import VIRTUALHOME_VERBS
 from selu_hpc.envs.virtualhome_state import (
     HomeInventory,
     character,

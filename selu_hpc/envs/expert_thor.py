@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from selu_hpc.config import Simulator
+from selu_hpc.envs.goals import THOR_VERBS
 from selu_hpc.envs.language import Command
-from selu_hpc.envs.tasks import THOR_VERBS
 from selu_hpc.envs.thor_inventory import ThorInventory
 from selu_hpc.envs.thor_state import by_id, candidates, containers_of, goals_that_hold, held, meant, suits
 from selu_hpc.envs.words import language_of

@@ -13,14 +13,13 @@ from functools import lru_cache
 from selu_hpc.config import Backend, EnvConfig, Simulator
 from selu_hpc.envs.pool import EnvironmentPool
 from selu_hpc.envs.survey import SceneSurvey, Source, Survey
-from selu_hpc.envs.tasks import Inventory
 from selu_hpc.records import Goal, Task
 
 SIZE = 32
 """Width and height of the frames nobody looks at."""
 
 
-def look(config: EnvConfig, scene: str) -> Inventory:
+def look(config: EnvConfig, scene: str) -> SceneSurvey:
     """The inventory of one scene."""
     return SceneSurvey(_source(_what_matters(config)), scene)
 

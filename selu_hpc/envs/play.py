@@ -19,8 +19,9 @@ from PIL import Image
 
 from selu_hpc.config import Backend, EnvConfig, Simulator, World
 from selu_hpc.envs.base import Observation
+from selu_hpc.envs.goals import make_task, verbs_of
 from selu_hpc.envs.pool import EnvironmentPool
-from selu_hpc.envs.tasks import feasible_goals, make_task, verbs_of
+from selu_hpc.envs.tasks import feasible_goals
 from selu_hpc.errors import SeluError, SimulatorError
 from selu_hpc.records import Task, derive_seed
 

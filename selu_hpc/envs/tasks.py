@@ -1,30 +1,21 @@
-"""What an episode is asked for: sampled from what a scene makes feasible, and told in words.
+"""What an episode is asked for: sampled from what a scene makes feasible.
 
-Owns the task types, which goals are feasible in a state, compositions, and what must be prepared at the start
-(a fridge to close is opened first). Whether goals hold is read by thor_state.py and virtualhome.py.
+Owns the drawing of tasks, compositions among them. What a scene makes feasible is found out by survey.py, what types
+of tasks there are and how they are told is goals.py's.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
-from selu_hpc.config import EnvConfig, Simulator, World
-from selu_hpc.envs.language import Command, Language
+from selu_hpc.config import EnvConfig, World
+from selu_hpc.envs.goals import make_task, verbs_of
 from selu_hpc.envs.splits import pair_is_held_out
-from selu_hpc.envs.thor_state import (
-    Metadata,
-    Thing,
-    things,
-)
-from selu_hpc.envs.words import language_of
-from selu_hpc.errors import ConfigError, SimulatorError
+from selu_hpc.errors import SimulatorError
 from selu_hpc.records import Goal, Task, derive_seed
 
-THOR_VERBS = ("pick up", "put", "open", "close", "break", "slice", "toggle on", "toggle off")
-VIRTUALHOME_VERBS = ("grab", "open", "close", "sit", "switch on", "put")
 FEWEST_OBJECTS, MOST_OBJECTS = 2, 3
 """Object types sampled for each task type in a scene."""
 MOST_TRIED = 6
@@ -47,15 +38,6 @@ class Inventory(Protocol):
 
 Look = Callable[[EnvConfig, str], Inventory]
 """Loads a scene and says what is feasible there."""
-
-
-def verbs_of(config: EnvConfig) -> tuple[str, ...]:
-    """The task types of a run."""
-    known = THOR_VERBS if config.simulator is Simulator.THOR else VIRTUALHOME_VERBS
-    unknown = sorted(set(config.verbs) - set(known))
-    if unknown:
-        raise ConfigError(f"env.verbs has {', '.join(unknown)}; {config.simulator} has {', '.join(known)}")
-    return config.verbs or known
 
 
 def sample_tasks(
@@ -97,44 +79,6 @@ def feasible_goals(config: EnvConfig, scene: str, verb: str, *, look: Look | Non
     return kept
 
 
-def instruction_for(goals: Sequence[Goal], *, simulator: Simulator) -> str:
-    """The words of a task: "open the fridge and put the apple in the fridge"."""
-    language = language_of(simulator)
-    said = [_say(goal, language) for goal in goals]
-    return said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
-
-
-def make_task(scene: str, goals: Sequence[Goal], *, simulator: Simulator) -> Task:
-    return Task(instruction=instruction_for(goals, simulator=simulator), scene=scene, goals=tuple(goals))
-
-
-def preparation(task: Task, metadata: Metadata, *, seed: int) -> list[list[dict[str, Any]]]:
-    """THOR actions that make a state from which the goals are still to be reached: open what is to be closed.
-
-    Each list holds alternatives, of which the first that succeeds is enough.
-    """
-    rng = random.Random(derive_seed("prepare", seed))
-    actions: list[list[dict[str, Any]]] = []
-    for goal in task.goals:
-        same = sorted((t for t in things(metadata) if t["objectType"] == goal.target), key=lambda t: str(t["objectId"]))
-        match goal.verb:
-            case "open":
-                actions += [[_forced("CloseObject", thing)] for thing in same if thing["isOpen"]]
-            case "toggle on":
-                actions += [[_forced("ToggleObjectOff", thing)] for thing in same if thing["isToggled"]]
-            case "close" if not any(thing["isOpen"] for thing in same):
-                openable = [thing for thing in same if thing["openable"]]
-                opened = [{**_forced("OpenObject", thing), "openness": 1.0} for thing in openable]
-                actions.append(rng.sample(opened, len(opened)))
-            case "toggle off" if not any(thing["isToggled"] for thing in same):
-                toggleable = [thing for thing in same if thing["toggleable"]]
-                actions.append([_forced("ToggleObjectOn", t) for t in rng.sample(toggleable, len(toggleable))])
-            case "put" if len(task.goals) == 1:
-                loose = [thing for thing in same if thing["pickupable"]]
-                actions.append([_forced("PickupObject", thing) for thing in rng.sample(loose, len(loose))])
-    return actions
-
-
 def look_by_simulator(config: EnvConfig, scene: str) -> Inventory:
     """The scene's inventory from a process of this configuration; remembered."""
     from selu_hpc.envs.inventory import look
@@ -171,16 +115,3 @@ def _allowed(config: EnvConfig, goals: Iterable[Goal]) -> bool:
     verbs = verbs_of(config)
     known = config.world is World.KNOWN
     return all(g.verb in verbs and not (known and pair_is_held_out(g.verb, g.target)) for g in goals)
-
-
-def _forced(action: str, thing: Thing) -> dict[str, Any]:
-    return {"action": action, "objectId": thing["objectId"], "forceAction": True}
-
-
-@lru_cache(maxsize=4096)
-def _command(goal: Goal) -> Command:
-    return Command("sit on" if goal.verb == "sit" else goal.verb, goal.target, goal.place)
-
-
-def _say(goal: Goal, language: Language) -> str:
-    return language.say(_command(goal))

@@ -17,8 +17,8 @@ from selu_hpc.envs import camera
 from selu_hpc.envs.base import NEAR_START, Observation
 from selu_hpc.envs.language import Command
 from selu_hpc.envs.spoken import SpokenEnvironment
-from selu_hpc.envs.tasks import preparation
 from selu_hpc.envs.thor_inventory import ThorInventory
+from selu_hpc.envs.thor_start import preparation
 from selu_hpc.envs.thor_state import (
     Metadata,
     Thing,

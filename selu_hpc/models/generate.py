@@ -23,9 +23,10 @@ import torch
 
 from selu_hpc.config import ModelConfig
 from selu_hpc.errors import ModelError
+from selu_hpc.models import backbone
+from selu_hpc.models.asking import Adapter, Answer, Request
 from selu_hpc.models.chat import Chat, Encoded, ImagePart, stack_images
 from selu_hpc.models.prefix import Prefix, PrefixCache, bucket, left_pad, stack_prefixes
-from selu_hpc.models.vlm import Adapter, Answer, Request, load_backbone
 
 if TYPE_CHECKING:
     from selu_hpc.models.merged import MergedModel
@@ -69,7 +70,7 @@ class LocalGenerator:
     @classmethod
     def load(cls, config: ModelConfig, *, adapters: Mapping[str, Path]) -> LocalGenerator:
         """Base from `config.base`, then each adapter's folder by name, on the GPU where there is one."""
-        model, processor = load_backbone(config)
+        model, processor = backbone.load(config)
         loaded: Any = model
         for name, folder in adapters.items():
             loaded = _add_adapter(loaded, name, folder, first=loaded is model)

@@ -21,7 +21,7 @@ from PIL import Image
 
 from selu_hpc.config import ModelConfig
 from selu_hpc.errors import ModelError
-from selu_hpc.models.vlm import Adapter, Answer, Request
+from selu_hpc.models.asking import Adapter, Answer, Request
 from selu_hpc.records import FrameHWC
 
 _TIMEOUT_S = 600.0

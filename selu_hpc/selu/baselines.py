@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from selu_hpc.config import CriticConfig, CriticFrames, CriticMode, Hindsight, Learning, RunConfig, Simulator
-from selu_hpc.envs.tasks import make_task
+from selu_hpc.envs.goals import make_task
 from selu_hpc.models.vlm import Generator
 from selu_hpc.records import Exchange, Label, Truth, derive_seed
 from selu_hpc.selu import wording

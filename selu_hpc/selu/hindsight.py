@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from selu_hpc.config import CriticConfig, Hindsight, Simulator
-from selu_hpc.envs.tasks import THOR_VERBS, VIRTUALHOME_VERBS, make_task
+from selu_hpc.envs.goals import THOR_VERBS, VIRTUALHOME_VERBS, make_task
 from selu_hpc.envs.words import language_of
 from selu_hpc.records import Goal, Task
 from selu_hpc.selu import wording

@@ -19,9 +19,10 @@ from loguru import logger
 
 from selu_hpc.config import Backend, EnvConfig, RunConfig, World
 from selu_hpc.envs.expert import Policy
+from selu_hpc.envs.goals import verbs_of
 from selu_hpc.envs.pool import EnvironmentPool
 from selu_hpc.envs.splits import test_scenes, test_seed
-from selu_hpc.envs.tasks import Look, sample_tasks, verbs_of
+from selu_hpc.envs.tasks import Look, sample_tasks
 from selu_hpc.errors import SimulatorError
 from selu_hpc.recipes import load_run
 from selu_hpc.records import Task

@@ -17,9 +17,9 @@ import pytest
 from faulty_build import hang_mark
 
 from selu_hpc.config import Backend, EnvConfig, World
+from selu_hpc.envs.goals import make_task
 from selu_hpc.envs.launch import write_stand_in_release
 from selu_hpc.envs.pool import EnvironmentPool
-from selu_hpc.envs.tasks import make_task
 from selu_hpc.envs.thor_local import world_environment
 from selu_hpc.errors import SimulatorError
 from selu_hpc.records import Goal
@@ -157,7 +157,7 @@ def test_no_process_pipe_or_folder_is_left_when_a_task_is_killed(tmp_path: Path,
 import time
 from selu_hpc.config import EnvConfig
 from selu_hpc.envs.pool import EnvironmentPool
-from selu_hpc.envs.tasks import make_task
+from selu_hpc.envs.goals import make_task
 from selu_hpc.records import Goal
 task = make_task("FloorPlan3", (Goal(verb="open", target="Fridge"),), simulator="thor")
 pool = EnvironmentPool(EnvConfig(width=32, height=32), 2)

@@ -10,9 +10,10 @@ import pytest
 from selu_hpc.config import EnvConfig, World
 from selu_hpc.envs.base import Observation
 from selu_hpc.envs.expert import Policy, play
+from selu_hpc.envs.goals import THOR_VERBS, make_task
 from selu_hpc.envs.pool import EnvironmentPool
 from selu_hpc.envs.splits import test_scenes, train_scenes
-from selu_hpc.envs.tasks import THOR_VERBS, make_task, sample_tasks
+from selu_hpc.envs.tasks import sample_tasks
 from selu_hpc.envs.thor import ThorEnvironment
 from selu_hpc.envs.thor_local import world_environment
 from selu_hpc.records import Goal, Task

@@ -13,8 +13,9 @@ import pytest
 
 from selu_hpc.config import EnvConfig, Simulator, World
 from selu_hpc.envs.expert import Policy, play
+from selu_hpc.envs.goals import VIRTUALHOME_VERBS, make_task
 from selu_hpc.envs.pool import EnvironmentPool
-from selu_hpc.envs.tasks import VIRTUALHOME_VERBS, feasible_goals, make_task
+from selu_hpc.envs.tasks import feasible_goals
 from selu_hpc.envs.virtualhome import VirtualHomeEnvironment
 from selu_hpc.envs.virtualhome_process import virtualhome_environment
 from selu_hpc.records import Goal, Task

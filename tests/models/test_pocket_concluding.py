@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from selu_hpc.config import Simulator
-from selu_hpc.envs.tasks import THOR_VERBS, VIRTUALHOME_VERBS, make_task
+from selu_hpc.envs.goals import THOR_VERBS, VIRTUALHOME_VERBS, make_task
 from selu_hpc.models.pocket.lessons.data import Tokens
 from selu_hpc.models.pocket.lessons.questions import Asked
 from selu_hpc.models.pocket.teaching.concluding import concluded

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from selu_hpc.config import ModelConfig, Simulator
-from selu_hpc.envs.tasks import THOR_VERBS, VIRTUALHOME_VERBS
+from selu_hpc.envs.goals import THOR_VERBS, VIRTUALHOME_VERBS
 from selu_hpc.envs.words import language_of
 from selu_hpc.models.pocket.model import build_tokenizer
 from selu_hpc.models.pocket.teaching.naming import GOING, WAYS, named

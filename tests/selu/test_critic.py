@@ -9,7 +9,7 @@ import pytest
 from toy_home import ToyModel, picture
 
 from selu_hpc.config import CriticConfig, CriticMode, Hindsight, Learning, RunConfig, Simulator
-from selu_hpc.envs.tasks import make_task
+from selu_hpc.envs.goals import make_task
 from selu_hpc.records import Goal, Task, Truth
 from selu_hpc.selu.baselines import judge_of
 from selu_hpc.selu.critic import Critic

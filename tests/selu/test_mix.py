@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from selu_hpc.config import CriticFrames, RunConfig, Simulator
-from selu_hpc.envs.tasks import make_task
+from selu_hpc.envs.goals import make_task
 from selu_hpc.records import Action, Ended, Episode, Goal, Label, Role, Sample, Task
 from selu_hpc.selu.mix import MOST_SHOWN, Judged, actor_samples, build, critic_samples
 

@@ -6,7 +6,7 @@ import hashlib
 from importlib.resources import files
 
 from selu_hpc.config import CriticFrames, Simulator
-from selu_hpc.envs.tasks import THOR_VERBS, VIRTUALHOME_VERBS
+from selu_hpc.envs.goals import THOR_VERBS, VIRTUALHOME_VERBS
 from selu_hpc.records import Goal
 from selu_hpc.selu import wording
 

@@ -10,7 +10,7 @@ import pytest
 from toy_home import ToyModel, ToyPool
 
 from selu_hpc.config import EnvConfig, Simulator, StopMode
-from selu_hpc.envs.tasks import make_task
+from selu_hpc.envs.goals import make_task
 from selu_hpc.records import Ended, Goal
 from selu_hpc.selu.actor import Actor
 from selu_hpc.stages.playing import Played, Players, Work

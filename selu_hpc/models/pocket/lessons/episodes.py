@@ -19,9 +19,9 @@ from typing import Any, Protocol
 
 from selu_hpc.config import EnvConfig, Simulator, World
 from selu_hpc.envs.expert import Policy, script
+from selu_hpc.envs.goals import THOR_VERBS, make_task
 from selu_hpc.envs.language import Command
 from selu_hpc.envs.splits import pair_is_held_out
-from selu_hpc.envs.tasks import THOR_VERBS, make_task
 from selu_hpc.envs.thor import ThorEnvironment
 from selu_hpc.envs.thor_inventory import ThorInventory
 from selu_hpc.envs.thor_local import LocalThor

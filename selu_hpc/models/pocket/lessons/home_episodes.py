@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from selu_hpc.config import EnvConfig, Simulator, World
+from selu_hpc.envs.goals import VIRTUALHOME_VERBS
 from selu_hpc.envs.language import Command
 from selu_hpc.envs.splits import pair_is_held_out
-from selu_hpc.envs.tasks import VIRTUALHOME_VERBS
 from selu_hpc.envs.virtualhome import VirtualHomeEnvironment
 from selu_hpc.envs.virtualhome_local import LocalHome
 from selu_hpc.envs.virtualhome_state import Graph, Node, close_to, goals_that_hold, held, hidden, sitting_on, suits

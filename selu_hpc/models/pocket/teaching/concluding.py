@@ -14,7 +14,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerFast
 
 from selu_hpc.config import Simulator
-from selu_hpc.envs.tasks import make_task
+from selu_hpc.envs.goals import make_task
 from selu_hpc.envs.words import language_of
 from selu_hpc.models.pocket.model import build_tokenizer
 from selu_hpc.models.pocket.teaching.packing import Block

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from selu_hpc.envs.tasks import THOR_VERBS, VIRTUALHOME_VERBS
+from selu_hpc.envs.goals import THOR_VERBS, VIRTUALHOME_VERBS
 from selu_hpc.models.pocket.lessons.shards import Array, Shard
 from selu_hpc.models.pocket.model import build_tokenizer
 from selu_hpc.models.pocket.teaching.concluding import concluded
