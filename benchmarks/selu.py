@@ -117,9 +117,8 @@ def choose(options: argparse.Namespace) -> Iterator[Job]:
         for seed in seeds:
             for simulator in where:
                 for recipe in some:
-                    # SELU's curve is shown once; of the others the table needs the two ends only.
-                    curve = recipe == "selu" and seed == SEEDS[0]
-                    ends = () if curve else (f"evaluate.every={options.rounds}",)
+                    # SELU's curve is shown; of the others the table needs the two ends only.
+                    ends = () if recipe == "selu" else (f"evaluate.every={options.rounds}",)
                     yield Job(recipe, simulator, seed, options.rounds, (*ends, *options.set))
 
 

@@ -178,9 +178,6 @@ class CriticConfig(Settings):
     own_words: bool = True
     """A yes counts only when the actor's own words did the task's verb to its object, and hindsight wonders about what
     they did. What the actor said is known without feedback; whether it worked is still for the critic to see."""
-    look_back: bool = True
-    """Of what the actor's own words tried, the moment before the first try is learned as a no, and a no at the end as
-    nothing: it may be the critic's own mistake. Needs `own_words`."""
     hindsight: Hindsight = Hindsight.INSTRUCTION_VERB
     """After a second no, ask which object the verb was applied to."""
     consistency_check: bool = True

@@ -218,7 +218,6 @@ class Label:
 
     first, verdict: the verdict before and after self-asking.
     tried: False when the actor's own words never did the instruction's verb to its object.
-    tried_at: the action that did it first, before which nothing was done; None where the critic does not look back.
     relabelled: the task the episode did achieve, when hindsight found one.
     exchanges: every question and answer, in order.
     """
@@ -229,7 +228,6 @@ class Label:
     relabelled: Task | None = None
     exchanges: tuple[Exchange, ...] = ()
     tried: bool = True
-    tried_at: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -244,7 +242,6 @@ class Label:
             relabelled=None if relabelled is None else Task.from_json(relabelled),
             exchanges=tuple(Exchange(**exchange) for exchange in value["exchanges"]),
             tried=value.get("tried", True),
-            tried_at=value.get("tried_at"),
         )
 
 

@@ -19,7 +19,7 @@ from selu_hpc.models.vlm import Generator
 from selu_hpc.records import Exchange, Label, Truth, derive_seed
 from selu_hpc.selu import wording
 from selu_hpc.selu.actor import VOTES, VOTING_TEMPERATURE
-from selu_hpc.selu.critic import Critic, Judge, tried_at
+from selu_hpc.selu.critic import Critic, Judge
 from selu_hpc.selu.interview import Case, Interview, Question
 from selu_hpc.selu.reading import read_yes_no
 from selu_hpc.selu.verdicts import Claim, verdicts
@@ -88,12 +88,8 @@ class Oracle:
         verbs = {goal.verb for goal in case.task.goals}
         any_verb = self.config.hindsight is Hindsight.ANY_VERB
         done = [goal for goal in truth.achieved if (any_verb or goal.verb in verbs) and goal not in case.task.goals]
-        if truth.success:
-            # What failed truly failed: only of a success does the moment before add a no.
-            at = tried_at(case, self.config, simulator=self.simulator)
-            return Label(episode_id=case.episode_id, first=True, verdict=True, tried_at=at)
-        if not done or self.config.hindsight is Hindsight.OFF:
-            return _label(case, False)
+        if truth.success or not done or self.config.hindsight is Hindsight.OFF:
+            return _label(case, truth.success)
         task = make_task(case.task.scene, (done[0],), simulator=self.simulator)
         return Label(episode_id=case.episode_id, first=False, verdict=False, relabelled=task)
 

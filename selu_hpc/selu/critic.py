@@ -17,11 +17,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from selu_hpc.config import CriticConfig, Hindsight, Simulator
-from selu_hpc.envs.words import language_of
 from selu_hpc.models.vlm import Generator
 from selu_hpc.records import Label, Task
 from selu_hpc.selu import hindsight
-from selu_hpc.selu.deeds import first_try
 from selu_hpc.selu.interview import Case, Interview
 from selu_hpc.selu.verdicts import Claim, judge, was_tried
 
@@ -61,14 +59,6 @@ class Critic:
                 relabelled=relabelled[place],
                 exchanges=tuple(interview.exchanges[place]),
                 tried=tried[place],
-                tried_at=tried_at(case, self.config, simulator=self.simulator),
             )
             for place, case in enumerate(cases)
         ]
-
-
-def tried_at(case: Case, config: CriticConfig, *, simulator: Simulator) -> int | None:
-    """The action that first did the task in the actor's own words, for the mix to look back past (mix.py)."""
-    if not config.look_back or not config.own_words or case.said is None:
-        return None
-    return first_try(case.task.goals, case.said, language_of(simulator))

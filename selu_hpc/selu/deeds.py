@@ -34,15 +34,6 @@ def tried(goals: Sequence[Goal], said: Sequence[str], language: Language) -> boo
     return all(any(is_for(deed, goal) for deed in done) for goal in goals)
 
 
-def first_try(goals: Sequence[Goal], said: Sequence[str], language: Language) -> int | None:
-    """The action by which, at the earliest, all goals can be done: before it the task was not; None if never said."""
-    firsts = [
-        next((step for step, words in enumerate(said) if tried([goal], [words], language)), None) for goal in goals
-    ]
-    said_all = [step for step in firsts if step is not None]
-    return max(said_all) if len(said_all) == len(firsts) else None
-
-
 def is_for(deed: Goal, goal: Goal) -> bool:
     """Whether a deed is about this goal; "put it in the fridge" is about whatever was to be put there."""
     return (

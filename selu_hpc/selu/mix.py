@@ -1,8 +1,7 @@
 """From judged episodes to the round's two fine-tuning sets and their data card. Pure, seeded, without pictures.
 
 Actor: the steps of episodes that count as successes, under their own or their relabelled instruction.
-Critic: verdicts, verdicts that self-asking corrected, relabelled successes, and a no from the moment before what was
-tried; as many yes as no.
+Critic: verdicts, verdicts that self-asking corrected, and relabelled successes; as many yes as no.
 A set is 70 % fresh and 30 % kept from the last round's. How far verdicts were from the truth is the evaluation
 stage's to say: nothing here knows it.
 """
@@ -91,22 +90,16 @@ def actor_samples(judged: Sequence[Judged], *, everything: bool = False) -> list
 
 
 def critic_samples(judged: Sequence[Judged], frames: CriticFrames) -> list[Sample]:
-    """A verdict on each episode's own instruction, a no before it was first tried, a yes for what hindsight found.
+    """A verdict on each episode's own instruction, and a yes for what hindsight found.
 
     A yes that the actor's words took back is no lesson: the picture alone would teach to say no of whatever looks so.
-    Nor is a no of what was tried, where the critic looks back: of an actor that has learned, it is mostly a success
-    that was not seen. The moment before the try is a no whatever came of it, of the same thing from the same place.
     """
     found = []
     for one in judged:
         label = one.label
-        known = label.verdict or label.tried_at is None
-        if known and (label.tried or not label.first):
+        if label.tried or not label.first:
             source = "verdict" if label.verdict == label.first else "corrected"
             found.append(_verdict(one, one.episode.task, yes=label.verdict, source=source, frames=frames))
-        if label.tried_at is not None:
-            at = label.tried_at
-            found.append(_verdict(one, one.episode.task, yes=False, source="before", frames=frames, at=at))
         if label.relabelled is not None:
             found.append(_verdict(one, label.relabelled, yes=True, source="relabelled", frames=frames))
     return found
@@ -136,9 +129,8 @@ def _steps(one: Judged, task: Task) -> list[Sample]:
     ]
 
 
-def _verdict(one: Judged, task: Task, *, yes: bool, source: str, frames: CriticFrames, at: int | None = None) -> Sample:
-    """The verdict on a task as the episode stood after `at` actions, or at its end."""
-    steps = critic_steps((one.episode.num_steps if at is None else at) + 1, frames)
+def _verdict(one: Judged, task: Task, *, yes: bool, source: str, frames: CriticFrames) -> Sample:
+    steps = critic_steps(one.episode.num_steps + 1, frames)
     return Sample(
         prompt=wording.verdict_prompt(task.instruction, frames=frames),
         answer="yes" if yes else "no",

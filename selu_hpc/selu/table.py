@@ -18,8 +18,8 @@ from selu_hpc.selu.summary import Summary
 
 BOOTSTRAP = 2000
 ORDER = (
-    "selu", "selu_one", "no_self_asking", "no_hindsight", "no_look_back", "no_critic", "any_verb", "zero_shot",
-    "self_consistency", "self_refine", "lmsi", "scoring", "pictures_only", "trusting", "doubting", "random", "oracle",
+    "selu", "selu_one", "no_self_asking", "no_hindsight", "no_critic", "any_verb", "zero_shot", "self_consistency",
+    "self_refine", "lmsi", "scoring", "pictures_only", "trusting", "doubting", "random", "oracle",
 )  # fmt: skip
 Matrix = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ import pytest
 from selu_hpc.config import Simulator
 from selu_hpc.envs.words import language_of
 from selu_hpc.records import Goal
-from selu_hpc.selu.deeds import deeds, first_try, tried
+from selu_hpc.selu.deeds import deeds, tried
 
 THOR, HOME = language_of(Simulator.THOR), language_of(Simulator.VIRTUALHOME)
 
@@ -43,21 +43,3 @@ def test_every_goal_of_a_composed_task_must_have_been_tried():
     goals = [Goal(verb="open", target="Fridge"), Goal(verb="put", target="Egg", place="Fridge")]
     assert not tried(goals, ["open the fridge"], THOR)
     assert tried(goals, ["open the fridge", "put it in the fridge"], THOR)
-
-
-@pytest.mark.parametrize(
-    ("said", "expected"),
-    [
-        (["go to the fridge", "open the fridge", "open the fridge", "done"], 1),
-        (["go to the fridge", "", "open the cabinet"], None),
-        ([], None),
-    ],
-)
-def test_the_first_try_is_the_action_before_which_the_task_was_not_done(said, expected):
-    assert first_try([Goal(verb="open", target="Fridge")], said, THOR) == expected
-
-
-def test_a_composed_task_is_not_done_before_the_last_of_its_goals_is_tried():
-    goals = [Goal(verb="open", target="Fridge"), Goal(verb="put", target="Egg", place="Fridge")]
-    assert first_try(goals, ["open the fridge", "put it in the fridge", "open the fridge"], THOR) == 1
-    assert first_try(goals, ["open the fridge", "put it in the sink"], THOR) is None

@@ -28,7 +28,6 @@ def judged(
     first: bool = False,
     verdict: bool = False,
     tried: bool = True,
-    tried_at: int | None = None,
     relabelled: Task | None = None,
     said: tuple[str, ...] = ("go to the fridge", "", "open the fridge", "done"),
     ended: Ended = Ended.DONE,
@@ -46,7 +45,7 @@ def judged(
         seen=tuple(f"seen {step}." for step in range(len(said) + 1)),
         frames_tvhwc=NO_FRAMES,
     )
-    label = Label(episode_id=name, first=first, verdict=verdict, tried=tried, tried_at=tried_at, relabelled=relabelled)
+    label = Label(episode_id=name, first=first, verdict=verdict, tried=tried, relabelled=relabelled)
     store = "rounds/01/rollout/shard-0000/episodes.zarr"
     return Judged(episode=episode, label=label, store=store, index=number, fingerprint=fingerprint or name)
 
@@ -104,20 +103,6 @@ def test_a_yes_that_the_actors_words_took_back_teaches_the_critic_no_no():
     by_itself = judged(1, first=True)
     samples = critic_samples([by_words, by_itself], CriticFrames.LAST)
     assert [(s.source, s.answer) for s in samples] == [("relabelled", "yes"), ("corrected", "no")]
-
-
-def test_looking_back_teaches_a_no_before_the_try_and_nothing_of_a_no_after_it():
-    seen = judged(0, first=True, verdict=True, tried_at=2)
-    missed = judged(1, tried_at=2, relabelled=task("open", "Cabinet"))
-    untried = judged(2, tried=False)
-    samples = critic_samples([seen, missed, untried], CriticFrames.FIRST_AND_LAST)
-    assert [(s.source, s.answer, s.images[0].episode, [ref.step for ref in s.images]) for s in samples] == [
-        ("verdict", "yes", 0, [0, 4]),
-        ("before", "no", 0, [0, 2]),
-        ("before", "no", 1, [0, 2]),
-        ("relabelled", "yes", 1, [0, 4]),
-        ("verdict", "no", 2, [0, 4]),
-    ]
 
 
 def config(**changes: object) -> RunConfig:
