@@ -67,23 +67,29 @@ def read_script(lines: Sequence[Any]) -> list[list[Step]]:
 
 
 class Execution:
-    """One script on one graph: yields what was done, and keeps why a character failed."""
+    """One script on one graph: yields what was done, and keeps why a character failed.
+
+    The package is handed the graph when a step first needs it, which turning and stepping do not.
+    """
 
     def __init__(self, graph: Graph, num_characters: int, *, find_solution: bool) -> None:
         self._environment, self._scripts, self._execution = evolving_graph()
         self._characters = num_characters
         self._find = find_solution
+        self._waiting: Graph | None = graph
         self.errors: dict[int, str] = {}
-        self._start(graph)
-
-    def _start(self, graph: Graph) -> None:
-        known = self._environment.EnvironmentGraph(graph)
-        self._state = self._environment.EnvironmentState(known, {}, instance_selection=not self._find)
-        self._executors = [self._execution.ScriptExecutor(known, {}, index) for index in range(self._characters)]
 
     def replace(self, graph: Graph) -> None:
         """Go on from another graph, after a step that the package has no rule for."""
-        self._start(graph)
+        self._waiting = graph
+
+    def _start(self) -> None:
+        if self._waiting is None:
+            return
+        known = self._environment.EnvironmentGraph(self._waiting)
+        self._state = self._environment.EnvironmentState(known, {}, instance_selection=not self._find)
+        self._executors = [self._execution.ScriptExecutor(known, {}, index) for index in range(self._characters)]
+        self._waiting = None
 
     def run(self, script: Sequence[Sequence[Step]]) -> Iterator[Done]:
         """Execute line by line; a character that failed does nothing more."""
@@ -101,6 +107,7 @@ class Execution:
                         yield done
 
     def _one(self, step: Step, number: int) -> Done | None:
+        self._start()
         executor = self._executors[step.character]
         executor.info = self._execution.ExecutionInfo()
         if step.action == "FIND" and self._must_walk(step):

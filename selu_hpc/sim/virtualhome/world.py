@@ -100,7 +100,7 @@ class HomeWorld:
     # --- graph ---
 
     def environment_graph(self, numbers: Sequence[Any], texts: Sequence[Any]) -> Reply:
-        return reply(json.dumps(measured(self.graph, self.places)))
+        return reply(json.dumps(measured(self.graph, self.places), separators=(",", ":")))
 
     def instance_colors(self, numbers: Sequence[Any], texts: Sequence[Any]) -> Reply:
         return reply(
