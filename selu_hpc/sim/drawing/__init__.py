@@ -1,1 +1,1 @@
-"""From drawables and a camera to pixels; knows neither simulator."""
+"""From drawables and a camera to pixels; for both simulators, and without their state or rules."""
