@@ -32,7 +32,7 @@ from selu_hpc.recipes import load_recipe, load_run
 from selu_hpc.rounds.provenance import default_folder, open_run
 from selu_hpc.rounds.rundir import RunDir, Stage, write_json
 from selu_hpc.selu.summary import summarise
-from selu_hpc.selu.table import ORDER, TableRow, by_type_markdown, make_rows, markdown
+from selu_hpc.selu.table import ORDER, TableRow, by_round_markdown, by_type_markdown, make_rows, markdown
 from selu_hpc.stages.models import base_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -201,7 +201,9 @@ def _copy(source: Path, folder: Path) -> None:
 def show(options: argparse.Namespace) -> int:
     summaries = list(read_summaries(options.results)) if options.results.is_dir() else []
     rows = make_rows(summaries)
-    text = "\n".join([markdown(rows), *(by_type_markdown(row) for row in rows if row.recipe == "selu")])
+    curves = [s for s in summaries if s["recipe"] == "selu" and s["seed"] == SEEDS[0]]
+    parts = [markdown(rows), *(by_type_markdown(row) for row in rows if row.recipe == "selu")]
+    text = "\n".join([*parts, *(by_round_markdown(summary) for summary in curves)])
     print(text)
     if not options.quick:
         rewrite(ROOT / "docs" / "results.md", text)

@@ -96,6 +96,25 @@ def by_type_markdown(row: TableRow) -> str:
     return "\n".join([*lines, ""])
 
 
+def by_round_markdown(summary: Summary) -> str:
+    """A run's curve: the critic's and the actor's test sets after each round, and the labels it learned from."""
+    truth = _array(summary["truth"])
+    columns = (
+        "round", "critic", "own procedure", "states seen", "says yes", "labels right", "false yes among failures",
+        "episodes done", "relabelled", "of which true", "actor",
+    )  # fmt: skip
+    title = f"#### {summary['recipe']}, {summary['simulator']}, seed {summary['seed']}: round by round"
+    lines = [title, "", f"| {' | '.join(columns)} |", f"|{'--:|' * len(columns)}"]
+    for one in summary["rounds"]:
+        labels = one.get("labels") or {}
+        seen = [_array(one[name]) == truth if name in one else truth[:0] for name in ("first", "verdict", "states")]
+        cells = [_figure(_percent(values)) for values in (*seen, _array(one["first"]))]
+        cells += [_share(labels.get(name)) for name in ("accuracy", "false_yes", "success")]
+        cells += [str(labels.get("relabelled", "–")), _share(labels.get("relabelled_right"))]
+        lines.append(f"| {' | '.join([str(one['round']), *cells, _figure(_percent(_array(one['success'])))])} |")
+    return "\n".join([*lines, ""])
+
+
 def _line(row: TableRow) -> str:
     minutes = "" if row.minutes is None else f"{row.minutes:.1f}"
     cells = [
@@ -225,6 +244,10 @@ def _arrow(before: float, after: float) -> str:
 
 def _figure(value: float) -> str:
     return "–" if np.isnan(value) else f"{value:.1f}"
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else _figure(100 * value)
 
 
 def _interval(gain: Gain) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from selu_hpc.selu.table import by_type_markdown, make_rows, markdown
+from selu_hpc.selu.table import by_round_markdown, by_type_markdown, make_rows, markdown
 
 VERBS = ["open", "open", "put", "put"]
 
@@ -56,3 +56,12 @@ def test_rows_stand_in_the_papers_order_and_every_line_has_the_heads_columns():
     lines = [line for line in markdown(rows).splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in lines}) == 1
     assert by_type_markdown(rows[0]).count("| open |") == 1
+
+
+def test_a_runs_curve_has_a_line_for_each_round_and_no_number_that_was_not_measured():
+    labels = {"accuracy": 0.9, "false_yes": 0.05, "success": 0.4, "relabelled": 3, "relabelled_right": None}
+    text = by_round_markdown(summary(last={"round": 1, "first": "1110", "states": "1011", "labels": labels}))
+    assert text.splitlines()[4:] == [
+        "| 0 | 50.0 | 75.0 | – | 0.0 | – | – | – | – | – | 25.0 |",
+        "| 1 | 75.0 | 75.0 | 75.0 | 75.0 | 90.0 | 5.0 | 40.0 | 3 | – | 25.0 |",
+    ]
