@@ -2,7 +2,8 @@
 
     python benchmarks/rollout.py [--quick] [--base pocket] [--device-threads 1]
 
-    one_by_one   one environment, batch 1, and a second forward pass for the action's log-probability, as RL4VLM does
+    one_by_one   one environment, transformers' own `generate` at batch 1, and a second forward pass over picture,
+                 prompt and answer for the action's log-probability, as RL4VLM does
     lock_step    as many environments as ours, stepped and answered all together; the batch waits for its longest
     ours         stages/playing.py: two groups of slots, refilled as episodes end, simulators and model side by side
     model_only   the limit: the same questions in full batches, no environment at all
@@ -20,12 +21,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from _report import exit_code, report
 
 from selu_hpc.config import EnvConfig, ModelConfig, Simulator
 from selu_hpc.envs.pool import EnvironmentPool
 from selu_hpc.envs.splits import train_scenes, train_seed
 from selu_hpc.envs.tasks import sample_tasks
+from selu_hpc.models.chat import stack_images
 from selu_hpc.models.generate import LocalGenerator
 from selu_hpc.models.vlm import Request
 from selu_hpc.selu import wording
@@ -34,7 +37,7 @@ from selu_hpc.stages.playing import Players, Work
 
 TOKENS = 6
 TURNS = ("turn left", "turn right", "look down", "look up")
-TARGETS = {"ours_vs_one_by_one": ">=5", "ours_vs_model_only": ">=0.85"}
+TARGETS = {"ours_vs_one_by_one": ">=5", "ours_vs_model_only": ">=0.85", "same_answers": "==1"}
 
 
 @dataclass
@@ -56,9 +59,8 @@ class Side:
 class Voice:
     """Asks the model as the actor does, times it, and says what the script says."""
 
-    def __init__(self, generator: LocalGenerator, *, with_logprobs: bool = False) -> None:
+    def __init__(self, generator: LocalGenerator) -> None:
         self.generator = generator
-        self.with_logprobs = with_logprobs
         self.model_s = 0.0
         self.asked: list[Request] = []
         self.batch_size = generator.config.batch_size
@@ -70,12 +72,35 @@ class Voice:
             Request(wording.actor_prompt(one.instruction, seen=one.seen, history=one.history), (one.first_person,))
             for one in situations
         ]
-        answers = self.generator.generate(requests, adapter=None, max_new_tokens=TOKENS)
-        if self.with_logprobs:
-            self.generator.logprobs(requests, [answer.text for answer in answers], adapter=None)
+        self.answer(requests)
         self.model_s += time.perf_counter() - begun
         self.asked += requests
         return [said(one) for one in situations]
+
+    def answer(self, requests: Sequence[Request]) -> list[str]:
+        return [one.text for one in self.generator.generate(requests, adapter=None, max_new_tokens=TOKENS)]
+
+
+class PlainVoice(Voice):
+    """Nothing of ours but the prompt's ids: transformers generates, then reads everything again for probabilities."""
+
+    def answer(self, requests: Sequence[Request]) -> list[str]:
+        return [self._one(request) for request in requests]
+
+    @torch.inference_mode()
+    def _one(self, request: Request) -> str:
+        model, chat = self.generator.model, self.generator.chat
+        encoded = chat.encode(request.prompt, request.images)
+        ids = torch.tensor([encoded.ids])
+        pictures = stack_images(encoded.images)
+        whole = model.generate(
+            input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=TOKENS, **pictures
+        )
+        logits = model(input_ids=whole, attention_mask=torch.ones_like(whole), **pictures).logits
+        answer = whole[:, ids.shape[1] :]
+        scores = logits[:, ids.shape[1] - 1 : -1].log_softmax(dim=-1)
+        assert scores.gather(2, answer[:, :, None]).isfinite().all()
+        return chat.decode(answer[0].tolist())
 
 
 def said(one: Situation) -> str:
@@ -86,7 +111,8 @@ def said(one: Situation) -> str:
 
 def generator_of(base: str, batch_size: int) -> LocalGenerator:
     made = LocalGenerator.load(ModelConfig(base=base, batch_size=batch_size), adapters={})
-    made._stop = frozenset()  # every answer has the same number of tokens
+    made._stop = frozenset()  # every answer has the same number of tokens, here and in transformers' `generate`
+    made.model.generation_config.eos_token_id = None
     return made
 
 
@@ -155,14 +181,15 @@ def main() -> int:
     single, batched = generator_of(options.base, 1), generator_of(options.base, options.batch)
     with EnvironmentPool(config, 1, num_slots=1) as pool:
         some = work[: max(4, count // 8)]
-        ours(pool, some[:2])(Voice(single))  # warm: simulator up, kernels chosen
-        one_by_one = timed(ours(pool, some), Voice(single, with_logprobs=True))
+        ours(pool, some[:2])(PlainVoice(single))  # warm: simulator up, kernels chosen
+        one_by_one = timed(ours(pool, some), PlainVoice(single))
     with EnvironmentPool(config, num_slots=options.slots) as pool:
         ours(pool, work[: options.slots])(Voice(batched))
         together = timed(lambda voice: lock_step(pool, work, voice), Voice(batched))
         voice = Voice(batched)
         pipelined = timed(ours(pool, work), voice)
     limit = model_only(generator_of(options.base, options.batch), voice.asked)
+    same = PlainVoice(single).answer(voice.asked[:16]) == Voice(single).answer(voice.asked[:16])
     sides = {"one_by_one": one_by_one, "lock_step": together, "ours": pipelined, "model_only": limit}
     rate = {name: side.steps / side.seconds for name, side in sides.items()}
     for name, side in sides.items():
@@ -174,6 +201,7 @@ def main() -> int:
             "ours_vs_one_by_one": rate["ours"] / rate["one_by_one"],
             "ours_vs_lock_step": rate["ours"] / rate["lock_step"],
             "ours_vs_model_only": rate["ours"] / rate["model_only"],
+            "same_answers": float(same),
         },
         targets=TARGETS,
     )
