@@ -1,0 +1,26 @@
+"""From a name to a card game. Owns the list of them; a new game is one more line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from selu_hpc.envs.cards.base import CardGame
+from selu_hpc.envs.cards.blackjack import Blackjack
+from selu_hpc.envs.cards.ez_points import EZPoints
+from selu_hpc.envs.cards.number_line import NumberLine
+from selu_hpc.envs.cards.points24 import Points24
+from selu_hpc.errors import ConfigError
+
+GAMES: dict[str, type[CardGame[Any]]] = {
+    "number_line": NumberLine,
+    "ez_points": EZPoints,
+    "points24": Points24,
+    "blackjack": Blackjack,
+}
+
+
+def make_cards(name: str) -> CardGame[Any]:
+    """The game of that name, before its first reset."""
+    if name not in GAMES:
+        raise ConfigError(f"there is no card game {name!r}; it is one of {', '.join(GAMES)}")
+    return GAMES[name]()
