@@ -20,7 +20,7 @@ class Level:
     """What was read since a parenthesis that is still open, or since the formula's beginning.
 
     total: the sum of the terms that are finished.
-    term: the term being read, with its sign; without meaning after "+" and "-".
+    term: the term being read, with its sign; 0 after "+" and "-".
     operator: what waits for its right operand; empty after an operand.
 
     After "2+3*": total 2, term 3, operator "*".
@@ -46,14 +46,35 @@ def after(levels: Levels, symbol: str) -> Levels | None:
     if inner.operator:
         if symbol == "(":
             return (*levels, Level())
-        return (*outer, _with_operand(inner, Fraction(int(symbol)))) if symbol.isdecimal() else None
+        return with_operand(levels, Fraction(int(symbol))) if symbol.isdecimal() else None
     if symbol in ("+", "-"):
         return (*outer, Level(total=inner.value, operator=symbol))
     if symbol in ("*", "/"):
         return (*outer, replace(inner, operator=symbol))
     if symbol == ")" and outer:
-        return (*outer[:-1], _with_operand(outer[-1], inner.value))
+        return with_operand(tuple(outer), inner.value)
     return None
+
+
+def with_operand(levels: Levels, operand: Value) -> Levels:
+    """What has been read once an operand is, too, a number or a pair of parentheses; an operator waits for it."""
+    *outer, inner = levels
+    return (*outer, replace(inner, term=apply(inner.operator, inner.term, operand), operator=""))
+
+
+def apply(operator: str, left: Value, right: Value) -> Value:
+    """The one operation, exact."""
+    if left is None or right is None:
+        return None
+    match operator:
+        case "+":
+            return left + right
+        case "-":
+            return left - right
+        case "*":
+            return left * right
+        case _:
+            return left / right if right else None
 
 
 def read(symbols: Iterable[str]) -> Levels | None:
@@ -76,21 +97,3 @@ def value_of(levels: Levels | None) -> Value:
 def value(symbols: Iterable[str]) -> Value:
     """`value(("2", "/", "3"))` is exactly two thirds."""
     return value_of(read(symbols))
-
-
-def _with_operand(level: Level, operand: Value) -> Level:
-    return replace(level, term=_applied(level.operator, level.term, operand), operator="")
-
-
-def _applied(operator: str, term: Value, operand: Value) -> Value:
-    if operand is None or term is None:
-        return None
-    match operator:
-        case "+":
-            return operand
-        case "-":
-            return -operand
-        case "*":
-            return term * operand
-        case _:
-            return term / operand if operand else None

@@ -7,6 +7,7 @@ bytes depend on those two packages' versions and on nothing of the machine.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +19,10 @@ from selu_hpc.envs.cards.deck import Card
 from selu_hpc.records import FrameHWC
 
 SIDE = 300
-WHITE, BLACK, RED, TABLE, BACK = "#ffffff", "#000000", "#d00000", "#35654d", "#2b4c9b"
+WHITE, BLACK, RED, TABLE = "#ffffff", "#000000", "#d00000", "#35654d"
+BACK, STRIPE = "#2b4c9b", "#7f9ad6"
+MINUS = "−"
+"""What "-" is drawn as: the hyphen of the keyboard is a few pixels wide."""
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels."""
 
@@ -78,7 +82,7 @@ def write_formula(picture: Image.Image, symbols: Sequence[str], box: Box) -> Non
 def _wrapped(symbols: Sequence[str], size_px: int, width: int) -> list[list[tuple[int, str]]]:
     lines: list[list[tuple[int, str]]] = [[]]
     x, gap = 0, size_px // 8
-    for symbol in symbols:
+    for symbol in (MINUS if symbol == "-" else symbol for symbol in symbols):
         wide = round(font(size_px).getlength(symbol))
         if x + wide > width:
             lines.append([])
@@ -94,22 +98,43 @@ def _face(card: Card | None, width: int, height: int) -> Image.Image:
     draw = ImageDraw.Draw(face)
     draw.rounded_rectangle((0, 0, width - 1, height - 1), radius=7, fill=WHITE, outline=BLACK)
     if card is None:
-        draw.rounded_rectangle((5, 5, width - 6, height - 6), radius=4, fill=BACK)
+        _pattern(face, (6, 6, width - 6, height - 6))
         return face
     colour = RED if card.suit.red else BLACK
-    middle = height * 56 // 100
-    _centred(draw, card.letter, (3, 4, width - 3, middle - 2), colour)
-    _centred(draw, card.suit, (3, middle + 2, width - 3, height - 5), colour)
+    # between the two there is room for the tails of J and Q
+    _fill(face, card.letter, "8", (4, 5, width - 4, height * 48 // 100), colour)
+    _fill(face, card.suit, card.suit, (4, height * 62 // 100, width - 4, height - 5), colour)
     return face
 
 
-def _centred(draw: ImageDraw.ImageDraw, text: str, box: Box, colour: str) -> None:
-    """The text's ink in the middle of the box, as large as fits."""
+def _pattern(face: Image.Image, box: Box) -> None:
+    """The back of a card: light diamonds on blue."""
+    left, top, right, bottom = box
+    back = Image.new("RGB", (right - left, bottom - top), BACK)
+    draw = ImageDraw.Draw(back)
+    for x in range(-back.height, back.width + back.height, 14):
+        draw.line((x, 0, x + back.height, back.height), STRIPE, 3)
+        draw.line((x, 0, x - back.height, back.height), STRIPE, 3)
+    face.paste(back, (left, top))
+
+
+def _fill(face: Image.Image, text: str, like: str, box: Box, colour: str) -> None:
+    """The text in the middle of the box, as large as `like` fits there; squeezed where it is wider than the box."""
     left, top, right, bottom = box
     for size_px in range(160, 7, -1):
-        ink = font(size_px).getbbox(text)
-        width, height = ink[2] - ink[0], ink[3] - ink[1]
-        if width <= right - left and height <= bottom - top:
+        high, wide = _ink(like, size_px)
+        if wide[1] - wide[0] <= right - left and high[1] - high[0] <= bottom - top:
             break
-    x, y = (left + right - width) / 2 - ink[0], (top + bottom - height) / 2 - ink[1]
-    draw.text((round(x), round(y)), text, colour, font(size_px))
+    _, (start, end) = _ink(text, size_px)
+    # drawn as high as the whole card: the Q's tail hangs below the others' line
+    mask = Image.new("L", (end - start, face.height))
+    ImageDraw.Draw(mask).text((-start, (top + bottom - high[0] - high[1]) / 2), text, 255, font(size_px))
+    width = min(mask.width, right - left)
+    mask = mask.resize((width, mask.height), Image.Resampling.LANCZOS)
+    face.paste(colour, ((left + right - width) // 2, 0), mask)
+
+
+def _ink(text: str, size_px: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Where the ink begins and ends, from above and from the left."""
+    left, top, right, bottom = font(size_px).getbbox(text)
+    return (math.floor(top), math.ceil(bottom)), (math.floor(left), math.ceil(right))

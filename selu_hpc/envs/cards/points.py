@@ -6,7 +6,6 @@ Owns rules, picture and expert of both; ez_points.py and points24.py say which c
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -63,12 +62,17 @@ class PointsGame(CardGame[PointsState]):
     target: ClassVar[int]
     longest: ClassVar[int]
 
+    def __init__(self, *, checks_syntax: bool = True) -> None:
+        """checks_syntax: False writes what cannot follow, too, as RL4VLM's own games do; such a formula is wrong."""
+        super().__init__()
+        self.checks_syntax = checks_syntax
+
     def play(self, state: PointsState, action: str) -> Outcome[PointsState]:
         if self.num_steps > self.longest:
             return Outcome(state=state, reward=WRONG, truncated=True)
         if action == END:
             return Outcome(state=state, reward=RIGHT if self.is_right(state) else WRONG, terminated=True)
-        if action not in self.legal(state):
+        if not (self._may_follow(state, action) if self.checks_syntax else self._has_card(state, action)):
             return Outcome(state=state, reward=WRONG)
         return Outcome(state=replace(state, formula=(*state.formula, action)))
 
@@ -80,14 +84,16 @@ class PointsGame(CardGame[PointsState]):
     @classmethod
     def legal(cls, state: PointsState) -> tuple[str, ...]:
         """Every action that costs nothing by itself, "=" among them."""
-        return tuple(symbol for symbol in cls.action_names if symbol == END or cls._may_write(state, symbol))
+        return tuple(symbol for symbol in cls.action_names if symbol == END or cls._may_follow(state, symbol))
 
     @classmethod
-    def _may_write(cls, state: PointsState, symbol: str) -> bool:
-        if symbol.isdecimal() and int(symbol) not in state.unused:
-            return False
+    def _may_follow(cls, state: PointsState, symbol: str) -> bool:
         levels = read(state.formula)
-        return levels is not None and after(levels, symbol) is not None
+        return levels is not None and after(levels, symbol) is not None and cls._has_card(state, symbol)
+
+    @classmethod
+    def _has_card(cls, state: PointsState, symbol: str) -> bool:
+        return not symbol.isdecimal() or int(symbol) in state.unused
 
     @classmethod
     def picture(cls, state: PointsState) -> Image:
@@ -102,17 +108,14 @@ class PointsGame(CardGame[PointsState]):
         rest = cls.rest(state)
         if rest is not None:
             return (*rest, END)[0]
-        return next(symbol for symbol in cls._legal_way(state) if symbol in cls.legal(state))
+        # nothing is right any more: all the cards into one sum, then the end
+        way = (*map(str, state.unused), "+" if state.unused else ")", END)
+        return next(symbol for symbol in way if symbol in cls.legal(state))
 
     @classmethod
     def rest(cls, state: PointsState) -> tuple[str, ...] | None:
         """What is to be written before "="; None when the formula cannot become right any more."""
         return completion(state.formula, state.unused, cls.target, cls.action_names)
-
-    @classmethod
-    def _legal_way(cls, state: PointsState) -> Iterable[str]:
-        """Where nothing is right: all cards into one sum, then "="."""
-        return (*map(str, state.unused), *(("+",) if state.unused else (")",)), END)
 
     @classmethod
     def thoughts(cls, state: PointsState) -> dict[str, str]:
@@ -123,7 +126,7 @@ class PointsGame(CardGame[PointsState]):
     def _reason(cls, state: PointsState) -> str:
         rest, action = cls.rest(state), cls.expert(state)
         if rest is None:
-            return f"Nothing makes {cls.target} of these cards any more, so {action} is as good as anything."
+            return f"These cards cannot make {cls.target} any more, so {action} is as good as anything."
         whole = " ".join((*state.formula, *rest))
         if not rest:
             return f"{whole} is {cls.target} and uses every card, so the formula ends with {END}."
