@@ -56,10 +56,11 @@ class CardGame(gymnasium.Env, ABC, Generic[State]):  # type: ignore[misc]
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[FrameHWC, dict[str, Any]]:
-        """A new game; there are no options."""
+        """A new game; `options={"state": …}` begins it there instead of dealing."""
         super().reset(seed=seed)
         self.num_steps = 0
-        self._state = self.deal(self.np_random)
+        begun: State | None = (options or {}).get("state")
+        self._state = self.deal(self.np_random) if begun is None else begun
         return self._seen(self._state)
 
     def step(self, action: int) -> tuple[FrameHWC, float, bool, bool, dict[str, Any]]:

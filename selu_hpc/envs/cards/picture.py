@@ -52,7 +52,7 @@ def pixels(picture: Image.Image) -> FrameHWC:
 
 def write(picture: Image.Image, place: tuple[int, int], text: str, size_px: int, colour: str) -> None:
     """Text whose upper left corner is at the place."""
-    ImageDraw.Draw(picture).text(place, text, fill=colour, font=font(size_px), anchor="lt")
+    _stamp(picture, place, text, size_px, colour, "lt")
 
 
 def lay(picture: Image.Image, cards: Sequence[Card | None], box: Box, *, num_columns: int, num_rows: int = 1) -> None:
@@ -72,11 +72,10 @@ def write_formula(picture: Image.Image, symbols: Sequence[str], box: Box) -> Non
         pitch = round(size_px * 1.1)
         if len(lines) * pitch <= bottom - top:
             break
-    draw = ImageDraw.Draw(picture)
     for number, line in enumerate(lines):
         for x, symbol in line:
             # one baseline for all: an asterisk hangs high, a minus lies low
-            draw.text((left + x, top + number * pitch + size_px), symbol, WHITE, font(size_px), anchor="ls")
+            _stamp(picture, (left + x, top + number * pitch + size_px), symbol, size_px, WHITE, "ls")
 
 
 def _wrapped(symbols: Sequence[str], size_px: int, width: int) -> list[list[tuple[int, str]]]:
@@ -92,6 +91,21 @@ def _wrapped(symbols: Sequence[str], size_px: int, width: int) -> list[list[tupl
     return lines
 
 
+def _stamp(picture: Image.Image, place: tuple[int, int], text: str, size_px: int, colour: str, anchor: str) -> None:
+    left, top, mask = _mask(text, size_px, anchor)
+    picture.paste(colour, (place[0] + left, place[1] + top), mask)
+
+
+@lru_cache(maxsize=512)
+def _mask(text: str, size_px: int, anchor: str) -> tuple[int, int, Image.Image]:
+    """The ink of a text and where it begins, seen from the anchor; half of a step's time was drawing it anew."""
+    box = font(size_px).getbbox(text, anchor=anchor)
+    left, top, right, bottom = math.floor(box[0]), math.floor(box[1]), math.ceil(box[2]), math.ceil(box[3])
+    mask = Image.new("L", (right - left, bottom - top))
+    ImageDraw.Draw(mask).text((-left, -top), text, 255, font(size_px), anchor=anchor)
+    return left, top, mask
+
+
 @lru_cache(maxsize=1024)
 def _face(card: Card | None, width: int, height: int) -> Image.Image:
     face = Image.new("RGB", (width, height), TABLE)
@@ -103,7 +117,7 @@ def _face(card: Card | None, width: int, height: int) -> Image.Image:
     colour = RED if card.suit.red else BLACK
     # between the two there is room for the tails of J and Q
     _fill(face, card.letter, "8", (4, 5, width - 4, height * 48 // 100), colour)
-    _fill(face, card.suit, card.suit, (4, height * 62 // 100, width - 4, height - 5), colour)
+    _fill(face, card.suit, card.suit, (4, height * 65 // 100, width - 4, height - 5), colour)
     return face
 
 

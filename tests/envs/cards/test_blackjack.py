@@ -23,8 +23,7 @@ def table(player, dealer):
 
 def dealt(player, dealer, *, seed=0):
     game = Blackjack()
-    game.reset(seed=seed)
-    game._state = table(player, dealer)
+    game.reset(seed=seed, options={"state": table(player, dealer)})
     return game
 
 

@@ -131,6 +131,13 @@ def test_an_action_out_of_range_is_refused_by_name_and_number(game, action):
         game.step(action)
 
 
+def test_a_game_can_begin_at_a_given_state(name, game):
+    frame, info = make_cards(name).reset(seed=3)
+    again, same = game.reset(seed=4, options={"state": info["state"]})
+    assert same == info
+    assert np.array_equal(again, frame)
+
+
 def test_an_unknown_game_s_error_lists_the_known():
     with pytest.raises(ConfigError, match="'poker'; it is one of number_line, ez_points, points24, blackjack"):
         make_cards("poker")
