@@ -9,7 +9,7 @@ from selu_hpc.envs.cards.points import END, NUMBERS, PointsGame, PointsState
 
 
 class Points24(PointsGame):
-    """Four random cards; about a fifth of the hands cannot be solved, and are dealt all the same."""
+    """Four random cards; 27 % of the hands cannot be solved, and are dealt all the same."""
 
     RULES = 1
     action_names = (*NUMBERS, "+", "-", "*", "/", "(", ")", END)
