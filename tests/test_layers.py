@@ -8,7 +8,7 @@ import pytest
 
 # From the top of the house to its ground; a layer may import from those below it and from itself only.
 LAYERS = [
-    {"submit", "status", "explain", "report", "doctor", "images", "evaluate", "cancel", "selftest"},
+    {"submit", "status", "explain", "report", "replay", "doctor", "images", "evaluate", "cancel", "selftest"},
     {"engines"},
     {"containers"},
     {"stages"},
@@ -22,7 +22,7 @@ LAYERS = [
 # The run folder's paths and markers are a contract of every room, like records.
 GROUND = {"selu_hpc.rounds.rundir"}
 HEAVY = {"torch", "transformers", "peft", "deepspeed", "ai2thor", "zarr", "zstandard", "tensorstore", "numba"}
-COMMANDS = ["submit", "status", "report", "images", "cancel", "doctor", "stages.gate"]
+COMMANDS = ["submit", "status", "report", "replay", "images", "cancel", "doctor", "stages.gate"]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,44 @@
+"""Makes hostile words harmless on a page: what cannot be seen is spelled out, what closes a tag cannot be written.
+
+Does not own what words mean (selu/reading.py); unlike there nothing is dropped, for the page shows what was said.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from typing import Any
+
+LONGEST_SHOWN = 2000
+"""Characters of one text that a page holds."""
+
+
+def plain(text: str) -> str:
+    """The text with controls, direction marks, lone surrogates and other unseen characters spelled out: ⟨U+202E⟩."""
+    shown = "".join(map(_seen, text[:LONGEST_SHOWN]))
+    left = len(text) - LONGEST_SHOWN
+    return f"{shown} … ({left} more characters)" if left > 0 else shown
+
+
+def plain_all(value: Any) -> Any:
+    """`plain` for every text in a JSON value, keys excepted."""
+    if isinstance(value, str):
+        return plain(value)
+    if isinstance(value, dict):
+        return {key: plain_all(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_all(one) for one in value]
+    return value
+
+
+def script_json(value: Any) -> str:
+    """JSON in ASCII that may stand inside a script element: no tag can begin or end in it."""
+    text = json.dumps(value, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _seen(letter: str) -> str:
+    if letter == "\n":
+        return "⏎"
+    unseen = unicodedata.category(letter)[0] == "C" or unicodedata.category(letter) in ("Zl", "Zp")
+    return f"⟨U+{ord(letter):04X}⟩" if unseen else letter

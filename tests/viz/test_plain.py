@@ -1,0 +1,35 @@
+"""Hostile words on a page: all of them are seen, none of them does anything."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from selu_hpc.viz.plain import LONGEST_SHOWN, plain, script_json
+
+
+def test_what_cannot_be_seen_is_spelled_out():
+    assert plain("a\x00b\x1b[2J\u202egnp.exe\u2066\u200b\ud800") == (
+        "a⟨U+0000⟩b⟨U+001B⟩[2J⟨U+202E⟩gnp.exe⟨U+2066⟩⟨U+200B⟩⟨U+D800⟩"
+    )
+
+
+def test_a_line_break_is_shown_and_letters_of_any_language_stay():
+    assert plain("öffne\nden Kühlschrank 冰箱 مرحبا") == "öffne⏎den Kühlschrank 冰箱 مرحبا"
+
+
+def test_endless_words_are_cut_and_the_rest_is_counted():
+    assert plain("x" * (LONGEST_SHOWN + 7)) == "x" * LONGEST_SHOWN + " … (7 more characters)"
+
+
+@given(st.text())
+def test_no_tag_begins_or_ends_in_the_data_and_nothing_is_lost(text):
+    written = script_json({"said": text, text: 1})
+    assert not set(written) & set("<>&\u2028\u2029")
+    assert written.isascii()
+    assert json.loads(written) == {"said": text, text: 1}
+
+
+@given(st.text(st.characters()))
+def test_plain_words_can_always_be_encoded(text):
+    plain(text).encode()
