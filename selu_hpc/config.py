@@ -74,6 +74,14 @@ class Learning(StrEnum):
     SELF_REFINE = "self_refine"
     LMSI = "lmsi"
     SCORING = "scoring"
+    RL4VLM = "rl4vlm"
+
+
+class Game(StrEnum):
+    NUMBER_LINE = "number_line"
+    EZ_POINTS = "ez_points"
+    POINTS24 = "points24"
+    BLACKJACK = "blackjack"
 
 
 class EnvConfig(Settings):
@@ -304,6 +312,43 @@ class ResourcesConfig(Settings):
     """Evaluation arrays."""
 
 
+class GameConfig(Settings):
+    """RL4VLM: which game, how an answer's probability is weighed and how PPO learns from it."""
+
+    name: Game = Game.NUMBER_LINE
+    """The card game that is played."""
+    checks_syntax: bool = False
+    """Whether EZPoints and Points24 refuse a symbol that cannot follow, for −1. The paper's write it, and the formula
+    is wrong for good."""
+    chain_of_thought: bool = True
+    """Whether the answer states what is seen and thought before the action; the paper's ablation leaves it out."""
+    thought_weight: Fraction = 0.5
+    """Share with which the thought's log-probability counts beside the action's; the paper's are 0.5 for cards."""
+    reread: Literal["own_prompt", "first_prompt"] = "own_prompt"
+    """Which prompt an update weighs an answer under. `first_prompt` is what the paper's code does: its ratios are then
+    wrong where the prompt tells the state (docs/rl4vlm.md)."""
+    temperature: Annotated[float, Field(gt=0)] = 0.2
+    """Of sampling, and of the probabilities that PPO compares."""
+    warmup_noise: Fraction = 0.3
+    """Share of the expert's moves in round 0 that are random, so that the states it answers for are many."""
+    discount: Fraction = 0.9
+    """How much a reward counts one step earlier."""
+    gae_lambda: Fraction = 0.95
+    """Of generalised advantage estimation."""
+    clip: Annotated[float, Field(gt=0)] = 0.1
+    """How far a ratio and a value may move in one update."""
+    value_coefficient: Annotated[float, Field(ge=0)] = 0.5
+    """Weight of the value's loss."""
+    epochs: Positive = 4
+    """Passes over a round's steps."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-5
+    """Of the first update."""
+    last_learning_rate: Annotated[float, Field(gt=0)] = 1e-9
+    """What a cosine leads to, one step of it an update."""
+    annealed_rounds: Positive = 25
+    """Updates until there; then the cosine turns back, as the paper's code does."""
+
+
 class RunConfig(Settings):
     """A run: everything that decides its bytes, and how it is scheduled."""
 
@@ -323,6 +368,8 @@ class RunConfig(Settings):
     """Collecting episodes."""
     critic: CriticConfig = CriticConfig()
     """Judging episodes."""
+    game: GameConfig = GameConfig()
+    """Playing and learning by reinforcement, for `learning: rl4vlm`."""
     mix: MixConfig = MixConfig()
     """Building fine-tuning sets."""
     finetune: FinetuneConfig = FinetuneConfig()
@@ -356,6 +403,8 @@ class RunConfig(Settings):
         assert isinstance(evaluate, dict)
         rollout.pop("num_slots")
         evaluate.pop("every")
+        if self.learning is not Learning.RL4VLM:
+            dump.pop("game")
         return dump
 
     @property
@@ -371,5 +420,14 @@ class RunConfig(Settings):
             raise ValueError(
                 f"finetune.global_batch {batch} must be a multiple of finetune.num_ranks {ranks} "
                 f"and each rank's share a multiple of finetune.micro_batch {micro}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_game(self) -> Self:
+        if self.learning is Learning.RL4VLM and self.model.server_url:
+            raise ValueError(
+                "learning rl4vlm weighs the very tokens that were sampled, which a server does not tell; "
+                "leave model.server_url empty"
             )
         return self

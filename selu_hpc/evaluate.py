@@ -48,10 +48,15 @@ def show(paths: Sequence[Path], as_json: bool, by_type: bool) -> str:
         )
     if as_json:
         return "".join(json.dumps(summary, sort_keys=True) + "\n" for summary in found)
+    from selu_hpc.rl4vlm.summary import is_game
+    from selu_hpc.rl4vlm.summary import markdown as games_markdown
     from selu_hpc.selu.table import by_type_markdown, make_rows, markdown
 
-    rows = make_rows(found)
-    return "\n".join([markdown(rows), *(by_type_markdown(row) for row in rows if by_type)])
+    rows = make_rows([one for one in found if not is_game(one)])
+    played = [one for one in found if is_game(one)]
+    parts = [markdown(rows)] if rows else []
+    parts += [by_type_markdown(row) for row in rows if by_type]
+    return "\n".join([*parts, *([games_markdown(played)] if played else [])])
 
 
 def read_summaries(path: Path) -> Iterator[dict[str, Any]]:
@@ -71,11 +76,15 @@ def read_summaries(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _of_run(path: Path) -> Iterator[dict[str, Any]]:
+    from selu_hpc.config import Learning
     from selu_hpc.recipes import load_run
+    from selu_hpc.rl4vlm import summary as games
     from selu_hpc.rounds.rundir import RunDir
     from selu_hpc.selu.summary import summarise
 
-    summary = summarise(RunDir(path), load_run(path))
+    config = load_run(path)
+    of_its_kind = games.summarise if config.learning is Learning.RL4VLM else summarise
+    summary = of_its_kind(RunDir(path), config)
     if summary is not None:
         yield summary
 
@@ -83,7 +92,7 @@ def _of_run(path: Path) -> Iterator[dict[str, Any]]:
 def _read(file: Path) -> dict[str, Any]:
     try:
         summary: dict[str, Any] = json.loads(file.read_bytes())
-        summary["rounds"][0]["first"]
+        summary["rounds"][0]["success" if "game" in summary else "first"]
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise RunFolderError(f"{file}: not a run's summary ({type(error).__name__}: {error})") from error
     return summary

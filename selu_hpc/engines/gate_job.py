@@ -26,7 +26,7 @@ from selu_hpc.engines.snapshot import refuse_open_folders
 from selu_hpc.engines.submission import Submission, horizon, this_element, wait_for_lock
 from selu_hpc.errors import CorruptShardError, SeluError
 from selu_hpc.recipes import load_run
-from selu_hpc.rounds.gate import SEALED
+from selu_hpc.rounds.gate import SEALED, sealed_stages
 from selu_hpc.rounds.plan import Key, make_plan
 from selu_hpc.rounds.rundir import RunDir, ShardDir, Stage
 from selu_hpc.stages import entry
@@ -116,7 +116,7 @@ def close(job: Job) -> int:
 
 def put_aside_broken_shards(job: Job, round_id: int) -> None:
     """A shard whose bytes are not what its marker says is no shard: it is moved aside and made anew."""
-    for stage in SEALED:
+    for stage in sealed_stages(job.config):
         for shard in range(job.plan[Key(round_id, stage)].num_shards):
             place = job.run.shard(round_id, stage, shard)
             try:

@@ -24,11 +24,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the model said; `num_tokens` and `logprob` count the end of turn when there is one."""
+    """What the model said; `num_tokens` and `logprob` count the end of turn when there is one.
+
+    ids: the very tokens, end of turn included; empty where a server keeps them to itself.
+    """
 
     text: str
     num_tokens: int
     logprob: float
+    ids: tuple[int, ...] = field(default=(), repr=False, compare=False)
 
 
 class Generator(Protocol):

@@ -137,6 +137,11 @@ class Chat:
         found.update(eos if isinstance(eos, list) else [] if eos is None else [eos])
         return frozenset(found)
 
+    def placeholder_ids(self) -> list[int]:
+        """Tokens that stand for a picture or a film. No answer may hold one: read again, it would ask for pixels."""
+        names = ("image_token_id", "video_token_id")
+        return [int(found) for name in names if (found := getattr(self.processor, name, None)) is not None]
+
     def _process(self, key: bytes, pixels: FrameHWC) -> ImagePart:
         made = self.processor(text=[self.image_token], images=[[Image.fromarray(pixels)]], return_tensors="pt")
         ids = [int(token) for token in made.pop("input_ids")[0]]

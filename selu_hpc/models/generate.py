@@ -64,6 +64,7 @@ class LocalGenerator:
         self._merged = _merged(model) if self.adapters else None
         self._rope_index = getattr(base.model, "get_rope_index", None)
         self._stop = self.chat.stop_ids(base.generation_config)
+        self._unspeakable = self.chat.placeholder_ids()
         self._prefixes = PrefixCache()
         self._active = ""
 
@@ -235,6 +236,7 @@ class LocalGenerator:
         open_rows = set(range(len(batch)))
         for step in range(limit):
             scores = torch.log_softmax(out.logits[:, -1].float(), dim=-1)
+            scores[:, self._unspeakable] = -torch.inf
             picked = _sample(scores, temperature, draws[:, step]) if temperature > 0 else scores.argmax(dim=-1)
             chosen = scores.gather(1, picked[:, None])[:, 0].tolist()
             ids = picked.tolist()
@@ -251,7 +253,7 @@ class LocalGenerator:
             past = out.past_key_values
             out = self._forward(rows, picked[:, None].cpu(), mask, where, past=past, logits_to_keep=1)
         found = zip(tokens[: len(batch)], totals, strict=False)
-        return [Answer(self.chat.decode(ids), len(ids), total) for ids, total in found]
+        return [Answer(self.chat.decode(ids), len(ids), total, tuple(ids)) for ids, total in found]
 
     def _score(self, batch: Sequence[Row]) -> list[float]:
         rows = self._full(batch)

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from loguru import logger
 
-from selu_hpc.config import RunConfig
+from selu_hpc.config import Learning, RunConfig
 from selu_hpc.errors import CorruptShardError, MissingShardError
 from selu_hpc.rounds.rundir import RunDir, Stage, write_json
 
 SEALED = (Stage.ROLLOUT, Stage.LABEL)
+"""The stages that a gate decides over, where the plan has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,19 @@ class Seal:
         write_json(run.seal(self.round_id), {"round": self.round_id, "shards": shards})
 
 
+def sealed_stages(config: RunConfig) -> tuple[Stage, ...]:
+    """What a round of this run is made of; a game pays a reward, so nobody labels it."""
+    return (Stage.ROLLOUT,) if config.learning is Learning.RL4VLM else SEALED
+
+
 def seal_round(run: RunDir, config: RunConfig, round_id: int) -> Seal:
     """Check every shard against its marker and seal those that are whole; raises below the quorum."""
+    stages = sealed_stages(config)
     shards: dict[int, dict[str, str]] = {}
     problems: list[str] = []
     for shard in range(config.rollout.num_shards):
         try:
-            shards[shard] = {str(stage): run.shard(round_id, stage, shard).check().content for stage in SEALED}
+            shards[shard] = {str(stage): run.shard(round_id, stage, shard).check().content for stage in stages}
         except (MissingShardError, CorruptShardError) as error:
             problems.append(str(error))
     needed = config.retry.quorum * config.rollout.num_shards

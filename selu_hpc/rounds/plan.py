@@ -3,6 +3,10 @@
 testset[i] ─aftercorr▶ evaluate[i]                                     round 0, the base model
 rollout[i] ─aftercorr▶ label[i] ─afterany▶ gate ─afterok▶ finetune_actor, finetune_critic ─afterok▶ evaluate[i]
     ▲ afterok finetune_actor of the round before      ▲ afterok finetune_critic of the round before
+
+RL4VLM, from round 0, the warm-up, on:
+rollout[i] ─afterany▶ gate ─afterok▶ finetune_actor ─afterok▶ evaluate[i]
+    ▲ afterok finetune_actor of the round before
 """
 
 from __future__ import annotations
@@ -102,7 +106,12 @@ def make_plan(config: RunConfig) -> Plan:
     """The plan of a config: round 0 measures the base, rounds 1 … N learn."""
     from selu_hpc.config import Learning
 
-    stages = [*_base_round(config)]
+    stages: list[StagePlan] = []
+    if config.learning is Learning.RL4VLM:
+        for round_id in range(config.rounds + 1):
+            stages += _game_round(config, round_id)
+        return Plan(tuple(stages), max_attempts=1 + config.retry.max_retries)
+    stages += _base_round(config)
     if config.learning is not Learning.ZERO_SHOT:
         for round_id in range(1, config.rounds + 1):
             stages += _learning_round(config, round_id)
@@ -151,6 +160,29 @@ def _learning_round(config: RunConfig, round_id: int) -> Iterator[StagePlan]:
         resources=ask.evaluate,
         needs=(*(Need(Key(round_id, s), After.OK) for s in trained), Need(Key(0, Stage.TESTSET), After.OK)),
     )
+
+
+def _game_round(config: RunConfig, round_id: int) -> Iterator[StagePlan]:
+    """RL4VLM: play, seal, learn, measure. In round 0 the expert plays, to warm the actor up."""
+    rollout, gate, actor = (Key(round_id, s) for s in (Stage.ROLLOUT, Stage.GATE, Stage.FINETUNE_ACTOR))
+    ask = config.resources
+    before = (Need(Key(round_id - 1, Stage.FINETUNE_ACTOR), After.OK),) if round_id else ()
+    yield StagePlan(key=rollout, num_shards=config.rollout.num_shards, resources=ask.rollout, needs=before)
+    yield StagePlan(key=gate, num_shards=1, resources=ask.gate, needs=(Need(rollout, After.ANY),), in_image=False)
+    yield StagePlan(
+        key=actor,
+        num_shards=1,
+        resources=ask.finetune,
+        needs=(Need(gate, After.OK),),
+        num_ranks=config.finetune.num_ranks,
+    )
+    if not round_id % config.evaluate.every or round_id == config.rounds:
+        yield StagePlan(
+            key=Key(round_id, Stage.EVALUATE),
+            num_shards=config.evaluate.num_shards,
+            resources=ask.evaluate,
+            needs=(Need(actor, After.OK),),
+        )
 
 
 def _finetune_stages(config: RunConfig) -> tuple[Stage, ...]:

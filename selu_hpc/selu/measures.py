@@ -35,9 +35,10 @@ def critic_numbers(truth: Sequence[bool], said: Sequence[bool], *, samples: int,
     return _bootstrap(pairs, _critic, samples=samples, seed=seed)
 
 
-def mean_number(outcomes: Sequence[bool], *, name: str, samples: int, seed: int) -> dict[str, Number]:
+def mean_number(outcomes: Sequence[float], *, name: str, samples: int, seed: int) -> dict[str, Number]:
+    """The mean of outcomes (yes is 1), or of any figure an episode has."""
     return _bootstrap(
-        np.array(outcomes, dtype=bool).reshape(-1, 1), lambda x: {name: _mean(x[:, 0])}, samples=samples, seed=seed
+        np.array(outcomes, dtype=float).reshape(-1, 1), lambda x: {name: _mean(x[:, 0])}, samples=samples, seed=seed
     )
 
 

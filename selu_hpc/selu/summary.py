@@ -38,7 +38,7 @@ def summarise(run: RunDir, config: RunConfig) -> Summary | None:
         "world": str(config.env.world),
         "seed": config.seed,
         "signature": config.signature,
-        "commit": _commit(run),
+        "commit": commit_of(run),
         "base": _results(run, 0, 0).get("base", ""),
         "testset": [run.shard(0, Stage.TESTSET, shard).require_marker().content for shard in _shards(config)],
         "episodes": sum(card["episodes"]["total"]["episodes"] for card in cards),
@@ -94,7 +94,8 @@ def _card(run: RunDir, round_id: int) -> dict[str, Any]:
     return card
 
 
-def _commit(run: RunDir) -> str:
+def commit_of(run: RunDir) -> str:
+    """The code a run began with, `+` where it had been changed."""
     try:
         code = json.loads(run.provenance_file.read_bytes())["code"]
     except (OSError, ValueError, KeyError):

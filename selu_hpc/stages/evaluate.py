@@ -47,6 +47,11 @@ def run(*, run: str, round_id: int, shard: int, attempt: int) -> None:
     if place.read_marker() is not None:
         return
     config = load_run(run)
+    if config.learning is Learning.RL4VLM:
+        from selu_hpc.stages.games import evaluate
+
+        evaluate.run(place, attempt, config)
+        return
     testset = folder.shard(0, Stage.TESTSET, shard)
     testset.check()
     speaking = speak(folder, config, after_round=round_id, roles=(Role.ACTOR, Role.CRITIC))

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loguru import logger
 
-from selu_hpc.config import RunConfig
+from selu_hpc.config import Learning, RunConfig
 from selu_hpc.recipes import load_run
 from selu_hpc.records import Role, derive_seed
 from selu_hpc.rounds.rundir import RunDir, ShardDir, Stage
@@ -25,6 +26,8 @@ from selu_hpc.stages import entry
 
 if TYPE_CHECKING:
     from selu_hpc.train import sft
+    from selu_hpc.train.ranks import Team
+    from selu_hpc.train.stop import StopWish
 
 
 def run(*, run: str, round_id: int, shard: int, attempt: int, role: str) -> None:
@@ -44,12 +47,10 @@ def run(*, run: str, round_id: int, shard: int, attempt: int, role: str) -> None
 
 
 def _train(place: ShardDir, config: RunConfig, attempt: int, role: Role) -> None:
-    from selu_hpc.store.frames import FrameSource
     from selu_hpc.store.truth import forbid_truth
-    from selu_hpc.train import keep, ranks, sft, stop
+    from selu_hpc.train import ranks, sft, stop
 
     forbid_truth(place.run.truth)
-    job = make_job(place, config, role)
     me = ranks.find_place(os.environ)
     progress = None
 
@@ -60,20 +61,33 @@ def _train(place: ShardDir, config: RunConfig, attempt: int, role: Role) -> None
 
     with stop.listen() as wish, ranks.meet(me, meeting_file=place.path / "meeting.json") as team:
         try:
-            if keep.teaches_nothing(job.datasets):
-                result = keep.keep(job, team)
-            else:
-                result = sft.train(job, team, FrameSource(place.run.path), wish, on_step)
+            result = _learn(place, config, role, team, wish, on_step)
         except sft.Stopped as stopped:
             raise entry.RequeueRequested(f"{stopped}, asked to by {wish.signal_name or 'another rank'}") from stopped
         if team.leads:
             place.write_marker(
                 content=result.content,
-                names=["adapter", "curve.json", "tensorboard"],
+                names=["adapter", "curve.json", "tensorboard", *result.more],
                 summary={**result.summary, "attempt": attempt},
             )
-            logger.info("{}: {}", job.name, result.summary)
+            logger.info("r{:02d}/{}: {}", place.round_id, role, result.summary)
         team.barrier()
+
+
+def _learn(
+    place: ShardDir, config: RunConfig, role: Role, team: Team, wish: StopWish, on_step: Callable[[int, int], None]
+) -> sft.Result:
+    from selu_hpc.store.frames import FrameSource
+    from selu_hpc.train import keep, sft
+
+    if config.learning is Learning.RL4VLM:
+        from selu_hpc.stages.games import finetune
+
+        return finetune.learn(place, config, team, wish, on_step)
+    job = make_job(place, config, role)
+    if keep.teaches_nothing(job.datasets):
+        return keep.keep(job, team)
+    return sft.train(job, team, FrameSource(place.run.path), wish, on_step)
 
 
 def make_job(place: ShardDir, config: RunConfig, role: Role) -> sft.Job:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from selu_hpc.config import Learning
 from selu_hpc.recipes import load_run
 from selu_hpc.rounds.gate import seal_round
 from selu_hpc.rounds.rundir import RunDir, Stage
@@ -15,18 +16,26 @@ from selu_hpc.stages import entry
 
 def run(*, run: str, round_id: int, shard: int, attempt: int) -> None:
     """Write seal.json, actor.jsonl, critic.jsonl and card.json of a round."""
-    from selu_hpc.stages.assemble import assemble  # imports numpy; the command line's --help need not
-
     folder = RunDir(Path(run))
     place = folder.shard(round_id, Stage.GATE, shard)
     if place.read_marker() is not None:
         return
     config = load_run(run)
     seal = seal_round(folder, config, round_id)
-    content = assemble(folder, config, seal)
+    names = ["seal.json", "actor.jsonl", "card.json"]
+    # Both import numpy, which the command line's --help need not.
+    if config.learning is Learning.RL4VLM:
+        from selu_hpc.stages.games import gate
+
+        content = gate.assemble(folder, config, seal)
+    else:
+        from selu_hpc.stages.assemble import assemble
+
+        content = assemble(folder, config, seal)
+        names.append("critic.jsonl")
     place.write_marker(
         content=content,
-        names=["seal.json", "actor.jsonl", "critic.jsonl", "card.json"],
+        names=names,
         summary={"shards": len(seal.shards), "attempt": attempt},
     )
 

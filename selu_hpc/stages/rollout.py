@@ -13,7 +13,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from selu_hpc.config import RunConfig
+from selu_hpc.config import Learning, RunConfig
 from selu_hpc.envs.splits import train_scenes, train_seed
 from selu_hpc.envs.tasks import Look, sample_tasks
 from selu_hpc.recipes import load_run
@@ -31,6 +31,11 @@ def run(*, run: str, round_id: int, shard: int, attempt: int) -> None:
     if place.read_marker() is not None:
         return
     config = load_run(run)
+    if config.learning is Learning.RL4VLM:
+        from selu_hpc.stages.games import rollout
+
+        rollout.run(place, attempt, config)
+        return
     total = config.rollout.episodes_per_shard
     content = collect(place, attempt, config, total=total, play_from=lambda first: _play(place, config, first))
     place.write_marker(content=content, names=[EPISODES], summary={"episodes": total, "attempt": attempt})

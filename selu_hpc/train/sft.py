@@ -53,6 +53,7 @@ class Job:
 
     datasets: one, or both for SELU-One.  start: the adapter to continue, None for a fresh one.
     folder: where adapter/, curve.json, tensorboard/ and, while it runs, checkpoints/ go.
+    temperature: of the distribution that is fitted; below 1 for an actor that will be sampled so.
     """
 
     name: str
@@ -63,14 +64,16 @@ class Job:
     finetune: FinetuneConfig
     training: RoleTraining
     seed: int
+    temperature: float = 1.0
 
 
 @dataclass(slots=True)
 class Result:
-    """What a training made; `content` is equal for equal work however it was interrupted."""
+    """What a training made; `content` is equal for equal work however it was interrupted. more: further files of it."""
 
     content: str
     summary: dict[str, Any]
+    more: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -270,7 +273,9 @@ def _loss(run: _Run, batch: Batch) -> torch.Tensor:
     if run.last_layer is not None:
         run.last_layer.keep(keep)
     logits_av = run.engine.engine(**inputs, logits_to_keep=keep, use_cache=False).logits
-    return cross_entropy(logits_av.float(), batch.targets_a.to(device, non_blocking=True), reduction="sum")
+    return cross_entropy(
+        logits_av.float() / run.job.temperature, batch.targets_a.to(device, non_blocking=True), reduction="sum"
+    )
 
 
 def _check_loss(run: _Run, step: Step, batches: Sequence[Batch], mean: float, mine: float) -> None:
@@ -339,6 +344,7 @@ def _identity(job: Job, base: Path, config: dict[str, Any]) -> str:
         job.finetune.warmup_fraction,
         job.finetune.max_grad_norm,
         job.seed,
+        *([job.temperature] if job.temperature != 1 else []),
     ]
     hashed.update(json.dumps(told, sort_keys=True).encode())
     return hashed.hexdigest()

@@ -12,17 +12,23 @@ from matplotlib.figure import Figure
 
 from selu_hpc.viz.results import RoundNumbers
 
-LINES = (
+Lines = Sequence[tuple[tuple[str, ...], str, str, str]]
+"""Of a plot: a figure's path, its name, colour and marker."""
+LINES: Lines = (
     (("critic", "accuracy"), "critic accuracy", "#1b6ca8", "o"),
     (("actor", "success"), "actor success", "#c8553d", "s"),
 )
+GAME_LINES: Lines = (
+    (("success",), "games won", "#c8553d", "s"),
+    (("said",), "actions that could be read", "#7a7a7a", "o"),
+)
 
 
-def learning_curve(rounds: Sequence[RoundNumbers]) -> str:
-    """An SVG element; percentages over rounds, round 0 is the base model."""
+def learning_curve(rounds: Sequence[RoundNumbers], lines: Lines = LINES, *, base: str = "base model") -> str:
+    """An SVG element; percentages over rounds, round 0 is the base model, or what `base` says."""
     figure = Figure(figsize=(7.2, 3.6), layout="constrained")
     axes = figure.subplots()
-    for path, label, colour, marker in LINES:
+    for path, label, colour, marker in lines:
         points = [(one.round_id, one.figure(*path)) for one in rounds]
         points = [(x, y) for x, y in points if y["value"] is not None]
         if not points:
@@ -32,7 +38,7 @@ def learning_curve(rounds: Sequence[RoundNumbers]) -> str:
         axes.plot(xs, values, color=colour, marker=marker, label=label, linewidth=2)
         axes.fill_between(xs, [100 * y["low"] for _, y in points], [100 * y["high"] for _, y in points],
                           color=colour, alpha=0.15, linewidth=0)  # fmt: skip
-    axes.set_xlabel("round (0 = base model)")
+    axes.set_xlabel(f"round (0 = {base})")
     axes.set_ylabel("% on the frozen test sets")
     axes.set_ylim(0, 100)
     axes.set_xticks([one.round_id for one in rounds])

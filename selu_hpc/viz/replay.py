@@ -1,7 +1,7 @@
 """Writes the replay page: one self-contained file that plays episodes back, with everything the critic said of them.
 
-What changes from page to page is one block of JSON; replay.html.txt, replay.css.txt and replay.js.txt beside this file
-show it (.txt, since those are the texts the package carries). The page may load nothing and run no script but its own.
+What changes from page to page is one block of JSON; replay.html, replay.css and replay.js beside this file
+show it. The page may load nothing and run no script but its own.
 Does not own which episodes there are (played.py), which are chosen (choice.py), their pictures (strips.py) or what
 makes words harmless (plain.py).
 """
@@ -159,8 +159,8 @@ def _exchange(one: Exchange, num_frames: int, config: RunConfig) -> dict[str, An
 def _page(data: dict[str, Any]) -> bytes:
     episodes = data["episodes"]
     head = {key: value for key, value in data.items() if key != "episodes"}
-    style, script = _text("replay.css.txt"), _text("replay.js.txt")
-    page = Template(_text("replay.html.txt")).substitute(
+    style, script = _text("replay.css"), _text("replay.js")
+    page = Template(_text("replay.html")).substitute(
         title=html.escape(plain(f"Replay: {data['run']}, round {data['round']}")),
         style_hash=_hash(style),
         script_hash=_hash(script),

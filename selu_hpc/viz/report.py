@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from selu_hpc.config import RunConfig
+from selu_hpc.config import Learning, RunConfig
 from selu_hpc.errors import RunFolderError
 from selu_hpc.recipes import load_run, to_yaml
 from selu_hpc.rounds.rundir import RunDir, Stage, write_bytes
-from selu_hpc.viz.curves import learning_curve
+from selu_hpc.viz.curves import GAME_LINES, learning_curve
 from selu_hpc.viz.results import RoundNumbers, read_cards, read_rounds, seconds_by_stage
 
 STYLE = """
@@ -35,13 +35,12 @@ def make_report(run: RunDir) -> Path:
         raise RunFolderError(f"{run.path}: not a run folder (no config.yaml); give one with --run")
     config = load_run(run.path)
     rounds = list(read_rounds(run, config))
+    plays = config.learning is Learning.RL4VLM
+    learned = _games if plays else _learned
     sections = [
         _head(run, config),
-        *(_learning(rounds) if rounds else ["<p>No round has been evaluated yet.</p>"]),
-        *_by_type(rounds),
-        *_labels(rounds),
-        *_cards(run, config),
-        *_film(run),
+        *(learned(run, config, rounds) if rounds else ["<p>No round has been evaluated yet.</p>"]),
+        *_film(run, views=1 if plays else 2),
         *_time(run),
         f"<h2>Settings</h2><details><summary>resolved config</summary><pre>{_text(to_yaml(config))}</pre></details>",
     ]
@@ -54,11 +53,53 @@ def _head(run: RunDir, config: RunConfig) -> str:
     made = json.loads(run.provenance_file.read_bytes())
     code = made["code"]
     commit = f"commit {code['commit'][:12]}{' (changed)' if code['dirty'] else ''}" if code["commit"] else "no commit"
-    words = (
-        f"{config.env.simulator}, {config.env.world} world, seed {config.seed} · signature {config.signature} · "
-        f"{commit} · image {config.image}"
-    )
+    words = f"{_world(config)}, seed {config.seed} · signature {config.signature} · {commit} · image {config.image}"
     return f"<h1>{_text(config.recipe)}: {_text(run.path.name)}</h1><p class=quiet>{_text(words)}</p>"
+
+
+def _world(config: RunConfig) -> str:
+    if config.learning is Learning.RL4VLM:
+        return str(config.game.name)
+    return f"{config.env.simulator}, {config.env.world} world"
+
+
+def _learned(run: RunDir, config: RunConfig, rounds: Sequence[RoundNumbers]) -> Iterable[str]:
+    """What SELU and its baselines came to."""
+    yield from _learning(rounds)
+    yield from _by_type(rounds)
+    yield from _labels(rounds)
+    yield from _cards(run, config)
+
+
+def _games(run: RunDir, config: RunConfig, rounds: Sequence[RoundNumbers]) -> Iterable[str]:
+    """What RL4VLM came to: held-out games by round, and the games that were learned from."""
+    yield f"<h2>Learning</h2><figure>{learning_curve(rounds, GAME_LINES, base='warm-up')}"
+    yield "<figcaption>Held-out games, sampled as in training; bands are 95 % intervals.</figcaption></figure>"
+    rows = [
+        [
+            _game_round(one.round_id),
+            _percent(one.figure("success")),
+            *(_plain(one.figure(name)) for name in ("return", "steps")),
+            _percent(one.figure("said")),
+        ]
+        for one in rounds
+    ]
+    yield _table(["round", "games won", "return", "steps", "actions read"], rows)
+    yield "<h2>Games played to learn from</h2>"
+    yield "<p class=quiet>Round 0 is the expert's, whose moves are random for a share of the steps.</p>"
+    cards = read_cards(run, config)
+    names = ("episodes", "steps", "success", "return")
+    yield _table(
+        ["round", *names], [[_game_round(n), *(str(card[name]) for name in names)] for n, card in cards.items()]
+    )
+
+
+def _game_round(round_id: int) -> str:
+    return f"round {round_id}" if round_id else "warm-up"
+
+
+def _plain(figure: dict[str, Any]) -> str:
+    return f"{figure['value']:.2f} <small>[{figure['low']:.2f}, {figure['high']:.2f}]</small>"
 
 
 def _learning(rounds: Sequence[RoundNumbers]) -> Iterable[str]:
@@ -127,8 +168,8 @@ def _cards(run: RunDir, config: RunConfig) -> Iterable[str]:
     yield _table(["", "actor samples", "critic samples", "actor's sources", "critic's sources"], rows)
 
 
-def _film(run: RunDir) -> Iterable[str]:
-    """The first episode of the newest labelled round, both views, as one strip."""
+def _film(run: RunDir, *, views: int) -> Iterable[str]:
+    """The first episode of the newest labelled round, its first views, as one strip."""
     shards = sorted(run.path.glob(f"rounds/*/{Stage.ROLLOUT}/shard-0000/done.json"))
     if not shards:
         return
@@ -137,7 +178,7 @@ def _film(run: RunDir) -> Iterable[str]:
     from selu_hpc.store.trajectories import EpisodeReader
 
     episode = EpisodeReader(shards[-1].parent / "episodes.zarr").episode(0)
-    strip = episode.frames_tvhwc.transpose(1, 2, 0, 3, 4)
+    strip = episode.frames_tvhwc[:, :views].transpose(1, 2, 0, 3, 4)
     views, height, steps, width, channels = strip.shape
     out = io.BytesIO()
     Image.fromarray(strip.reshape(views * height, steps * width, channels)).save(out, format="PNG")
@@ -145,7 +186,7 @@ def _film(run: RunDir) -> Iterable[str]:
     yield "<h2>An episode of the last round</h2><figure class=wide>"
     yield f'<img alt="frames" src="data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}">'
     yield f"<figcaption>“{_text(episode.task.instruction)}” in {_text(episode.task.scene)}: {_text(words)}. "
-    yield "Above the actor's view, below the critic's.</figcaption></figure>"
+    yield ("Above the actor's view, below the critic's." if views > 1 else "") + "</figcaption></figure>"
 
 
 def _time(run: RunDir) -> Iterable[str]:

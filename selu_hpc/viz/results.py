@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from selu_hpc.config import RunConfig
+from selu_hpc.config import Learning, RunConfig
+from selu_hpc.rl4vlm import results as games
 from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.rundir import RunDir, Stage
 from selu_hpc.selu.results import merge, numbers
@@ -35,13 +36,20 @@ def read_rounds(run: RunDir, config: RunConfig) -> Iterator[RoundNumbers]:
         if not all(shard.marker_file.exists() for shard in shards):
             continue
         rows = [json.loads((shard.path / "results.json").read_bytes())["rows"] for shard in shards]
-        yield RoundNumbers(round_id, numbers(merge(rows), samples=config.evaluate.bootstrap_samples))
+        samples = config.evaluate.bootstrap_samples
+        if config.learning is Learning.RL4VLM:
+            yield RoundNumbers(
+                round_id, games.numbers([row for shard in rows for row in shard["games"]], samples=samples)
+            )
+        else:
+            yield RoundNumbers(round_id, numbers(merge(rows), samples=samples))
 
 
 def read_cards(run: RunDir, config: RunConfig) -> dict[int, dict[str, Any]]:
     """The data card of every sealed round."""
     cards = {}
-    for round_id in range(1, config.rounds + 1):
+    first = 0 if config.learning is Learning.RL4VLM else 1
+    for round_id in range(first, config.rounds + 1):
         place = run.shard(round_id, Stage.GATE)
         if place.marker_file.exists():
             cards[round_id] = json.loads((place.path / "card.json").read_bytes())

@@ -8,6 +8,7 @@ from selu_hpc.envs.cards.base import CardGame
 from selu_hpc.envs.cards.blackjack import Blackjack
 from selu_hpc.envs.cards.ez_points import EZPoints
 from selu_hpc.envs.cards.number_line import NumberLine
+from selu_hpc.envs.cards.points import PointsGame
 from selu_hpc.envs.cards.points24 import Points24
 from selu_hpc.errors import ConfigError
 
@@ -19,8 +20,9 @@ GAMES: dict[str, type[CardGame[Any]]] = {
 }
 
 
-def make_cards(name: str) -> CardGame[Any]:
-    """The game of that name, before its first reset."""
+def make_cards(name: str, *, checks_syntax: bool = False) -> CardGame[Any]:
+    """The game of that name, before its first reset. checks_syntax: see PointsGame; the others write no formula."""
     if name not in GAMES:
         raise ConfigError(f"there is no card game {name!r}; it is one of {', '.join(GAMES)}")
-    return GAMES[name]()
+    game = GAMES[name]
+    return game(checks_syntax=checks_syntax) if issubclass(game, PointsGame) else game()

@@ -1,0 +1,13 @@
+"""RL4VLM (NeurIPS 2024): PPO on a vision-language model whose chain of thought counts with a weight.
+
+cot.py       the answer: thoughts, then an action; which of its tokens are which
+wording.py   prompts and the expert's answers
+playing.py   many games at once, one speaker
+gae.py       returns and advantages
+ppo.py       the loss and the rate
+policy.py    the model with its value head
+update.py    one update under DeepSpeed
+results.py   what an evaluation comes to
+
+docs/rl4vlm.md has the paper's words beside each decision. What it shares with SELU: models/, train/, store/, rounds/.
+"""

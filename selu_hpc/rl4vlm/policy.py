@@ -1,0 +1,57 @@
+"""The model that acts and says what a state is worth: a language model with LoRA, and a head on one hidden state.
+
+Owns the value head, and how an answer's log-probability is weighed. Does not own the loss (ppo.py).
+
+Shape legend: B answers, L padded length, A answer tokens of the batch, D hidden width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+WIDTHS = (1024, 512)
+
+
+class Policy(nn.Module):
+    """`logprobs_b, values_b = policy(inputs, answers_bl, …)`; the adapter and the head are what trains."""
+
+    def __init__(self, model: Any, *, temperature: float, seed: int) -> None:
+        super().__init__()
+        self.model = model
+        self.temperature = temperature
+        width = int(model.get_base_model().config.get_text_config().hidden_size)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.head = value_head(width)
+
+    def forward(
+        self,
+        inputs: Mapping[str, Tensor],
+        *,
+        answers_bl: Tensor,
+        targets_a: Tensor,
+        weights_a: Tensor,
+        asked_b: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """asked_b: where each prompt's last token is. weights_a: how much each answer token counts."""
+        base = self.model.get_base_model()
+        hidden_bld = base.model(**inputs, use_cache=False).last_hidden_state
+        logits_av = base.lm_head(hidden_bld[answers_bl]).float() / self.temperature
+        scores_a = logits_av.log_softmax(dim=-1).gather(1, targets_a[:, None])[:, 0] * weights_a
+        owner_a = answers_bl.nonzero()[:, 0]
+        logprobs_b = scores_a.new_zeros(len(asked_b)).index_add(0, owner_a, scores_a)
+        asked_bd = hidden_bld[torch.arange(len(asked_b), device=hidden_bld.device), asked_b]
+        values_b: Tensor = self.head(asked_bd)[:, 0].float()
+        return logprobs_b, values_b
+
+
+def value_head(width: int) -> nn.Sequential:
+    """hidden → 1024 → 512 → 1, as in the paper's code."""
+    layers: list[nn.Module] = []
+    for inside, outside in zip((width, *WIDTHS), WIDTHS, strict=False):
+        layers += [nn.Linear(inside, outside), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(WIDTHS[-1], 1))

@@ -1,0 +1,42 @@
+"""What a player is asked, rendered from the versioned templates beside this file, and what an expert would answer.
+
+    prompts/number_line.v1.txt  ez_points.v1.txt  points24.v1.txt  blackjack.v1.txt
+
+The paper's own prompts are not copied; ours name the same fields in the same order. A template never changes once a
+model was trained with it: a new wording is a new file and a new number. Does not own how an answer is read (cot.py).
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from selu_hpc.config import Game
+from selu_hpc.envs.cards.base import CardGame
+
+VERSIONS = {Game.NUMBER_LINE: 1, Game.EZ_POINTS: 1, Game.POINTS24: 1, Game.BLACKJACK: 1}
+NOTHING_YET = "nothing"
+
+
+def prompt_of(game: Game, player: CardGame[Any], state: Any, *, thinks: bool) -> str:
+    """What is asked before a step. thinks: whether the answer is to say what is seen and thought first."""
+    fields = list(player.thoughts(state)) if thinks else []
+    return _template(game).format(
+        answer="{" + ", ".join(f'"{name}": "..."' for name in [*fields, "action"]) + "}",
+        actions=", ".join(player.action_names),
+        formula=getattr(state, "written", "") or NOTHING_YET,
+    )
+
+
+def answer_of(player: CardGame[Any], state: Any, *, thinks: bool) -> str:
+    """What the expert would say."""
+    fields = player.thoughts(state) if thinks else {}
+    return json.dumps({**fields, "action": player.expert(state)}, ensure_ascii=False)
+
+
+@cache
+def _template(game: Game) -> str:
+    name = f"{game}.v{VERSIONS[game]}.txt"
+    return files("selu_hpc.rl4vlm").joinpath("prompts", name).read_text(encoding="utf-8").strip()

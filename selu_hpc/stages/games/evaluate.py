@@ -1,0 +1,40 @@
+"""One shard of a round's evaluation: held-out games, played by sampling as in training."""
+
+from __future__ import annotations
+
+import json
+
+from selu_hpc.config import RunConfig
+from selu_hpc.envs.splits import test_seed
+from selu_hpc.rl4vlm.results import numbers, row_of
+from selu_hpc.rounds.rundir import ShardDir, write_json
+from selu_hpc.stages.collect import EPISODES, digest
+from selu_hpc.stages.games.rollout import HANDS, keep
+from selu_hpc.stages.games.speaking import player_after
+from selu_hpc.stages.testset import share
+from selu_hpc.store.lines import LineReader
+
+RESULTS = "results.json"
+
+
+def run(place: ShardDir, attempt: int, config: RunConfig) -> None:
+    """Play a shard's held-out games with the round's actor and write what they came to."""
+    evaluate = config.evaluate
+    seeds = [test_seed("game", number) for number in share(evaluate.actor_episodes, evaluate.num_shards, place.shard)]
+    played = keep(place, attempt, config, seeds, lambda: player_after(place.run, config, place.round_id))
+    rows = [row_of(line) for line in LineReader(place.path / HANDS).records]
+    results = {
+        "round": place.round_id,
+        "shard": place.shard,
+        "recipe": config.recipe,
+        "seed": config.seed,
+        "signature": config.signature,
+        "rows": {"games": rows},
+        "numbers": numbers(rows, samples=evaluate.bootstrap_samples),
+    }
+    write_json(place.path / RESULTS, results)
+    place.write_marker(
+        content=digest([played, json.dumps(results, sort_keys=True)]),
+        names=[RESULTS, EPISODES, HANDS],
+        summary={"episodes": len(rows), "attempt": attempt},
+    )

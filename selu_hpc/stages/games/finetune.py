@@ -1,0 +1,54 @@
+"""What the actor learns in a round of games: the expert's answers in round 0, then one update by PPO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from selu_hpc.config import RunConfig
+from selu_hpc.records import Role, derive_seed
+from selu_hpc.rl4vlm import update
+from selu_hpc.rounds.rundir import ShardDir, Stage
+from selu_hpc.store.frames import FrameSource
+from selu_hpc.train import sft
+from selu_hpc.train.ranks import Team
+from selu_hpc.train.stop import StopWish
+
+
+def learn(
+    place: ShardDir, config: RunConfig, team: Team, wish: StopWish, on_step: Callable[[int, int], None]
+) -> sft.Result:
+    frames = FrameSource(place.run.path)
+    if place.round_id == 0:
+        return sft.train(warmup_job(place, config), team, frames, wish, on_step)
+    return update.update(update_job(place, config), team, frames, wish, on_step)
+
+
+def warmup_job(place: ShardDir, config: RunConfig) -> sft.Job:
+    return sft.Job(
+        name="r00/actor",
+        datasets=(place.run.dataset(0, Role.ACTOR),),
+        folder=place.path,
+        start=None,
+        model=config.model,
+        finetune=config.finetune,
+        training=config.finetune.actor,
+        seed=derive_seed(config.seed, 0, "finetune", "actor"),
+        temperature=config.game.temperature,
+    )
+
+
+def update_job(place: ShardDir, config: RunConfig) -> update.Job:
+    before = place.run.shard(place.round_id - 1, Stage.FINETUNE_ACTOR)
+    before.require_marker()
+    return update.Job(
+        name=f"r{place.round_id:02d}/actor",
+        round_id=place.round_id,
+        turns=place.run.dataset(place.round_id, Role.ACTOR),
+        folder=place.path,
+        start=before.path / "adapter",
+        state=before.path / update.STATE if place.round_id > 1 else None,
+        model=config.model,
+        finetune=config.finetune,
+        game=config.game,
+        seed=derive_seed(config.seed, place.round_id, "update"),
+    )

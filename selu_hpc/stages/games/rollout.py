@@ -1,0 +1,124 @@
+"""One shard of a round's games: the expert's in round 0, then the last round's actor's.
+
+Owns the shard's seeds and what is stored: pictures as episodes, everything else a line an episode. The game's reward is
+what this paper learns from, so it lies with the episodes; SELU's stages never see one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from selu_hpc.config import RunConfig
+from selu_hpc.envs.cards.picture import SIDE
+from selu_hpc.envs.splits import train_seed
+from selu_hpc.records import Action, Ended, Episode, Goal, Task
+from selu_hpc.rl4vlm.playing import Hand, Said, Speaker, play
+from selu_hpc.rl4vlm.speaker import Teacher
+from selu_hpc.rounds.rundir import ShardDir
+from selu_hpc.selu.reading import clean
+from selu_hpc.stages.collect import EPISODES, FLUSH_EPISODES, FLUSH_S, adopt_newest, digest, publish
+from selu_hpc.stages.entry import Progress
+from selu_hpc.store.lines import LineWriter
+from selu_hpc.store.trajectories import EpisodeWriter
+
+HANDS = "hands.zarr"
+LONGEST = 24
+"""No game takes more steps."""
+Line = dict[str, Any]
+
+
+def run(place: ShardDir, attempt: int, config: RunConfig) -> None:
+    """Play and store a shard's games, from where an earlier attempt ended."""
+    seeds = seeds_of(config, place.round_id, place.shard)
+    content = keep(place, attempt, config, seeds, lambda: _speaker(place, config))
+    place.write_marker(content=content, names=[EPISODES, HANDS], summary={"episodes": len(seeds), "attempt": attempt})
+
+
+def seeds_of(config: RunConfig, round_id: int, shard: int) -> list[int]:
+    """A seed for each game of a shard."""
+    return [train_seed(config.seed, round_id, shard, index) for index in range(config.rollout.episodes_per_shard)]
+
+
+def _speaker(place: ShardDir, config: RunConfig) -> Speaker:
+    if place.round_id == 0:
+        return Teacher(config.game)
+    from selu_hpc.stages.games.speaking import player_after
+
+    return player_after(place.run, config, place.round_id - 1)
+
+
+def keep(place: ShardDir, attempt: int, config: RunConfig, seeds: list[int], speaker: Callable[[], Speaker]) -> str:
+    """Play a game for each seed and store it; returns the digest of pictures and lines."""
+    store, lines = place.attempt(attempt) / EPISODES, place.attempt(attempt) / HANDS
+    adopt_newest(store, place.path, attempt)
+    adopt_newest(lines, place.path, attempt)
+    progress = Progress.of(place, attempt, len(seeds))
+    with (
+        LineWriter(lines) as hands,
+        EpisodeWriter(store, num_steps=LONGEST, codec=config.store.codec, height=SIDE, width=SIDE) as episodes,
+    ):
+        done = min(hands.num_committed, episodes.num_committed)
+        hands.rewind(done)
+        episodes.rewind(done)
+        flushed = time.monotonic()
+        progress.update(done)
+        for hand in _play(config, seeds[done:], speaker):
+            episode = episode_of(place, config, hand, done)
+            hands.append(line_of(episode.episode_id, hand))
+            hands.flush()
+            episodes.append(episode)
+            done += 1
+            if done % FLUSH_EPISODES == 0 or time.monotonic() - flushed > FLUSH_S:
+                episodes.flush()
+                flushed = time.monotonic()
+            progress.update(done)
+        content = digest([hands.finish(), episodes.finish()])
+    publish(lines, place.path / HANDS)
+    publish(store, place.path / EPISODES)
+    return content
+
+
+def _play(config: RunConfig, seeds: list[int], speaker: Callable[[], Speaker]) -> Iterator[Hand]:
+    if not seeds:
+        return iter(())
+    tables = min(config.rollout.num_slots, len(seeds))
+    return play(config.game, seeds, speaker(), num_tables=tables)
+
+
+def episode_of(place: ShardDir, config: RunConfig, hand: Hand, index: int) -> Episode:
+    """The game as an episode like any other: pictures in the first view, nothing in the second."""
+    seen = np.stack(hand.pictures)
+    game = str(config.game.name)
+    return Episode(
+        episode_id=f"r{place.round_id:02d}-s{place.shard:04d}-e{index:04d}",
+        seed=hand.seed,
+        task=Task(instruction=hand.prompts[0], scene=game, goals=(Goal(verb="play", target=game),)),
+        actions=tuple(
+            Action(text=clean(said.text), parsed=said.action, ok=reward >= 0, error="" if said.said else "drawn")
+            for said, reward in zip(hand.answers, hand.rewards, strict=True)
+        ),
+        ended=Ended.LIMIT if hand.truncated else Ended.DONE,
+        model=config.model.base,
+        adapter=f"r{place.round_id - 1:02d}/actor" if place.round_id else "expert",
+        frames_tvhwc=np.stack([seen, np.zeros_like(seen)], axis=1),
+        timestamps_s=(),
+    )
+
+
+def line_of(episode_id: str, hand: Hand) -> Line:
+    """All of a game but its pictures."""
+    return {
+        "episode_id": episode_id,
+        "prompts": hand.prompts,
+        "answers": [asdict(said) for said in hand.answers],
+        "rewards": hand.rewards,
+    }
+
+
+def answers_of(line: Line) -> list[Said]:
+    return [Said(**{**answer, "ids": tuple(answer["ids"])}) for answer in line["answers"]]

@@ -1,0 +1,112 @@
+"""Rounds of games through the stages: a warm-up, then updates; killed and resumed, the same bytes."""
+
+import json
+
+import pytest
+
+from selu_hpc.recipes import load_run
+from selu_hpc.records import Role, Sample
+from selu_hpc.report import write_report
+from selu_hpc.rl4vlm.summary import markdown, summarise
+from selu_hpc.rl4vlm.turns import read_turns
+from selu_hpc.rl4vlm.update import STATE
+from selu_hpc.rounds.rundir import Stage
+from selu_hpc.store.trajectories import EpisodeReader, EpisodeWriter
+from selu_hpc.train import checkpoint
+
+pytestmark = pytest.mark.deepspeed
+
+
+class Killed(BaseException):
+    """As a kill: nothing of ours may catch it."""
+
+
+def contents(run, *stages):
+    """Digest of every finished shard of the stages."""
+    found = sorted(run.path.glob("rounds/*/*/shard-*/done.json"))
+    return {
+        str(file.parent.relative_to(run.path)): json.loads(file.read_bytes())["content"]
+        for file in found
+        if not stages or file.parts[-3] in stages
+    }
+
+
+def test_two_rounds_leave_an_actor_a_state_and_a_report(game_run, play_round, do):
+    run = game_run()
+    for round_id in (0, 1, 2):
+        play_round(run, round_id)
+        do(run, Stage.EVALUATE, round_id)
+    warm = [Sample.from_json(json.loads(line)) for line in run.dataset(0, Role.ACTOR).read_text().splitlines()]
+    assert {sample.source for sample in warm} == {"expert"}
+    assert all('"action": ' in sample.answer for sample in warm)
+    first = run.shard(1, Stage.FINETUNE_ACTOR).check()
+    assert {name.partition("/")[0] for name in first.files} == {"adapter", "curve.json", "tensorboard", STATE}
+    assert first.summary["ratio_first"] == pytest.approx(1, abs=1e-4)
+    second = checkpoint.newest(run.shard(2, Stage.FINETUNE_ACTOR).path / STATE, "rl4vlm").state
+    assert second.adam_steps == first.summary["steps"] + run.shard(2, Stage.FINETUNE_ACTOR).check().summary["steps"]
+    page = write_report(run).read_text()
+    assert "games won" in page
+    assert "warm-up" in page
+    table = markdown([summarise(run, load_run(run.path))])
+    assert "| number_line | rl4vlm | 1 | 2 |" in table
+
+
+def test_a_turn_holds_the_sampled_tokens_and_what_the_game_paid(game_run, play_round, do):
+    run = game_run()
+    play_round(run, 0)
+    do(run, Stage.ROLLOUT, 1, shards=(0, 1))
+    do(run, Stage.GATE, 1)
+    turns = read_turns(run.dataset(1, Role.ACTOR))
+    card = json.loads((run.shard(1, Stage.GATE).path / "card.json").read_text())
+    assert card["steps"] == len(turns)
+    assert sum(turn.last for turn in turns) == card["episodes"] == 10
+    assert all(0 < len(turn.answer_ids) <= 6 for turn in turns)
+    store = EpisodeReader(run.shard(1, Stage.ROLLOUT, 0).episodes)
+    frame = store.frame(turns[0].image.episode, turns[0].image.step, turns[0].image.view)
+    assert frame.shape == (300, 300, 3)
+    assert store.meta(0)["actions"][0]["parsed"] == turns[0].action
+
+
+@pytest.mark.parametrize("kills", [[3], [4, 1]])
+def test_games_killed_and_resumed_equal_those_that_were_not(game_run, play_round, do, monkeypatch, kills):
+    calm, killed = game_run("calm"), game_run("killed")
+    for run in (calm, killed):
+        play_round(run, 0)
+    do(calm, Stage.ROLLOUT, 1)
+    append = EpisodeWriter.append
+    for number in kills:
+        taken = 0
+
+        def dying(self, episode, number=number):
+            nonlocal taken
+            append(self, episode)
+            self.flush()
+            taken += 1
+            if taken == number:
+                raise Killed
+
+        with monkeypatch.context() as patch:
+            patch.setattr(EpisodeWriter, "append", dying)
+            with pytest.raises(Killed):
+                do(killed, Stage.ROLLOUT, 1)
+    do(killed, Stage.ROLLOUT, 1)
+    assert contents(killed, "rollout") == contents(calm, "rollout")
+
+
+def test_the_same_run_again_has_the_same_bytes(game_run, play_round):
+    runs = [game_run("one", "rounds=1"), game_run("two", "rounds=1")]
+    for run in runs:
+        play_round(run, 0)
+        play_round(run, 1)
+    assert contents(runs[0]) == contents(runs[1])
+
+
+def test_the_papers_way_weighs_answers_under_a_prompt_they_were_not_given_to(game_run, play_round):
+    ratios = {}
+    for reread in ("own_prompt", "first_prompt"):
+        run = game_run(reread, "rounds=1", "game.name=points24", f"game.reread={reread}", "game.warmup_noise=0.5")
+        play_round(run, 0)
+        play_round(run, 1)
+        ratios[reread] = run.shard(1, Stage.FINETUNE_ACTOR).check().summary["ratio_first"]
+    assert ratios["own_prompt"] == pytest.approx(1, abs=1e-4)
+    assert ratios["first_prompt"] != pytest.approx(1, abs=1e-3)

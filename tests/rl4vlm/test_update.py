@@ -1,0 +1,161 @@
+"""The policy's numbers: weighed as they were sampled, and moved towards what was paid for."""
+
+import numpy as np
+import pytest
+import torch
+
+from selu_hpc.config import GameConfig, ModelConfig
+from selu_hpc.errors import TrainingError
+from selu_hpc.models.chat import Chat
+from selu_hpc.models.generate import LocalGenerator
+from selu_hpc.models.vlm import Request, load_backbone
+from selu_hpc.records import FrameRef, View
+from selu_hpc.rl4vlm import ppo
+from selu_hpc.rl4vlm.policy import Policy
+from selu_hpc.rl4vlm.rows import TurnRows
+from selu_hpc.rl4vlm.turns import Turn, lines, read_turns
+from selu_hpc.train import adapter
+from selu_hpc.train.data import Pictures
+
+TEMPERATURE = 0.7
+
+
+class Shown:
+    """Frames by number."""
+
+    def read(self, ref):
+        return np.random.default_rng(ref.episode).integers(0, 255, (60, 60, 3), dtype=np.uint8)
+
+
+def ref(number):
+    return FrameRef(store="s", episode=number, step=0, view=View.FIRST_PERSON)
+
+
+def turn(number, ids, *, thoughts=0, prompt="what colour is the apple?"):
+    return Turn(
+        episode_id=f"e{number}",
+        step=0,
+        prompt=prompt,
+        answer_ids=tuple(ids),
+        num_thoughts=thoughts,
+        action="+",
+        said=True,
+        reward=1.0,
+        last=True,
+        image=ref(number),
+    )
+
+
+@pytest.fixture
+def parts(tiny_base):
+    config = ModelConfig(base=str(tiny_base), lora_rank=4, batch_size=4, max_new_tokens=6)
+    model, processor = load_backbone(config)
+    model = adapter.put_on(model, config, seed=1)
+    for name, param in adapter.trainable(model).items():
+        if "lora_B" in name:
+            param.data.normal_(std=0.05)
+    chat = Chat(processor)
+    pictures = Pictures(Shown(), chat, None, None)
+    pictures.learn(pictures.look([ref(number) for number in range(8)]))
+    return config, model, processor, chat, pictures
+
+
+def weigh(policy, rows, which):
+    batch = rows.batch(which, stand_in=0)
+    return policy(
+        batch.inputs,
+        answers_bl=batch.answers_bl,
+        targets_a=batch.targets_a,
+        weights_a=batch.weights_a,
+        asked_b=batch.asked_b,
+    )
+
+
+def rows_of(parts, turns, **options):
+    _, model, _, chat, pictures = parts
+    return TurnRows(turns, pictures, chat, model.config, **{"thought_weight": 1.0, **options})
+
+
+def test_an_answer_weighs_what_it_did_when_it_was_sampled(parts):
+    config, model, processor, *_ = parts
+    generator = LocalGenerator(model, processor, config)
+    requests = [Request("what colour is the apple?", (Shown().read(ref(n)),)) for n in range(4)]
+    answers = generator.generate(requests, adapter=None, temperature=1.0, seeds=[1, 2, 3, 4])
+    rows = rows_of(parts, [turn(n, answer.ids) for n, answer in enumerate(answers)])
+    with torch.no_grad():
+        found, _ = weigh(Policy(model, temperature=1.0, seed=0), rows, (0, 1, 2, 3))
+    assert found.tolist() == pytest.approx([answer.logprob for answer in answers], abs=1e-3)
+
+
+def test_thought_counts_with_its_weight_and_the_action_in_full(parts):
+    _, model, *_ = parts
+    policy = Policy(model, temperature=TEMPERATURE, seed=0)
+    ids = (5, 6, 7, 8)
+    with torch.no_grad():
+        whole = float(weigh(policy, rows_of(parts, [turn(0, ids)]), (0,))[0])
+        thought = float(weigh(policy, rows_of(parts, [turn(0, ids, thoughts=4)], thought_weight=0.25), (0,))[0])
+        half = float(weigh(policy, rows_of(parts, [turn(0, ids, thoughts=2)], thought_weight=0.25), (0,))[0])
+        first = float(weigh(policy, rows_of(parts, [turn(0, ids[:2])]), (0,))[0])
+    assert thought == pytest.approx(whole / 4, rel=1e-4)
+    assert half == pytest.approx(whole - 0.75 * first, rel=1e-4)
+
+
+def test_a_row_weighs_the_same_whoever_shares_its_batch(parts):
+    _, model, *_ = parts
+    policy = Policy(model, temperature=TEMPERATURE, seed=0)
+    rows = rows_of(parts, [turn(0, (5, 6)), turn(1, (7,) * 20, prompt="please " * 30)])
+    with torch.no_grad():
+        alone, together = weigh(policy, rows, (0,)), weigh(policy, rows, (0, 1))
+    assert float(alone[0][0]) == pytest.approx(float(together[0][0]), abs=1e-4)
+    assert float(alone[1][0]) == pytest.approx(float(together[1][0]), abs=1e-4)
+
+
+def test_what_was_paid_for_becomes_likelier_and_the_value_learns_the_return(parts):
+    _, model, *_ = parts
+    policy = Policy(model, temperature=1.0, seed=0)
+    rows = rows_of(parts, [turn(0, (5, 6)), turn(1, (7, 8))])
+    params = list(adapter.trainable(policy).values())
+    optimiser = torch.optim.Adam(params, lr=3e-3)
+    with torch.no_grad():
+        old_logprobs, old_values = weigh(policy, rows, (0, 1))
+    for _ in range(20):
+        logprobs, values = weigh(policy, rows, (0, 1))
+        optimiser.zero_grad()
+        ppo.losses(
+            logprobs,
+            values,
+            old_logprobs_b=old_logprobs,
+            old_values_b=values.detach(),
+            advantages_b=torch.tensor([1.0, -1.0]),
+            returns_b=torch.tensor([1.0, -1.0]),
+            settings=GameConfig(clip=10.0),
+        ).total.backward()
+        optimiser.step()
+    assert logprobs[0] > old_logprobs[0]
+    assert logprobs[1] < old_logprobs[1]
+    assert (values - torch.tensor([1.0, -1.0])).abs().max() < (old_values - torch.tensor([1.0, -1.0])).abs().max()
+
+
+def test_an_empty_micro_batch_is_one_row_that_counts_for_nothing(parts):
+    batch = rows_of(parts, [turn(0, (5, 6)), turn(1, (7, 8))]).batch((), stand_in=1)
+    assert (batch.rows, batch.weight) == ((1,), 0.0)
+
+
+def test_an_answer_longer_than_the_model_is_refused_by_name(parts):
+    with pytest.raises(TrainingError, match=r"e0 step 0: \d+ tokens, more than the model's"):
+        rows_of(parts, [turn(0, (5,) * 100_000)])
+
+
+def test_turns_survive_their_file(tmp_path):
+    made = [turn(0, (1, 2), thoughts=1), turn(1, (3,))]
+    (tmp_path / "actor.jsonl").write_text(lines(made))
+    assert read_turns(tmp_path / "actor.jsonl") == made
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"), [("", "no turns"), ("{}\n", "not a set of turns"), ("[1]\n", "not a set of turns")]
+)
+def test_a_set_that_holds_no_turns_is_refused_with_what_to_do(tmp_path, text, wrong):
+    (tmp_path / "actor.jsonl").write_text(text)
+    with pytest.raises(TrainingError, match=wrong):
+        read_turns(tmp_path / "actor.jsonl")
