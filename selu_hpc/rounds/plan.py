@@ -7,8 +7,8 @@ rollout[i] ─aftercorr▶ label[i] ─afterany▶ gate ─afterok▶ finetune_a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -98,6 +98,36 @@ class Plan:
         return self.max_attempts * sum(stage.worst_gpu_hours for stage in self.stages)
 
 
+TRAINED = (Stage.FINETUNE_ACTOR, Stage.FINETUNE_CRITIC)
+
+
+def needs_of(key: Key, keys: Collection[Key]) -> tuple[Need, ...]:
+    """What a stage waits for; the keys of all stages say it, so that who has read no config can ask too.
+
+    Where one adapter serves both roles (SELU-One) there is no stage that trains the critic.
+    """
+    this, before = (
+        [Key(round_id, stage) for stage in TRAINED if Key(round_id, stage) in keys]
+        for round_id in (key.round_id, key.round_id - 1)
+    )
+    match key.stage:
+        case Stage.ROLLOUT:
+            return tuple(Need(actor, After.OK) for actor in before[:1])
+        case Stage.LABEL:
+            rollout = Need(Key(key.round_id, Stage.ROLLOUT), After.CORR)
+            return (rollout, *(Need(critic, After.OK) for critic in before[1:]))
+        case Stage.GATE:
+            return (Need(Key(key.round_id, Stage.LABEL), After.ANY),)
+        case Stage.FINETUNE_ACTOR | Stage.FINETUNE_CRITIC:
+            return (Need(Key(key.round_id, Stage.GATE), After.OK),)
+        case Stage.EVALUATE:
+            testset = Key(0, Stage.TESTSET)
+            if key.round_id == 0:
+                return (Need(testset, After.CORR),)
+            return (*(Need(one, After.OK) for one in this), Need(testset, After.OK))
+    return ()
+
+
 def make_plan(config: RunConfig) -> Plan:
     """The plan of a config: round 0 measures the base, rounds 1 … N learn."""
     from selu_hpc.config import Learning
@@ -106,55 +136,27 @@ def make_plan(config: RunConfig) -> Plan:
     if config.learning is not Learning.ZERO_SHOT:
         for round_id in range(1, config.rounds + 1):
             stages += _learning_round(config, round_id)
+    keys = {stage.key for stage in stages}
+    stages = [replace(stage, needs=needs_of(stage.key, keys)) for stage in stages]
     return Plan(tuple(stages), max_attempts=1 + config.retry.max_retries)
 
 
 def _base_round(config: RunConfig) -> Iterator[StagePlan]:
-    testset = Key(0, Stage.TESTSET)
-    shards = config.evaluate.num_shards
-    yield StagePlan(key=testset, num_shards=shards, resources=config.resources.testset)
-    yield StagePlan(
-        key=Key(0, Stage.EVALUATE),
-        num_shards=shards,
-        resources=config.resources.evaluate,
-        needs=(Need(testset, After.CORR),),
-    )
+    shards, ask = config.evaluate.num_shards, config.resources
+    yield StagePlan(key=Key(0, Stage.TESTSET), num_shards=shards, resources=ask.testset)
+    yield StagePlan(key=Key(0, Stage.EVALUATE), num_shards=shards, resources=ask.evaluate)
 
 
 def _learning_round(config: RunConfig, round_id: int) -> Iterator[StagePlan]:
     rollout, label, gate = (Key(round_id, s) for s in (Stage.ROLLOUT, Stage.LABEL, Stage.GATE))
-    trained = _finetune_stages(config)
-    before = {stage: Need(Key(round_id - 1, stage), After.OK) for stage in trained} if round_id > 1 else {}
-    actor, critic = before.get(trained[0]), before.get(trained[-1])
     shards, ask = config.rollout.num_shards, config.resources
-    yield StagePlan(key=rollout, num_shards=shards, resources=ask.rollout, needs=(actor,) if actor else ())
-    yield StagePlan(
-        key=label,
-        num_shards=shards,
-        resources=ask.label,
-        needs=(Need(rollout, After.CORR), *((critic,) if critic and critic != actor else ())),
-    )
-    yield StagePlan(key=gate, num_shards=1, resources=ask.gate, needs=(Need(label, After.ANY),), in_image=False)
-    for stage in trained:
+    yield StagePlan(key=rollout, num_shards=shards, resources=ask.rollout)
+    yield StagePlan(key=label, num_shards=shards, resources=ask.label)
+    yield StagePlan(key=gate, num_shards=1, resources=ask.gate, in_image=False)
+    for stage in TRAINED[:1] if config.model.shared_adapter else TRAINED:
         yield StagePlan(
-            key=Key(round_id, stage),
-            num_shards=1,
-            resources=ask.finetune,
-            needs=(Need(gate, After.OK),),
-            num_ranks=config.finetune.num_ranks,
+            key=Key(round_id, stage), num_shards=1, resources=ask.finetune, num_ranks=config.finetune.num_ranks
         )
     if round_id % config.evaluate.every and round_id < config.rounds:
         return
-    yield StagePlan(
-        key=Key(round_id, Stage.EVALUATE),
-        num_shards=config.evaluate.num_shards,
-        resources=ask.evaluate,
-        needs=(*(Need(Key(round_id, s), After.OK) for s in trained), Need(Key(0, Stage.TESTSET), After.OK)),
-    )
-
-
-def _finetune_stages(config: RunConfig) -> tuple[Stage, ...]:
-    """SELU-One trains one adapter on both sets; its stage is the actor's."""
-    if config.model.shared_adapter:
-        return (Stage.FINETUNE_ACTOR,)
-    return (Stage.FINETUNE_ACTOR, Stage.FINETUNE_CRITIC)
+    yield StagePlan(key=Key(round_id, Stage.EVALUATE), num_shards=config.evaluate.num_shards, resources=ask.evaluate)
