@@ -72,15 +72,18 @@ class Attempt:
 
 
 def read_attempts(run: RunDir, key: Key, shard: int) -> list[Attempt]:
-    return [attempt for _, attempt in sorted(_read(run.shard(key.round_id, key.stage, shard).path))]
+    files = run.shard(key.round_id, key.stage, shard).path.glob("attempt-*/job.json")
+    numbered = [(int(file.parent.name[8:]), file.parent) for file in files if file.parent.name[8:].isdigit()]
+    found = (read_attempt(folder) for _, folder in sorted(numbered))
+    return [attempt for attempt in found if attempt]
 
 
-def _read(place: Path) -> Iterable[tuple[int, Attempt]]:
-    for file in place.glob("attempt-*/job.json"):
-        try:
-            yield int(file.parent.name.partition("-")[2]), Attempt.from_json(json.loads(file.read_bytes()))
-        except (ValueError, KeyError, OSError):
-            continue
+def read_attempt(folder: Path) -> Attempt | None:
+    """The record in an attempt's folder; None where there is none, as with the local engine, or it is no record."""
+    try:
+        return Attempt.from_json(json.loads((folder / "job.json").read_bytes()))
+    except (ValueError, KeyError, OSError):
+        return None
 
 
 def count_failures(
