@@ -71,7 +71,7 @@ def submitted(job, label, job_id, shards="0-1", *, waits=(), generation=0, mem_g
     return name
 
 
-def attempted(job, place, number, *, name="", log="", slurm_log="", **record):
+def attempted(job, place, number, /, *, name="", log="", slurm_log="", **record):
     """An attempt's folder, with the record its wrapper leaves under Slurm when `name` is given."""
     round_id, stage, shard = place.split("/")
     folder = job.run.shard(int(round_id[1:]), Stage(stage), int(shard)).attempt(number)
@@ -87,4 +87,5 @@ def attempted(job, place, number, *, name="", log="", slurm_log="", **record):
 def row(job_id, index, state, name, reason="None", *, node="", waits=""):
     """A line of squeue; an index of None is a plain job."""
     element = job_id if index is None else f"{job_id}_{index}"
-    return f"{job_id}|{'N/A' if index is None else index}|{element}|{state}|2026-01-01T00:00:00|{name}|{reason}|{node}|{waits}"
+    at = "N/A" if index is None else index
+    return f"{job_id}|{at}|{element}|{state}|2026-01-01T00:00:00|{name}|{reason}|{node}|{waits}"

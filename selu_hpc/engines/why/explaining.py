@@ -17,7 +17,7 @@ from selu_hpc.engines.why.facts import (
     look_into,
     wrong_sizes,
 )
-from selu_hpc.engines.why.findings import ShardWhy, StageWhy, tell_shard, tell_stage
+from selu_hpc.engines.why.findings import ShardWhy, StageWhy, tell_broken, tell_shard, tell_stage
 from selu_hpc.engines.why.needs import holders, upstream
 from selu_hpc.engines.why.next_step import next_step, tell_trouble
 from selu_hpc.engines.why.target import Target, find_target
@@ -55,9 +55,11 @@ def _shard(facts: Facts, key: Key, shard: int, calls: Calls) -> Explanation:
     looked = look_into(facts, key, [shard], hashes=True)
     account(facts, looked, calls)
     why = tell_shard(facts, looked[0])
-    broken: Broken = {key: {shard: damage}} if (damage := looked[0].damage) else {}
+    behind = _broken(facts, key, looked) if why.state in ("failed", "open") else {}
+    broken: Broken = {key: {shard: looked[0].damage}} if looked[0].damage else behind
+    trouble = [f"{group.shards} is broken: {group.reason}" for group in tell_broken(behind)] + tell_trouble(facts)
     told = next_step(facts, [why], broken)
-    return Explanation(facts.run, facts.engine, str(looked[0]), told, tell_trouble(facts), shard=why)
+    return Explanation(facts.run, facts.engine, str(looked[0]), told, trouble, shard=why)
 
 
 def _stages(facts: Facts, target: Target, calls: Calls) -> Explanation:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from selu_hpc.errors import CorruptShardError
 from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.lock import holder
 from selu_hpc.rounds.plan import Key, Need, needs_of
-from selu_hpc.rounds.rundir import Marker, RunDir, ShardDir
+from selu_hpc.rounds.rundir import Marker, RunDir, ShardDir, Stage
 
 MOST_LOOKED_AT = 200
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -43,11 +44,20 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
+class Aside:
+    """What must leave a shard's folder before it is made anew: all but its attempts, as a gate does it."""
+
+    folder: Path
+    names: tuple[str, ...]
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class Damage:
-    """What a finished shard's files and marker disagree on, and the folders to put aside before it is made anew."""
+    """What a finished shard's files and marker disagree on, and what to put aside for it to be made anew."""
 
     why: str
-    folders: tuple[Path, ...]
+    asides: tuple[Aside, ...]
 
 
 @dataclass(slots=True)
@@ -206,7 +216,10 @@ def _rows(facts: Facts, key: Key) -> dict[int, QueueRow]:
 
 def _start(facts: Facts, place: ShardDir, number: int) -> Start:
     said = read_said(place.log(number), place.attempt(number) / "slurm.log")
-    return Start(number, read_attempt(place.attempt(number)), facts.ended.get((place.name, number)), said)
+    ended = facts.ended.get((place.name, number))
+    if ended and said.begun is not None and ended["time"] < said.begun - 1:
+        ended = None  # of a folder that somebody has removed since, whose numbers begin anew
+    return Start(number, read_attempt(place.attempt(number)), ended, said)
 
 
 def _look_at_marker(one: ShardFacts, *, hashes: bool) -> None:
@@ -221,7 +234,19 @@ def _look_at_marker(one: ShardFacts, *, hashes: bool) -> None:
 
 
 def _damage(place: ShardDir, why: str) -> Damage:
-    return Damage(why, tuple(folder for folder in (place.path, place.truth) if folder.exists()))
+    """With a rollout goes its label: a gate waits for labels only, and would look before the rollout is there again."""
+    places = [place]
+    if place.stage is Stage.ROLLOUT:
+        places.append(place.run.shard(place.round_id, Stage.LABEL, place.shard))
+    folders = [folder for one in places for folder in (one.path, one.truth) if folder.is_dir()]
+    return Damage(why, tuple(aside for aside in map(_aside, folders) if aside.names))
+
+
+def _aside(folder: Path) -> Aside:
+    names = sorted(path.name for path in folder.iterdir())
+    kept = [name for name in names if name.startswith(("attempt-", "broken-"))]
+    target = next(name for number in count(1) if (name := f"broken-{number}") not in kept)
+    return Aside(folder, tuple(name for name in names if name not in kept), target)
 
 
 def wrong_sizes(facts: Facts, key: Key) -> dict[int, Damage]:

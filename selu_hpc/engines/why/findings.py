@@ -88,13 +88,14 @@ def tell_shard(facts: Facts, one: ShardFacts) -> ShardWhy:
     words = _reason(facts, one, tries, needs)
     retry = tell_retry(facts, one, tries)
     job = one.row.job_id if one.row else one.entries[-1].job_id if one.entries else ""
-    return ShardWhy(str(one), str(one.state), words.means, words.do, needs, tries, retry, job, str(one.place.path), one)
+    state = "broken" if one.damage else str(one.state)
+    return ShardWhy(str(one), state, words.means, words.do, needs, tries, retry, job, str(one.place.path), one)
 
 
 def _reason(facts: Facts, one: ShardFacts, tries: list[Try], needs: list[NeedWhy]) -> Words:
     last = tries[-1] if tries else None
     if one.damage:
-        return Words(f"{How.CORRUPT}: {one.damage.why}", ENDS[How.CORRUPT].do)
+        return Words(one.damage.why, ENDS[How.CORRUPT].do)
     if one.state is ShardState.DONE:
         return Words("it is finished", "nothing")
     if one.state is ShardState.RUNNING:
@@ -176,7 +177,7 @@ def tell_stage(facts: Facts, key: Key, looked: Iterable[ShardFacts], broken: Bro
         stage=str(key),
         counts={state: number for state, number in counts.items() if number or state == "done"},
         needs=tell_needs(facts, key),
-        groups=[*_groups(shards), *_pending(facts, key), *_broken(broken)],
+        groups=[*_groups(shards), *_pending(facts, key), *tell_broken(broken)],
         jobs=list(_jobs(facts, key)),
         chain=tell_chain(facts, key) if key in facts.unfinished else [],
         logs=str(facts.run.stage(key.round_id, key.stage)),
@@ -208,10 +209,10 @@ def _pending(facts: Facts, key: Key) -> Iterable[Group]:
             yield Group(shards, "pending", words.means, words.do)
 
 
-def _broken(broken: Broken) -> Iterable[Group]:
+def tell_broken(broken: Broken) -> Iterable[Group]:
     for key, shards in broken.items():
         for shard, damage in shards.items():
-            yield Group(f"{key}/{shard}", "broken", f"{How.CORRUPT}: {damage.why}", ENDS[How.CORRUPT].do)
+            yield Group(f"{key}/{shard}", "broken", damage.why, ENDS[How.CORRUPT].do)
 
 
 def _jobs(facts: Facts, key: Key) -> Iterable[JobWhy]:

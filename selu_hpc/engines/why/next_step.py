@@ -53,8 +53,9 @@ def _put_aside(facts: Facts, broken: Broken) -> Iterator[str]:
     for key, shards in broken.items():
         if key.stage in SEALED and facts.engine == "slurm" and Key(key.round_id, Stage.GATE) in facts.unfinished:
             continue
-        for folder in (folder for damage in shards.values() for folder in damage.folders):
-            yield f"mv {shlex.quote(str(folder))} {shlex.quote(f'{folder}.broken')}"
+        for aside in (aside for damage in shards.values() for aside in damage.asides):
+            names = shlex.join(aside.names)
+            yield f"(cd {shlex.quote(str(aside.folder))} && mkdir {aside.target} && mv {names} {aside.target})"
 
 
 def _submit(facts: Facts, where: str, more: Sequence[str] = ()) -> str:

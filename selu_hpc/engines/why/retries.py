@@ -32,6 +32,8 @@ class Retry:
 
 
 def tell_retry(facts: Facts, one: ShardFacts, tries: list[Try]) -> Retry:
+    if one.damage:
+        return Retry(False, "no: its marker says that it is finished")
     if one.state is ShardState.DONE:
         return Retry(False, "it is finished")
     if one.state is ShardState.RUNNING:
