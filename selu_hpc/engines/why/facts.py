@@ -276,9 +276,10 @@ def _differences(place: ShardDir, marker: Marker) -> Iterator[str]:
 
 
 def account(facts: Facts, shards: Iterable[ShardFacts], calls: Calls) -> None:
-    """Ask accounting, once, about the jobs that served these shards; nothing is asked where there were none."""
-    entries = {entry.name: entry for one in shards for entry in one.entries}
-    facts.asked = {name: read_asked(facts.run, name) for name in entries}
+    """Ask accounting, once, about the jobs that served these shards; nothing is asked where none has begun or ended."""
+    shards = list(shards)
+    facts.asked = {entry.name: read_asked(facts.run, entry.name) for one in shards for entry in one.entries}
+    entries = {entry.name: entry for one in shards if one.starts or not one.row for entry in one.entries}
     if not entries:
         return
     facts.accounted, silence = ask_accounting([entry.job_id for entry in entries.values()], calls)
