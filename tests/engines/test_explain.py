@@ -130,7 +130,7 @@ def test_a_shard_out_of_memory_in_full(job, squeue, told, chain):
         "  do: give it more memory\n"
         "  attempt 0, job 7_1 on c1, 2026-01-01 00:00:00 to 2026-01-01 00:03:20: out of memory, it took more memory "
         "than its job had (Slurm: OUT_OF_MEMORY), exit code 137\n"
-        "    memory 4.00 of 4 GB, time 3 min 20 s of 60 min\n"
+        "    memory 4.00 GB of 4 GB, time 3 min 20 s of 60 min\n"
         f"    {KILLED}\n"
         "    log: RUN/rounds/01/rollout/shard-0001/attempt-0/slurm.log\n"
         "  retry: yes: r01/gate, job 9, when its turn comes, sends it again, with 8 GB and 60 minutes\n"

@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import time
 
 import pytest
 from faked_slurm import BEGUN, attempted, finish, row, submitted
@@ -108,7 +109,7 @@ def test_a_preempted_attempt_is_no_failure_and_the_next_one_waits_in_the_queue(s
     assert told.tries[-1].how is How.PREEMPTED
     assert not told.tries[-1].is_failure
     assert "requeued and may not start before a moment Slurm chose" in told.reason
-    assert "attempt 0: preempted, Slurm wanted its node for another job" in told.reason
+    assert "attempt 0: preempted, Slurm took it from its node for another job" in told.reason
     assert told.retry.words == "yes: job 7 is in the queue for it, with 4 GB and 60 minutes"
 
 
@@ -132,7 +133,7 @@ def test_a_node_failure_is_no_fault_of_the_task(slurm):
 
 
 def test_a_run_that_a_person_cancelled_is_told_by_the_journal(slurm):
-    slurm.attempt(code=143, ended=BEGUN + 9, state="CANCELLED")
+    slurm.attempt(code=143, ended=time.time(), state="CANCELLED")
     slurm.job.journal.append("cancelled", name=slurm.rollout, job="7", why="cancel was asked for")
     slurm.queue(gate=False)
     assert slurm.last.sentence == "cancelled, a person stopped the run with selu_hpc.cancel"
@@ -162,6 +163,17 @@ def test_an_error_is_told_by_its_last_line(slurm):
 def test_a_kill_from_outside_is_told_apart_from_an_error(slurm):
     slurm.attempt(code=137, ended=BEGUN + 9)
     assert slurm.last.how is How.KILLED
+
+
+def test_one_that_was_told_to_end_while_slurm_is_silent_is_not_called_a_failure_of_its_own(slurm):
+    slurm.attempt(code=143, ended=BEGUN + 9)
+    assert slurm.last.sentence == "killed, somebody or Slurm told it to end (SIGTERM), exit code 143"
+
+
+def test_an_attempt_that_ended_before_the_run_was_cancelled_was_not_cancelled_with_it(slurm):
+    slurm.attempt(code=143, ended=BEGUN + 9, state="CANCELLED")
+    slurm.job.journal.append("cancelled", name=slurm.rollout, job="7", why="cancel was asked for")
+    assert slurm.last.sentence == "cancelled, a person cancelled its job with scancel"
 
 
 def test_a_full_disk_is_recognised(slurm):

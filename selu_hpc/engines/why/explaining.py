@@ -57,8 +57,9 @@ def _shard(facts: Facts, key: Key, shard: int, calls: Calls) -> Explanation:
     why = tell_shard(facts, looked[0])
     behind = _broken(facts, key, looked) if why.state in ("failed", "open") else {}
     broken: Broken = {key: {shard: looked[0].damage}} if looked[0].damage else behind
-    trouble = [f"{group.shards} is broken: {group.reason}" for group in tell_broken(behind)] + tell_trouble(facts)
     told = next_step(facts, [why], broken)
+    trouble = [f"{group.shards} is broken: {group.reason}" for group in tell_broken(behind)]
+    trouble += tell_trouble(facts, told)
     return Explanation(facts.run, facts.engine, str(looked[0]), told, trouble, shard=why)
 
 
@@ -71,7 +72,7 @@ def _stages(facts: Facts, target: Target, calls: Calls) -> Explanation:
     shards = [why for stage in stages for why in stage.shards]
     told = next_step(facts, shards, {key: one for some in broken.values() for key, one in some.items()})
     what = str(target.key) if target.key else _close(facts, target) if target.entry else "run"
-    return Explanation(facts.run, facts.engine, what, told, tell_trouble(facts), stages)
+    return Explanation(facts.run, facts.engine, what, told, tell_trouble(facts, told), stages)
 
 
 def _look(facts: Facts, key: Key) -> list[ShardFacts]:

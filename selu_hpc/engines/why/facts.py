@@ -87,7 +87,7 @@ class Facts:
     """What is known of a run.
 
     states: of unfinished shards only.  started, gave_up: the engine that was asked last, what the local one gave up.
-    cancelled: why this project's own commands cancelled a job, by its name.  owner: who holds the run's lock.
+    cancelled: the journal's notes that a job was cancelled, by its name.  owner: who holds the run's lock.
     other_code: why a submit from this checkout would be refused.  silence: what Slurm did not answer.
     """
 
@@ -101,7 +101,7 @@ class Facts:
     started: dict[str, Any] = field(default_factory=dict)
     ended: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
     gave_up: dict[str, dict[str, Any]] = field(default_factory=dict)
-    cancelled: dict[str, str] = field(default_factory=dict)
+    cancelled: dict[str, dict[str, Any]] = field(default_factory=dict)
     owner: dict[str, Any] | None = None
     other_code: str = ""
     silence: list[str] = field(default_factory=list)
@@ -169,7 +169,7 @@ def _take(facts: Facts, event: dict[str, Any]) -> None:
         case "gave_up" if "key" not in event:
             facts.gave_up[event["shard"]] = event
         case "cancelled" if "[" not in str(event["job"]):  # parts of an array are told by what they waited for
-            facts.cancelled[event["name"]] = event["why"]
+            facts.cancelled[event["name"]] = event
 
 
 def _other_code(facts: Facts) -> str:

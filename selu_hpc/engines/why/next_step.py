@@ -44,8 +44,10 @@ def next_step(facts: Facts, shards: Sequence[ShardWhy], broken: Broken) -> str:
     return f"wait; python -m selu_hpc.status --run {where} says how far it is"
 
 
-def tell_trouble(facts: Facts) -> list[str]:
-    return [*facts.silence, *_owner(facts), *([facts.other_code] if facts.other_code else []), *_of_the_queue(facts)]
+def tell_trouble(facts: Facts, told: str) -> list[str]:
+    """`told` is the next step; which code a submit takes matters only where it is one."""
+    code = [facts.other_code] if facts.other_code and "selu_hpc.submit" in told else []
+    return [*facts.silence, *_owner(facts), *code, *_of_the_queue(facts)]
 
 
 def _put_aside(facts: Facts, broken: Broken) -> Iterator[str]:

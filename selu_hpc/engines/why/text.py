@@ -105,10 +105,9 @@ def _last_sign(one: Try) -> str:
 
 def _figures(one: Try) -> Iterator[str]:
     if one.peak_gb is not None:
-        asked = f" of {one.asked_gb:.3g} GB" if one.asked_gb else ""
-        yield f"memory {one.peak_gb:.2f}{asked or ' GB'}"
+        yield f"memory {one.peak_gb:.2f} GB" + (f" of {one.asked_gb:.3g} GB" if one.asked_gb else "")
     elif one.asked_gb:
-        yield f"memory not known of {one.asked_gb:.3g} GB"
+        yield f"memory not known, {one.asked_gb:.3g} GB asked"
     if one.begun is not None and one.ended is not None:
         yield f"time {duration(one.ended - one.begun)}" + (f" of {one.asked_min} min" if one.asked_min else "")
 

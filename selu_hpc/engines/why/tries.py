@@ -17,6 +17,9 @@ from selu_hpc.rounds.plan import After
 from selu_hpc.rounds.rundir import Stage
 
 KILLED = (-9, 137)
+TOLD_TO_END = (-15, 143)
+CLOCKS_S = 5.0
+"""So far may the clocks of a login node and a compute node be apart."""
 GPU_OOM = re.compile(r"CUDA out of memory|torch\.(cuda\.)?OutOfMemoryError|HIP out of memory")
 BY_CAUSE = {Cause.OOM: How.OOM, Cause.TIMEOUT: How.TIMEOUT, Cause.NODE: How.NODE, Cause.CANCELLED: How.CANCELLED,
             Cause.PREEMPTED: How.PREEMPTED}  # fmt: skip
@@ -108,7 +111,7 @@ def _how(facts: Facts, one: ShardFacts, at: int) -> tuple[How, str]:
     if cause in (Cause.OOM, Cause.FAILED, Cause.UNKNOWN) and GPU_OOM.search(start.said.error):
         return How.GPU_OOM, ""
     if cause is Cause.CANCELLED and record:
-        return How.CANCELLED, _who_cancelled(facts, record.name)
+        return How.CANCELLED, _who_cancelled(facts, record.name, record.ended)
     if cause in BY_CAUSE:
         return BY_CAUSE[cause], ""
     return _by_exit(start, code)
@@ -122,6 +125,8 @@ def _by_exit(start: Start, code: int | None) -> tuple[How, str]:
     how = next((how for words, how in BY_WORDS if words in start.said.error), None)
     if how:
         return how, ""
+    if code in TOLD_TO_END:
+        return How.KILLED, f"somebody or Slurm told it to end (SIGTERM), {describe_exit(code)}"
     return (How.KILLED if code in KILLED else How.FAILED), describe_exit(code)
 
 
@@ -150,8 +155,10 @@ def _cause(facts: Facts, one: ShardFacts, record: Attempt) -> Cause:
     return cause
 
 
-def _who_cancelled(facts: Facts, name: str) -> str:
-    why = facts.cancelled.get(name)
+def _who_cancelled(facts: Facts, name: str, ended: float | None = None) -> str:
+    """By the journal, unless the attempt had ended before that."""
+    event = facts.cancelled.get(name)
+    why = event["why"] if event and (ended is None or ended > event["time"] - CLOCKS_S) else ""
     if why == "cancel was asked for":
         return "a person stopped the run with selu_hpc.cancel"
     return f"this project cancelled its job: {why}" if why else "a person cancelled its job with scancel"

@@ -43,7 +43,9 @@ ENDS = {
     How.DONE: Words("it finished", "nothing"),
     How.SENT_AGAIN: Words("it sent missing shards again and left the decision to the gate behind it", "wait"),
     How.REQUEUED: Words("it saved its work and Slurm put it back into the queue, which is no failure", "wait"),
-    How.PREEMPTED: Words("Slurm wanted its node for another job and put it back into the queue", "wait"),
+    How.PREEMPTED: Words(
+        "Slurm took it from its node for another job, or a person requeued it; it is in the queue again", "wait"
+    ),
     How.STOPPED: Words("a signal stopped it with its work saved, which is no failure", "submit goes on from it"),
     How.OOM: Words("it took more memory than its job had", "give it more memory"),
     How.GPU_OOM: Words(
@@ -57,7 +59,9 @@ ENDS = {
     How.QUORUM: Words("fewer shards are whole than retry.quorum asks for", "mend the missing ones, or lower it"),
     How.CORRUPT: Words("a shard's files are not what its marker says", "have that shard made anew"),
     How.DISK: Words("the disk is full or the quota used up", "make room, then submit"),
-    How.KILLED: Words("it was killed from outside, perhaps for its memory", "look at the node's memory, then submit"),
+    How.KILLED: Words(
+        "something outside ended it", "look for what or who did (the node's memory, a person), then submit"
+    ),
     How.FAILED: Words("it ended with an error", "mend the cause its log names"),
     How.UNMARKED: Words("it ended well but left no marker, so it has not succeeded", "look at the file system"),
     How.VANISHED: Words("nobody wrote down its end: it was killed with whoever watched it", "submit goes on from it"),
