@@ -194,6 +194,20 @@ def test_an_attempt_that_nobody_saw_end_vanished(slurm):
     assert slurm.last.ended is None
 
 
+def test_while_the_queue_is_silent_an_attempt_without_an_end_is_not_said_to_be_gone(slurm):
+    slurm.attempt()
+    slurm.squeue.fails("slurm_load_jobs error: Unable to contact slurm controller")
+    assert slurm.last.how is How.UNSEEN
+    assert not slurm.last.is_failure
+
+
+def test_a_job_that_was_submitted_by_hand_may_still_be_at_work(job, squeue):
+    attempted(job, PLACE, 0, name="rollout", job="40_1")
+    told = explain(job.run, PLACE, squeue.calls).shard
+    assert told.tries[0].sentence.endswith("its job 40_1 was submitted by hand, squeue may have it")
+    assert told.retry.words == "not by itself: nothing that the journal knows of is at work"
+
+
 def test_a_job_that_is_nowhere_and_left_nothing_vanished_too(slurm):
     assert slurm.last.number is None
     assert slurm.last.note == "its job is not in the queue, began no attempt, and accounting knows no end of it"

@@ -6,16 +6,15 @@ from dataclasses import dataclass, field
 
 from selu_hpc.engines.calls import Calls
 from selu_hpc.engines.overview import ShardState
+from selu_hpc.engines.why.damage import Broken, Damage, wrong_sizes
 from selu_hpc.engines.why.facts import (
     MOST_LOOKED_AT,
-    Broken,
     Facts,
     Noted,
     ShardFacts,
     account,
     gather,
     look_into,
-    wrong_sizes,
 )
 from selu_hpc.engines.why.findings import ShardWhy, StageWhy, tell_broken, tell_shard, tell_stage
 from selu_hpc.engines.why.needs import holders, upstream
@@ -89,10 +88,16 @@ def _look(facts: Facts, key: Key) -> list[ShardFacts]:
 def _broken(facts: Facts, key: Key, looked: list[ShardFacts]) -> Broken:
     """Sizes are compared where something failed, or everything has a marker and a person asks all the same."""
     if any(one.starts for one in looked):
-        found = {other: wrong_sizes(facts, other) for other in dict.fromkeys(upstream(facts, key))}
+        suspects = list(dict.fromkeys(upstream(facts, key)))
     else:
-        found = {key: wrong_sizes(facts, key)} if key not in facts.unfinished else {}
+        suspects = [key] if key not in facts.unfinished else []
+    found = {other: _wrong_sizes(facts, other) for other in suspects}
     return {other: shards for other, shards in found.items() if shards}
+
+
+def _wrong_sizes(facts: Facts, key: Key) -> dict[int, Damage]:
+    unfinished = set(facts.unfinished.get(key, ()))
+    return wrong_sizes(facts.run, key, [shard for shard in range(facts.shape[key]) if shard not in unfinished])
 
 
 def _close(facts: Facts, target: Target) -> str:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,14 @@ from selu_hpc.engines.copying import code_digest
 from selu_hpc.engines.ledger import Entry, Ledger
 from selu_hpc.engines.overview import Known, ShardState, ask, attempt_numbers, part_done, plan_shape, shard_states
 from selu_hpc.engines.slurm_state import Cause, QueueRow, SacctRow
+from selu_hpc.engines.why.damage import Damage, damage_of
 from selu_hpc.engines.why.logs import Said, read_said, tail
 from selu_hpc.engines.why.rules import Asked, Rules, read_asked, read_rules
 from selu_hpc.errors import CorruptShardError
 from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.lock import holder
 from selu_hpc.rounds.plan import Key, Need, needs_of
-from selu_hpc.rounds.rundir import Marker, RunDir, ShardDir, Stage
+from selu_hpc.rounds.rundir import RunDir, ShardDir
 
 MOST_LOOKED_AT = 200
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -41,23 +41,6 @@ class Start:
     record: Attempt | None
     ended: dict[str, Any] | None
     said: Said
-
-
-@dataclass(frozen=True, slots=True)
-class Aside:
-    """What must leave a shard's folder before it is made anew: all but its attempts, as a gate does it."""
-
-    folder: Path
-    names: tuple[str, ...]
-    target: str
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """What a finished shard's files and marker disagree on, and what to put aside for it to be made anew."""
-
-    why: str
-    asides: tuple[Aside, ...]
 
 
 @dataclass(slots=True)
@@ -121,10 +104,6 @@ class Facts:
 
     def entries(self, key: Key | None) -> list[Entry]:
         return [entry for entry in self.ledger.entries.values() if entry.key == key]
-
-
-Broken = Mapping[Key, Mapping[int, Damage]]
-"""Finished shards whose files disagree with their markers, by stage and shard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,49 +209,7 @@ def _look_at_marker(one: ShardFacts, *, hashes: bool) -> None:
             if hashes:
                 one.place.check()
     except CorruptShardError as error:
-        one.damage = _damage(one.place, str(error).partition("; run `")[0])
-
-
-def _damage(place: ShardDir, why: str) -> Damage:
-    """With a rollout goes its label: a gate waits for labels only, and would look before the rollout is there again."""
-    places = [place]
-    if place.stage is Stage.ROLLOUT:
-        places.append(place.run.shard(place.round_id, Stage.LABEL, place.shard))
-    folders = [folder for one in places for folder in (one.path, one.truth) if folder.is_dir()]
-    return Damage(why, tuple(aside for aside in map(_aside, folders) if aside.names))
-
-
-def _aside(folder: Path) -> Aside:
-    names = sorted(path.name for path in folder.iterdir())
-    kept = [name for name in names if name.startswith(("attempt-", "broken-"))]
-    target = next(name for number in count(1) if (name := f"broken-{number}") not in kept)
-    return Aside(folder, tuple(name for name in names if name not in kept), target)
-
-
-def wrong_sizes(facts: Facts, key: Key) -> dict[int, Damage]:
-    """Finished shards of a stage with a file whose size is not what its marker says; no file is read."""
-    unfinished, found = set(facts.unfinished.get(key, ())), dict[int, Damage]()
-    for shard in (one for one in range(facts.shape[key]) if one not in unfinished):
-        place = facts.run.shard(key.round_id, key.stage, shard)
-        try:
-            marker = place.read_marker()
-            why = next(_differences(place, marker), "") if marker else ""
-        except CorruptShardError as error:
-            why = str(error)
-        if why:
-            found[shard] = _damage(place, why)
-    return found
-
-
-def _differences(place: ShardDir, marker: Marker) -> Iterator[str]:
-    for name, (size, _) in marker.files.items():
-        try:
-            there = (place.path / name).stat().st_size
-        except FileNotFoundError:
-            yield f"{name} is missing, its marker says {size} bytes"
-            continue
-        if there != size:
-            yield f"{name} has {there} bytes, its marker says {size}"
+        one.damage = damage_of(one.place, str(error).partition("; run `")[0])
 
 
 def account(facts: Facts, shards: Iterable[ShardFacts], calls: Calls) -> None:

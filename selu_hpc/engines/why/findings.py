@@ -11,7 +11,8 @@ from selu_hpc.engines.ledger import Entry
 from selu_hpc.engines.overview import ShardState
 from selu_hpc.engines.sbatch import array_text
 from selu_hpc.engines.slurm_state import QueueRow
-from selu_hpc.engines.why.facts import Broken, Facts, ShardFacts
+from selu_hpc.engines.why.damage import Broken
+from selu_hpc.engines.why.facts import Facts, ShardFacts
 from selu_hpc.engines.why.needs import NeedWhy, tell_chain, tell_needs
 from selu_hpc.engines.why.retries import Retry, tell_retry
 from selu_hpc.engines.why.tries import Try, tell_tries
@@ -86,7 +87,7 @@ class StageWhy:
 def tell_shard(facts: Facts, one: ShardFacts) -> ShardWhy:
     tries, needs = tell_tries(facts, one), tell_needs(facts, one.key, one.shard)
     words = _reason(facts, one, tries, needs)
-    retry = tell_retry(facts, one, tries)
+    retry = tell_retry(facts, one)
     job = one.row.job_id if one.row else one.entries[-1].job_id if one.entries else ""
     state = "broken" if one.damage else str(one.state)
     return ShardWhy(str(one), state, words.means, words.do, needs, tries, retry, job, str(one.place.path), one)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 
-from selu_hpc.engines.why.facts import Broken, Facts
+from selu_hpc.engines.why.damage import Broken
+from selu_hpc.engines.why.facts import Facts
 from selu_hpc.engines.why.findings import ShardWhy
 from selu_hpc.engines.why.retries import SEALED, more_of
 from selu_hpc.engines.why.tries import Try

@@ -31,7 +31,7 @@ class Retry:
     asks: Asked | None = None
 
 
-def tell_retry(facts: Facts, one: ShardFacts, tries: list[Try]) -> Retry:
+def tell_retry(facts: Facts, one: ShardFacts) -> Retry:
     if one.damage:
         return Retry(False, "no: its marker says that it is finished")
     if one.state is ShardState.DONE:
@@ -42,7 +42,7 @@ def tell_retry(facts: Facts, one: ShardFacts, tries: list[Try]) -> Retry:
         return _local(facts, one)
     if not facts.known.answered:
         return Retry(None, "whether it is on its way is not known: the queue did not answer")
-    return _slurm(facts, one, tries)
+    return _slurm(facts, one)
 
 
 def _local(facts: Facts, one: ShardFacts) -> Retry:
@@ -52,20 +52,21 @@ def _local(facts: Facts, one: ShardFacts) -> Retry:
         return Retry(False, f"no: failed {count} times, which is more than retry.max_retries allows", count)
     if facts.known.local:
         return Retry(True, "yes: the local run that is at work starts it when it is due", failed)
-    return Retry(False, "not by itself: no local run is at work", failed)
+    nobody = "no local run" if facts.engine == "local" else "nothing that the journal knows of"
+    return Retry(False, f"not by itself: {nobody} is at work", failed)
 
 
 def _counts(facts: Facts, ended: dict[str, float]) -> bool:
     return ended["time"] >= facts.started.get("time", 0.0) and ended["code"] != EXIT_REQUEUE
 
 
-def _slurm(facts: Facts, one: ShardFacts, tries: list[Try]) -> Retry:
+def _slurm(facts: Facts, one: ShardFacts) -> Retry:
+    failed = failures_of(facts, one)
     if one.row and not one.row.is_stuck:
         entry = next(entry for entry in one.entries if entry.job_id == one.row.job_id)
         asks = facts.asked.get(entry.name)
-        return Retry(True, f"yes: job {one.row.job_id} is in the queue for it{_with(asks)}", _count(facts, one), asks)
+        return Retry(True, f"yes: job {one.row.job_id} is in the queue for it{_with(asks)}", failed.count, asks)
     why = facts.ledger.gave_up.get((one.key, one.shard))
-    failed = failures_of(facts, one)
     if why:
         return Retry(False, f"no: given up, {why}", failed.count)
     if not failed.may_retry(facts.rules.max_retries):
@@ -120,10 +121,6 @@ def _grown(facts: Facts, key: Key, failed: Failures) -> Asked | None:
 
 def _live(facts: Facts, key: Key | None) -> Iterable[Live]:
     return (live for live in facts.known.queue.live.values() if live.entry.key == key)
-
-
-def _count(facts: Facts, one: ShardFacts) -> int:
-    return failures_of(facts, one).count
 
 
 def _with(asks: Asked | None) -> str:

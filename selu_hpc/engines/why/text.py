@@ -16,7 +16,7 @@ def as_text(told: Explanation) -> str:
     lines = [f"{told.run.path}" + (f", engine {told.engine}" if told.engine else "")]
     if told.shard:
         lines += _shard(told.shard)
-    elif told.what.startswith("r") and told.what != "run":
+    elif [stage.stage for stage in told.stages] == [told.what]:
         lines += _stage(told.stages[0])
     else:
         lines += [told.what] if told.what != "run" else []

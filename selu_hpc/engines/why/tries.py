@@ -61,7 +61,15 @@ class Try:
 
     @property
     def is_failure(self) -> bool:
-        return self.how not in (How.RUNNING, How.DONE, How.SENT_AGAIN, How.REQUEUED, How.PREEMPTED, How.STOPPED)
+        return self.how not in (
+            How.RUNNING,
+            How.DONE,
+            How.SENT_AGAIN,
+            How.REQUEUED,
+            How.PREEMPTED,
+            How.STOPPED,
+            How.UNSEEN,
+        )
 
 
 def tell_tries(facts: Facts, one: ShardFacts) -> list[Try]:
@@ -114,12 +122,14 @@ def _how(facts: Facts, one: ShardFacts, at: int) -> tuple[How, str]:
         return How.CANCELLED, _who_cancelled(facts, record.name, record.ended)
     if cause in BY_CAUSE:
         return BY_CAUSE[cause], ""
+    if code is None and record:
+        return _no_end(facts, record)
     return _by_exit(start, code)
 
 
 def _by_exit(start: Start, code: int | None) -> tuple[How, str]:
     if code is None:
-        return How.VANISHED, "" if start.record else "the local run that watched it was killed, or this machine stopped"
+        return How.VANISHED, "the local run that watched it was killed, or this machine stopped"
     if code == EXIT_REQUEUE:
         return How.STOPPED, ""
     how = next((how for words, how in BY_WORDS if words in start.said.error), None)
@@ -128,6 +138,18 @@ def _by_exit(start: Start, code: int | None) -> tuple[How, str]:
     if code in TOLD_TO_END:
         return How.KILLED, f"somebody or Slurm told it to end (SIGTERM), {describe_exit(code)}"
     return (How.KILLED if code in KILLED else How.FAILED), describe_exit(code)
+
+
+def _no_end(facts: Facts, record: Attempt) -> tuple[How, str]:
+    """Gone only where the queue was asked and does not have it."""
+    if not facts.known.answered:
+        return How.UNSEEN, "no end of it is written down, and the queue, where it may still be at work, did not answer"
+    if record.name not in facts.ledger.entries:
+        return (
+            How.UNSEEN,
+            f"no end of it is written down; its job {record.job} was submitted by hand, squeue may have it",
+        )
+    return How.VANISHED, ""
 
 
 def _ended_well(one: ShardFacts, start: Start, *, is_last: bool) -> How:

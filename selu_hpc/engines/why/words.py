@@ -28,6 +28,7 @@ class How(StrEnum):
     FAILED = "failed"
     UNMARKED = "no marker"
     VANISHED = "vanished"
+    UNSEEN = "end unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ ENDS = {
     How.FAILED: Words("it ended with an error", "mend the cause its log names"),
     How.UNMARKED: Words("it ended well but left no marker, so it has not succeeded", "look at the file system"),
     How.VANISHED: Words("nobody wrote down its end: it was killed with whoever watched it", "submit goes on from it"),
+    How.UNSEEN: Words("no end of it is written down, and it may still be at work", "ask where squeue answers"),
 }
 
 PENDING = {
