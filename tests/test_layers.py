@@ -22,7 +22,7 @@ LAYERS = [
 # The run folder's paths and markers are a contract of every room, like records.
 GROUND = {"selu_hpc.rounds.rundir"}
 HEAVY = {"torch", "transformers", "peft", "deepspeed", "ai2thor", "zarr", "zstandard", "tensorstore", "numba"}
-COMMANDS = ["submit", "status", "report", "replay", "images", "cancel", "doctor", "stages.gate"]
+COMMANDS = ["submit", "status", "explain", "report", "replay", "images", "cancel", "doctor", "stages.gate"]
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What attempts left behind: their records, how often and why shards failed, which nodes fail fast.
+"""What attempts left behind: their records, how and how often and why shards failed, which nodes fail fast.
 
 Reads attempt-*/job.json, written by slurm/stage.sh on the node. Counting is pure.
 """
@@ -6,6 +6,7 @@ Reads attempt-*/job.json, written by slurm/stage.sh on the node. Counting is pur
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from selu_hpc.engines.ledger import Ledger
 from selu_hpc.engines.reconcile import Failures
-from selu_hpc.engines.slurm_state import Cause
+from selu_hpc.engines.slurm_state import Cause, QueueRow, SacctRow, causes
 from selu_hpc.rounds.plan import After, Key
 from selu_hpc.rounds.rundir import RunDir, Stage
 
@@ -23,7 +24,10 @@ FAST_FAILURES = 2
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One start of one shard: on which node, in which job, how it ended; `code` None when nobody could write it."""
+    """One start of one shard: on which node, in which job, how it ended; `code` None when nobody could write it.
+
+    told: the signal its wrapper was sent and passed on.
+    """
 
     name: str
     job: str
@@ -34,6 +38,7 @@ class Attempt:
     state: str
     oom: bool
     requeued: bool
+    told: str = ""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Attempt:
@@ -47,6 +52,7 @@ class Attempt:
             state=value.get("state", ""),
             oom=value.get("oom", False),
             requeued=value.get("requeued", False),
+            told=value.get("signal", ""),
         )
 
     @property
@@ -66,15 +72,18 @@ class Attempt:
 
 
 def read_attempts(run: RunDir, key: Key, shard: int) -> list[Attempt]:
-    return [attempt for _, attempt in sorted(_read(run.shard(key.round_id, key.stage, shard).path))]
+    files = run.shard(key.round_id, key.stage, shard).path.glob("attempt-*/job.json")
+    numbered = [(int(file.parent.name[8:]), file.parent) for file in files if file.parent.name[8:].isdigit()]
+    found = (read_attempt(folder) for _, folder in sorted(numbered))
+    return [attempt for attempt in found if attempt]
 
 
-def _read(place: Path) -> Iterable[tuple[int, Attempt]]:
-    for file in place.glob("attempt-*/job.json"):
-        try:
-            yield int(file.parent.name.partition("-")[2]), Attempt.from_json(json.loads(file.read_bytes()))
-        except (ValueError, KeyError, OSError):
-            continue
+def read_attempt(folder: Path) -> Attempt | None:
+    """The record in an attempt's folder; None where there is none, as with the local engine, or it is no record."""
+    try:
+        return Attempt.from_json(json.loads((folder / "job.json").read_bytes()))
+    except (ValueError, KeyError, OSError):
+        return None
 
 
 def count_failures(
@@ -115,6 +124,30 @@ def count_failures(
         if mine and not waited and entry.name not in started and entry.name not in skip:
             found.append(known.get(entry.name, Cause.UNKNOWN))
     return Failures(len(found), found.count(Cause.OOM), found.count(Cause.TIMEOUT))
+
+
+def known_causes(
+    ledger: Ledger, names: Iterable[str], rows: Iterable[QueueRow], accounted: Iterable[SacctRow]
+) -> dict[str, dict[int, Cause]]:
+    """By job name and shard: squeue remembers an ended job for some minutes, accounting for good."""
+    names, accounted = set(names), list(accounted)
+    found: dict[str, dict[int, Cause]] = {}
+    by_state = {"TIMEOUT": Cause.TIMEOUT, "OUT_OF_MEMORY": Cause.OOM, "NODE_FAIL": Cause.NODE}
+    for row in rows:
+        if row.name in names and row.state in by_state:
+            offset = ledger.entries[row.name].offset
+            found.setdefault(row.name, {}).update({offset + i: by_state[row.state] for i in row.indices})
+    for entry in (ledger.entries[name] for name in names if ledger.entries[name].job_id):
+        ended = causes(accounted, job_id=entry.job_id, name=entry.name)
+        found.setdefault(entry.name, {}).update({entry.offset + i: cause for i, cause in ended.items()})
+    return found
+
+
+def describe_exit(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+    return f"killed by {name}" + (", perhaps out of memory" if name == "SIGKILL" else "")
 
 
 def failing_nodes(attempts: Iterable[Attempt]) -> dict[str, str]:

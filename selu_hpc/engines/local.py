@@ -16,6 +16,7 @@ from types import FrameType
 
 from loguru import logger
 
+from selu_hpc.engines.attempts import describe_exit
 from selu_hpc.engines.base import Job
 from selu_hpc.engines.contained import ContainedShards
 from selu_hpc.engines.frontier import Frontier, State
@@ -204,13 +205,6 @@ class LocalRun:
         if self.stop_signal is not None:
             raise Interrupted("stopped at once; run the same command again to go on")
         self.stop_signal = number
-
-
-def describe_exit(code: int) -> str:
-    if code >= 0:
-        return f"exit code {code}"
-    name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
-    return f"killed by {name}" + (", perhaps out of memory" if name == "SIGKILL" else "")
 
 
 def full_disk(log: Path) -> str:

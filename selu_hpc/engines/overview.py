@@ -13,18 +13,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from selu_hpc.engines.asking import ask_queue
 from selu_hpc.engines.attempts import read_attempts
-from selu_hpc.engines.calls import Calls, TooSlowError
+from selu_hpc.engines.calls import Calls
 from selu_hpc.engines.ledger import InQueue, Ledger, match, read_key
-from selu_hpc.engines.slurm_state import read_squeue
+from selu_hpc.engines.slurm_state import QueueRow
 from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.lock import holder
 from selu_hpc.rounds.plan import Key
-from selu_hpc.rounds.rundir import RunDir
+from selu_hpc.rounds.rundir import RunDir, ShardDir
 
-SQUEUE_FORMAT = "--format=%F|%K|%i|%T|%V|%j|%r|%N|%E"
-SQUEUE_TIMEOUT_S = 60.0
-NAMES_AT_ONCE = 1000
 EXIT_REQUEUE = 75
 
 
@@ -35,6 +33,16 @@ class Verdict(StrEnum):
     RUNNING = "running"
     STOPPED = "stopped"
     UNKNOWN = "unknown"
+
+
+class ShardState(StrEnum):
+    """One shard; `pending` is in the queue, `open` nowhere, `failed` nowhere after an attempt that ended badly."""
+
+    DONE = "done"
+    RUNNING = "running"
+    PENDING = "pending"
+    FAILED = "failed"
+    OPEN = "open"
 
 
 @dataclass(slots=True)
@@ -76,9 +84,13 @@ class Overview:
 
 
 @dataclass(slots=True)
-class _Known:
-    """What is known of unfinished shards, by stage and shard."""
+class Known:
+    """What is known of unfinished shards: the queue beside the journal and as squeue said it, what ended here.
 
+    ended, attempts_ended: of the local engine.  local: it is at work.
+    """
+
+    rows: list[QueueRow] = field(default_factory=list)
     queue: InQueue = field(default_factory=InQueue)
     answered: bool = True
     why_not: str = ""
@@ -91,9 +103,9 @@ def look(run: RunDir, calls: Calls) -> Overview:
     """Read the run folder and, if something is unfinished and was handed to Slurm, its queue."""
     events = list(Journal(run.journal_file))
     ledger = Ledger.read(events)
-    shape = _shape(run, events)
+    shape = plan_shape(run, events)
     unfinished = {key: run.unfinished(key.round_id, key.stage, count) for key, count in shape.items()}
-    known = _ask(run, events, ledger, {key for key, shards in unfinished.items() if shards}, calls)
+    known = ask(run, events, ledger, {key for key, shards in unfinished.items() if shards}, calls)
     stages = [_stage(run, key, count, unfinished[key], known) for key, count in shape.items()]
     engine = next((event.get("engine", "") for event in reversed(events) if event["event"] == "started"), "")
     trouble = [*_gave_up(run, ledger, events, unfinished), *_stuck(known.queue), *_nodes(ledger)]
@@ -104,7 +116,7 @@ def look(run: RunDir, calls: Calls) -> Overview:
     return found
 
 
-def _shape(run: RunDir, events: Iterable[dict[str, Any]]) -> dict[Key, int]:
+def plan_shape(run: RunDir, events: Iterable[dict[str, Any]]) -> dict[Key, int]:
     """Shards per stage, in the plan's order: from the journal, or of a run begun by hand from its config."""
     noted = [event["stages"] for event in events if event["event"] == "plan"]
     if noted:
@@ -115,70 +127,74 @@ def _shape(run: RunDir, events: Iterable[dict[str, Any]]) -> dict[Key, int]:
     return {stage.key: stage.num_shards for stage in make_plan(load_run(run.path))}
 
 
-def _ask(run: RunDir, events: list[dict[str, Any]], ledger: Ledger, open_stages: set[Key], calls: Calls) -> _Known:
-    known = _Known()
+def ask(run: RunDir, events: list[dict[str, Any]], ledger: Ledger, open_stages: set[Key], calls: Calls) -> Known:
+    known = Known()
     for event in events:
         if event["event"] == "ended":
             known.ended[event["shard"]] = int(event["code"])
             known.attempts_ended.add((event["shard"], int(event["attempt"])))
     owner = holder(run.lock_file)
     known.local = bool(owner and owner["purpose"] == "a local run")
-    names = sorted(name for name, entry in ledger.entries.items() if entry.key in open_stages or entry.key is None)
+    names = [name for name, entry in ledger.entries.items() if entry.key in open_stages or entry.key is None]
     if not names or not open_stages:
         return known
-    rows = []
-    for at in range(0, len(names), NAMES_AT_ONCE):
-        block = ",".join(names[at : at + NAMES_AT_ONCE])
-        try:
-            done = calls.call(
-                ["squeue", "--noheader", "--states=all", f"--name={block}", SQUEUE_FORMAT], timeout_s=SQUEUE_TIMEOUT_S
-            )
-            said = done.stderr.strip() if done.returncode else ""
-        except (OSError, TooSlowError) as error:
-            said = str(error) or "no squeue on this machine"
-        if said:
-            known.answered, known.why_not = False, f"Slurm's queue is not known: {said.splitlines()[-1]}"
-            return known
-        rows += read_squeue(done.stdout)
-    known.queue = match(ledger, rows)
+    known.rows, known.why_not = ask_queue(names, calls)
+    known.answered = not known.why_not
+    known.queue = match(ledger, known.rows) if known.answered else known.queue
     return known
 
 
-def _stage(run: RunDir, key: Key, count: int, unfinished: list[int], known: _Known) -> StageState:
+def _stage(run: RunDir, key: Key, count: int, unfinished: list[int], known: Known) -> StageState:
     state = StageState(key, count, done=count - len(unfinished), share=float(count - len(unfinished)))
-    live = [one for one in known.queue.live.values() if one.entry.key == key]
-    running = {shard for one in live for shard in one.running}
-    pending = {shard for one in live for shard in one.waiting}
-    folder = run.stage(key.round_id, key.stage)
-    try:
-        begun = set(os.listdir(folder)) if unfinished else set()  # noqa: PTH208 - names only
-    except FileNotFoundError:
-        begun = set()
-    for shard in unfinished:
-        if shard in pending:
-            state.pending += 1
-        elif f"shard-{shard:04d}" not in begun:
-            state.running += shard in running
-            state.open += shard not in running
-        else:
-            _count_begun(state, run, shard, known, in_queue=shard in running)
+    for shard, one in shard_states(run, key, unfinished, known):
+        setattr(state, one, getattr(state, one) + 1)
+        if one is ShardState.RUNNING:
+            state.share += part_done(run, key, shard)
     state.share /= max(1, count)
     return state
 
 
-def _count_begun(state: StageState, run: RunDir, shard: int, known: _Known, *, in_queue: bool) -> None:
-    place = run.shard(state.key.round_id, state.key.stage, shard)
-    numbers = [int(path.name[8:]) for path in place.path.glob("attempt-*") if path.name[8:].isdigit()]
-    newest = max(numbers, default=None)
-    here = known.local and newest is not None and (place.name, newest) not in known.attempts_ended
-    if in_queue or here:
-        state.running += 1
-        if newest is not None:
-            state.share += _part(place.attempt(newest) / "progress.json")
-    elif _failed(run, state.key, shard, known):
-        state.failed += 1
-    else:
-        state.open += 1
+def shard_states(run: RunDir, key: Key, unfinished: list[int], known: Known) -> Iterator[tuple[int, ShardState]]:
+    """What each unfinished shard of a stage is; one listing, then one look per folder that is there."""
+    live = [one for one in known.queue.live.values() if one.entry.key == key]
+    running = {shard for one in live for shard in one.running}
+    pending = {shard for one in live for shard in one.waiting}
+    try:
+        begun = set(os.listdir(run.stage(key.round_id, key.stage))) if unfinished else set()  # noqa: PTH208 - names only
+    except FileNotFoundError:
+        begun = set()
+    for shard in unfinished:
+        if shard in pending:
+            yield shard, ShardState.PENDING
+        elif shard in running:
+            yield shard, ShardState.RUNNING
+        elif f"shard-{shard:04d}" not in begun:
+            yield shard, ShardState.OPEN
+        else:
+            yield shard, _begun(run, key, shard, known)
+
+
+def _begun(run: RunDir, key: Key, shard: int, known: Known) -> ShardState:
+    place = run.shard(key.round_id, key.stage, shard)
+    newest = newest_attempt(place)
+    if known.local and newest is not None and (place.name, newest) not in known.attempts_ended:
+        return ShardState.RUNNING
+    return ShardState.FAILED if _failed(run, key, shard, known) else ShardState.OPEN
+
+
+def newest_attempt(place: ShardDir) -> int | None:
+    return max(attempt_numbers(place), default=None)
+
+
+def attempt_numbers(place: ShardDir) -> list[int]:
+    return sorted(int(path.name[8:]) for path in place.path.glob("attempt-*") if path.name[8:].isdigit())
+
+
+def part_done(run: RunDir, key: Key, shard: int) -> float:
+    """How much of a running shard's newest attempt is done, 0 to 1."""
+    place = run.shard(key.round_id, key.stage, shard)
+    newest = newest_attempt(place)
+    return 0.0 if newest is None else _part(place.attempt(newest) / "progress.json")
 
 
 def _part(file: os.PathLike[str]) -> float:
@@ -190,7 +206,7 @@ def _part(file: os.PathLike[str]) -> float:
         return 0.0
 
 
-def _failed(run: RunDir, key: Key, shard: int, known: _Known) -> bool:
+def _failed(run: RunDir, key: Key, shard: int, known: Known) -> bool:
     """The last attempt ended badly; one that saved its work and wants to go on did not."""
     attempts = read_attempts(run, key, shard)
     if attempts:
@@ -217,10 +233,10 @@ def _gave_up(
 def _log(run: RunDir, key: Key, shard: int) -> str:
     """The newest attempt's log; a task that died before it could write one has Slurm's."""
     place = run.shard(key.round_id, key.stage, shard)
-    numbers = [int(path.name[8:]) for path in place.path.glob("attempt-*") if path.name[8:].isdigit()]
-    if not numbers:
+    newest = newest_attempt(place)
+    if newest is None:
         return str(run.jobs)
-    log = place.log(max(numbers))
+    log = place.log(newest)
     return str(log if log.exists() else log.with_name("slurm.log"))
 
 

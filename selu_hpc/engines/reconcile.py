@@ -30,6 +30,9 @@ class Failures:
     num_oom: int = 0
     num_timeout: int = 0
 
+    def may_retry(self, max_retries: int) -> bool:
+        return self.count <= max_retries
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
@@ -133,7 +136,7 @@ class _Decider:
             del self.cover[key][shard]
 
     def _may_retry(self, key: Key, shard: int, failed: Failures) -> bool:
-        if failed.count <= self.now.max_retries:
+        if failed.may_retry(self.now.max_retries):
             return True
         self.made.gave_up[key, shard] = f"failed {failed.count} times"
         self.made.impossible.add((key, shard))

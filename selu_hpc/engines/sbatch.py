@@ -125,10 +125,22 @@ def _others(site: Site) -> Iterable[tuple[str, str]]:
 
 def escalate(resources: Resources, *, num_oom: int, num_timeout: int, partition: SitePartition | None) -> Resources:
     """Twice the memory for every time a shard ran out of it, twice the time for every time it ran out of that."""
-    minutes = resources.timeout_min * 2**num_timeout
-    if partition and partition.max_timeout_min:
-        minutes = max(resources.timeout_min, min(minutes, partition.max_timeout_min))
-    return resources.model_copy(update={"mem_gb": resources.mem_gb * 2**num_oom, "timeout_min": minutes})
+    memory, minutes = grown(
+        resources.mem_gb,
+        resources.timeout_min,
+        num_oom=num_oom,
+        num_timeout=num_timeout,
+        limit_min=partition.max_timeout_min if partition else 0,
+    )
+    return resources.model_copy(update={"mem_gb": memory, "timeout_min": minutes})
+
+
+def grown(mem_gb: int, timeout_min: int, *, num_oom: int, num_timeout: int, limit_min: int) -> tuple[int, int]:
+    """What `escalate` makes of memory and time, in plain numbers; a limit of 0 is none."""
+    minutes = timeout_min * 2**num_timeout
+    if limit_min:
+        minutes = max(timeout_min, min(minutes, limit_min))
+    return mem_gb * 2**num_oom, minutes
 
 
 def chunks(shards: Sequence[int], max_array_size: int) -> dict[int, list[int]]:

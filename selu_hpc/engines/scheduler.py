@@ -16,7 +16,7 @@ from pathlib import Path
 from loguru import logger
 
 from selu_hpc.engines.calls import SHOW_CONFIG, Calls, TooSlowError
-from selu_hpc.engines.slurm_state import QueueRow, SacctRow, read_sacct, read_squeue
+from selu_hpc.engines.slurm_state import SACCT_FORMAT, SQUEUE_FORMAT, QueueRow, SacctRow, read_sacct, read_squeue
 from selu_hpc.errors import EngineError
 
 TIMEOUT_S = 120.0
@@ -87,9 +87,8 @@ class Slurm:
     def sacct(self, ids: Iterable[str]) -> list[SacctRow]:
         """What accounting knows of these jobs and their steps; nothing where a site has none."""
         rows: list[SacctRow] = []
-        columns = "JobID,JobName,State,ExitCode,Submit,Start,End,NodeList,MaxRSS,ReqMem"
         for block in _blocks(sorted(set(ids), key=int), 200):
-            wanted = ("--jobs=" + ",".join(block), f"--format={columns}")
+            wanted = ("--jobs=" + ",".join(block), SACCT_FORMAT)
             said = self.text("sacct", "--noheader", "--parsable2", *wanted, timeout_s=TIMEOUT_S)
             if said is None:  # not installed, not answering, or too slow: markers and the queue are enough
                 logger.debug("no accounting")
@@ -188,7 +187,7 @@ def sbatch_call(arguments: Sequence[str]) -> tuple[str, ...]:
 
 def _squeue(names: Iterable[str]) -> Iterator[list[str]]:
     for block in _blocks(sorted(set(names)), 200):
-        wanted = ("--states=all", "--name=" + ",".join(block), "--format=%F|%K|%i|%T|%V|%j|%r|%N|%E")
+        wanted = ("--states=all", "--name=" + ",".join(block), SQUEUE_FORMAT)
         yield ["squeue", "--noheader", *wanted]
 
 

@@ -13,6 +13,9 @@ from enum import StrEnum
 
 from selu_hpc.engines.sbatch import read_array_text
 
+SQUEUE_FORMAT = "--format=%F|%K|%i|%T|%V|%j|%r|%N|%E"
+SACCT_FORMAT = "--format=JobID,JobName,State,ExitCode,Submit,Start,End,NodeList,MaxRSS,ReqMem"
+
 WILL_RUN = frozenset(
     {
         *("PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "COMPLETING", "REQUEUED", "REQUEUE_FED", "RESIZING"),
@@ -93,7 +96,7 @@ class SacctRow:
 
 
 def read_squeue(text: str) -> list[QueueRow]:
-    """Rows of `%F|%K|%i|%T|%V|%j|%r|%N|%E`; an array's waiting elements come as one row."""
+    """Rows of SQUEUE_FORMAT; an array's waiting elements come as one row."""
     rows = []
     for line in filter(None, text.split("\n")):
         parts = line.split("|")
@@ -105,6 +108,7 @@ def read_squeue(text: str) -> list[QueueRow]:
 
 
 def read_sacct(text: str) -> list[SacctRow]:
+    """Rows of SACCT_FORMAT."""
     rows = []
     for line in filter(None, text.split("\n")):
         parts = line.split("|")

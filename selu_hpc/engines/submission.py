@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from loguru import logger
 
-from selu_hpc.engines.attempts import count_failures, failing_nodes, read_attempts
+from selu_hpc.engines.attempts import count_failures, failing_nodes, known_causes, read_attempts
 from selu_hpc.engines.base import Job
 from selu_hpc.engines.launch import commands, script, script_file
 from selu_hpc.engines.ledger import InQueue, Ledger, Live, match, shards_json, waits_json
@@ -25,7 +25,7 @@ from selu_hpc.engines.limits import Limits, rounds_that_fit
 from selu_hpc.engines.reconcile import Decision, Failures, Situation, with_commands
 from selu_hpc.engines.sbatch import JobSpec, Wait, array_text, held
 from selu_hpc.engines.scheduler import Slurm, SlurmSilentError, SubmitLimitError
-from selu_hpc.engines.slurm_state import Cause, QueueRow, causes
+from selu_hpc.engines.slurm_state import Cause, QueueRow
 from selu_hpc.errors import EngineError, RunFolderError
 from selu_hpc.rounds.gate import SEALED
 from selu_hpc.rounds.lock import hold_lock
@@ -201,19 +201,8 @@ class Submission:
         return found
 
     def _known_causes(self, ledger: Ledger, names: set[str], rows: list[QueueRow]) -> dict[str, dict[int, Cause]]:
-        """By job name and shard: squeue remembers an ended job for some minutes, accounting for good."""
-        found: dict[str, dict[int, Cause]] = {}
-        by_state = {"TIMEOUT": Cause.TIMEOUT, "OUT_OF_MEMORY": Cause.OOM, "NODE_FAIL": Cause.NODE}
-        for row in rows:
-            if row.name in names and row.state in by_state:
-                offset = ledger.entries[row.name].offset
-                found.setdefault(row.name, {}).update({offset + i: by_state[row.state] for i in row.indices})
-        entries = [ledger.entries[name] for name in names if ledger.entries[name].job_id]
-        accounted = self.slurm.sacct([e.job_id for e in entries]) if entries else []
-        for entry in entries:
-            ended = causes(accounted, job_id=entry.job_id, name=entry.name)
-            found.setdefault(entry.name, {}).update({entry.offset + i: cause for i, cause in ended.items()})
-        return found
+        ids = [ledger.entries[name].job_id for name in names if ledger.entries[name].job_id]
+        return known_causes(ledger, names, rows, self.slurm.sacct(ids) if ids else [])
 
     def _quarantine(self, ledger: Ledger, due: Mapping[Key, list[int]], live: Mapping[str, Live]) -> tuple[str, ...]:
         """Name and exclude nodes on which tasks fail fast. Only stages with open shards are looked at."""

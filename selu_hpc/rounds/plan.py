@@ -11,8 +11,8 @@ rollout[i] ─afterany▶ gate ─afterok▶ finetune_actor ─afterok▶ evalua
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -102,6 +102,37 @@ class Plan:
         return self.max_attempts * sum(stage.worst_gpu_hours for stage in self.stages)
 
 
+TRAINED = (Stage.FINETUNE_ACTOR, Stage.FINETUNE_CRITIC)
+
+
+def needs_of(key: Key, keys: Collection[Key]) -> tuple[Need, ...]:
+    """What a stage waits for; the keys of all stages say it, so that who has read no config can ask too.
+
+    Where one adapter serves both roles (SELU-One) there is no stage that trains the critic; games (RL4VLM) have neither
+    labels nor a test set that must be made.
+    """
+    this, before = (
+        [Key(round_id, stage) for stage in TRAINED if Key(round_id, stage) in keys]
+        for round_id in (key.round_id, key.round_id - 1)
+    )
+    match key.stage:
+        case Stage.ROLLOUT:
+            return tuple(Need(actor, After.OK) for actor in before[:1])
+        case Stage.LABEL:
+            played = Need(Key(key.round_id, Stage.ROLLOUT), After.CORR)
+            return (played, *(Need(critic, After.OK) for critic in before[1:]))
+        case Stage.GATE:
+            label, rollout = Key(key.round_id, Stage.LABEL), Key(key.round_id, Stage.ROLLOUT)
+            return (Need(label if label in keys else rollout, After.ANY),)
+        case Stage.FINETUNE_ACTOR | Stage.FINETUNE_CRITIC:
+            return (Need(Key(key.round_id, Stage.GATE), After.OK),)
+        case Stage.EVALUATE:
+            testset = Key(0, Stage.TESTSET)
+            made = (Need(testset, After.OK if key.round_id else After.CORR),) if testset in keys else ()
+            return (*(Need(one, After.OK) for one in this), *made)
+    return ()
+
+
 def make_plan(config: RunConfig) -> Plan:
     """The plan of a config: round 0 measures the base, rounds 1 … N learn."""
     from selu_hpc.config import Learning
@@ -110,83 +141,44 @@ def make_plan(config: RunConfig) -> Plan:
     if config.learning is Learning.RL4VLM:
         for round_id in range(config.rounds + 1):
             stages += _game_round(config, round_id)
-        return Plan(tuple(stages), max_attempts=1 + config.retry.max_retries)
-    stages += _base_round(config)
-    if config.learning is not Learning.ZERO_SHOT:
-        for round_id in range(1, config.rounds + 1):
+    else:
+        stages += _base_round(config)
+        learning = config.rounds if config.learning is not Learning.ZERO_SHOT else 0
+        for round_id in range(1, learning + 1):
             stages += _learning_round(config, round_id)
+    keys = {stage.key for stage in stages}
+    stages = [replace(stage, needs=needs_of(stage.key, keys)) for stage in stages]
     return Plan(tuple(stages), max_attempts=1 + config.retry.max_retries)
 
 
 def _base_round(config: RunConfig) -> Iterator[StagePlan]:
-    testset = Key(0, Stage.TESTSET)
-    shards = config.evaluate.num_shards
-    yield StagePlan(key=testset, num_shards=shards, resources=config.resources.testset)
-    yield StagePlan(
-        key=Key(0, Stage.EVALUATE),
-        num_shards=shards,
-        resources=config.resources.evaluate,
-        needs=(Need(testset, After.CORR),),
-    )
+    shards, ask = config.evaluate.num_shards, config.resources
+    yield StagePlan(key=Key(0, Stage.TESTSET), num_shards=shards, resources=ask.testset)
+    yield StagePlan(key=Key(0, Stage.EVALUATE), num_shards=shards, resources=ask.evaluate)
 
 
 def _learning_round(config: RunConfig, round_id: int) -> Iterator[StagePlan]:
     rollout, label, gate = (Key(round_id, s) for s in (Stage.ROLLOUT, Stage.LABEL, Stage.GATE))
-    trained = _finetune_stages(config)
-    before = {stage: Need(Key(round_id - 1, stage), After.OK) for stage in trained} if round_id > 1 else {}
-    actor, critic = before.get(trained[0]), before.get(trained[-1])
     shards, ask = config.rollout.num_shards, config.resources
-    yield StagePlan(key=rollout, num_shards=shards, resources=ask.rollout, needs=(actor,) if actor else ())
-    yield StagePlan(
-        key=label,
-        num_shards=shards,
-        resources=ask.label,
-        needs=(Need(rollout, After.CORR), *((critic,) if critic and critic != actor else ())),
-    )
-    yield StagePlan(key=gate, num_shards=1, resources=ask.gate, needs=(Need(label, After.ANY),), in_image=False)
-    for stage in trained:
+    yield StagePlan(key=rollout, num_shards=shards, resources=ask.rollout)
+    yield StagePlan(key=label, num_shards=shards, resources=ask.label)
+    yield StagePlan(key=gate, num_shards=1, resources=ask.gate, in_image=False)
+    for stage in TRAINED[:1] if config.model.shared_adapter else TRAINED:
         yield StagePlan(
-            key=Key(round_id, stage),
-            num_shards=1,
-            resources=ask.finetune,
-            needs=(Need(gate, After.OK),),
-            num_ranks=config.finetune.num_ranks,
+            key=Key(round_id, stage), num_shards=1, resources=ask.finetune, num_ranks=config.finetune.num_ranks
         )
     if round_id % config.evaluate.every and round_id < config.rounds:
         return
-    yield StagePlan(
-        key=Key(round_id, Stage.EVALUATE),
-        num_shards=config.evaluate.num_shards,
-        resources=ask.evaluate,
-        needs=(*(Need(Key(round_id, s), After.OK) for s in trained), Need(Key(0, Stage.TESTSET), After.OK)),
-    )
+    yield StagePlan(key=Key(round_id, Stage.EVALUATE), num_shards=config.evaluate.num_shards, resources=ask.evaluate)
 
 
 def _game_round(config: RunConfig, round_id: int) -> Iterator[StagePlan]:
     """RL4VLM: play, seal, learn, measure. In round 0 the expert plays, to warm the actor up."""
-    rollout, gate, actor = (Key(round_id, s) for s in (Stage.ROLLOUT, Stage.GATE, Stage.FINETUNE_ACTOR))
-    ask = config.resources
-    before = (Need(Key(round_id - 1, Stage.FINETUNE_ACTOR), After.OK),) if round_id else ()
-    yield StagePlan(key=rollout, num_shards=config.rollout.num_shards, resources=ask.rollout, needs=before)
-    yield StagePlan(key=gate, num_shards=1, resources=ask.gate, needs=(Need(rollout, After.ANY),), in_image=False)
-    yield StagePlan(
-        key=actor,
-        num_shards=1,
-        resources=ask.finetune,
-        needs=(Need(gate, After.OK),),
-        num_ranks=config.finetune.num_ranks,
-    )
+    ask, ranks = config.resources, config.finetune.num_ranks
+    yield StagePlan(key=Key(round_id, Stage.ROLLOUT), num_shards=config.rollout.num_shards, resources=ask.rollout)
+    yield StagePlan(key=Key(round_id, Stage.GATE), num_shards=1, resources=ask.gate, in_image=False)
+    yield StagePlan(key=Key(round_id, Stage.FINETUNE_ACTOR), num_shards=1, resources=ask.finetune, num_ranks=ranks)
     if not round_id % config.evaluate.every or round_id == config.rounds:
         yield StagePlan(
-            key=Key(round_id, Stage.EVALUATE),
-            num_shards=config.evaluate.num_shards,
-            resources=ask.evaluate,
-            needs=(Need(actor, After.OK),),
+            key=Key(round_id, Stage.EVALUATE), num_shards=config.evaluate.num_shards, resources=ask.evaluate
         )
-
-
-def _finetune_stages(config: RunConfig) -> tuple[Stage, ...]:
-    """SELU-One trains one adapter on both sets; its stage is the actor's."""
-    if config.model.shared_adapter:
-        return (Stage.FINETUNE_ACTOR,)
-    return (Stage.FINETUNE_ACTOR, Stage.FINETUNE_CRITIC)

@@ -5,9 +5,9 @@ import subprocess
 import sys
 
 import pytest
+from faked_slurm import finish, submitted
 
 from selu_hpc import status
-from selu_hpc.engines.base import Job
 from selu_hpc.engines.calls import Calls
 from selu_hpc.engines.local import LocalEngine
 from selu_hpc.engines.overview import Verdict, look
@@ -16,58 +16,6 @@ from selu_hpc.errors import EngineError
 from selu_hpc.rounds.lock import hold_lock
 from selu_hpc.rounds.plan import make_plan
 from selu_hpc.rounds.rundir import Stage, write_bytes, write_json
-
-
-@pytest.fixture
-def job(small_run, small_config):
-    made = Job(small_run, small_config, make_plan(small_config))
-    made.note_plan()
-    return made
-
-
-class FakeSqueue:
-    """A squeue that answers with what `says` holds and counts how often it was asked."""
-
-    def __init__(self, folder):
-        folder.mkdir()
-        self.rows, self.count, self.tool = folder / "rows", folder / "count", folder / "squeue"
-        self.says()
-        self.tool.write_text(f"#!/bin/sh\necho >> {self.count}\ncat {self.rows}\n")
-        self.tool.chmod(0o755)
-        self.calls = Calls(environment={"PATH": f"{folder}:/usr/bin:/bin"})
-
-    def says(self, *rows):
-        self.rows.write_text("".join(f"{row}\n" for row in rows))
-
-    def fails(self, words):
-        self.tool.write_text(f'#!/bin/sh\necho "{words}" >&2\nexit 1\n')
-
-    @property
-    def times_asked(self):
-        return len(self.count.read_text().splitlines()) if self.count.exists() else 0
-
-
-@pytest.fixture
-def squeue(tmp_path):
-    return FakeSqueue(tmp_path / "tools")
-
-
-def finish(job, *stages):
-    for stage in job.plan:
-        if not stages or str(stage.key) in stages:
-            for shard in range(stage.num_shards):
-                job.run.shard(stage.key.round_id, stage.key.stage, shard).write_marker(
-                    content="x", names=[], summary={}
-                )
-
-
-def submitted(job, label, job_id, shards="0-1"):
-    name = f"selu-1a2b3c4d-{label}-g0c0"
-    round_id, _, stage = label.partition("-")
-    fields = {"label": label, "key": f"{round_id}/{stage}", "shards": shards, "offset": 0, "generation": 0, "waits": []}
-    job.journal.append("intent", name=name, **fields)
-    job.journal.append("submitted", name=name, job=job_id)
-    return name
 
 
 def states(found):

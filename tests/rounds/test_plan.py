@@ -31,6 +31,23 @@ def test_two_rounds_in_full():
     ]
 
 
+def test_a_run_of_games_warms_up_in_round_zero_and_has_no_labels():
+    plan = make_plan(load_recipe("rl4vlm", ["rounds=2", "evaluate.every=2", "evaluate.num_shards=1"]))
+    assert [f"{s.key} x{s.num_shards} {' '.join(str(n) for n in s.needs)}".rstrip() for s in plan] == [
+        "r00/rollout x2",
+        "r00/gate x1 afterany:r00/rollout",
+        "r00/finetune_actor x1 afterok:r00/gate",
+        "r00/evaluate x1 afterok:r00/finetune_actor",
+        "r01/rollout x2 afterok:r00/finetune_actor",
+        "r01/gate x1 afterany:r01/rollout",
+        "r01/finetune_actor x1 afterok:r01/gate",
+        "r02/rollout x2 afterok:r01/finetune_actor",
+        "r02/gate x1 afterany:r02/rollout",
+        "r02/finetune_actor x1 afterok:r02/gate",
+        "r02/evaluate x1 afterok:r02/finetune_actor",
+    ]
+
+
 def test_a_shared_adapter_is_trained_once_a_round():
     plan = lines("rounds=2", "model.shared_adapter=true")
     assert not [line for line in plan if "finetune_critic" in line]
