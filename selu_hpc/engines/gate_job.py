@@ -12,23 +12,23 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from loguru import logger
 
 from selu_hpc.engines.base import Job
+from selu_hpc.engines.broken import put_aside_broken_shards
 from selu_hpc.engines.launch import saved_site
 from selu_hpc.engines.limits import ask_limits
 from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.engines.snapshot import refuse_open_folders
 from selu_hpc.engines.submission import Submission, horizon, this_element, wait_for_lock
-from selu_hpc.errors import CorruptShardError, SeluError
+from selu_hpc.errors import SeluError
 from selu_hpc.recipes import load_run
-from selu_hpc.rounds.gate import SEALED, sealed_stages
+from selu_hpc.rounds.gate import SEALED
 from selu_hpc.rounds.plan import Key, make_plan
-from selu_hpc.rounds.rundir import RunDir, ShardDir, Stage
+from selu_hpc.rounds.rundir import RunDir, Stage
 from selu_hpc.stages import entry
 
 LOCK_PATIENCE_S = 600.0
@@ -112,32 +112,6 @@ def close(job: Job) -> int:
         "the run can't go on by itself; mend the cause, then run `python -m selu_hpc.submit --run {}`", job.run.path
     )
     return 1
-
-
-def put_aside_broken_shards(job: Job, round_id: int) -> None:
-    """A shard whose bytes are not what its marker says is no shard: it is moved aside and made anew."""
-    for stage in sealed_stages(job.config):
-        for shard in range(job.plan[Key(round_id, stage)].num_shards):
-            place = job.run.shard(round_id, stage, shard)
-            try:
-                if place.read_marker() is not None:
-                    place.check()
-            except CorruptShardError as error:
-                put_aside(job, place, str(error))
-
-
-def put_aside(job: Job, place: ShardDir, why: str) -> None:
-    """Keep the attempts' records, put everything else out of the way under a name nothing reads."""
-    target = place.path / f"broken-{time.strftime('%Y%m%dT%H%M%S')}"
-    target.mkdir(parents=True, exist_ok=True)
-    place.marker_file.rename(target / place.marker_file.name)
-    for part in list(place.path.iterdir()):
-        if not part.name.startswith(("attempt-", "broken-")):
-            part.rename(target / part.name)
-    if place.truth.exists():
-        place.truth.rename(place.truth.with_name(f"{place.truth.name}.{target.name}"))
-    logger.warning("shard {} is broken and made anew: {}", place.name, why)
-    job.journal.append("corrupt", shard=place.name, why=why)
 
 
 if __name__ == "__main__":

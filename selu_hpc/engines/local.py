@@ -18,6 +18,7 @@ from loguru import logger
 
 from selu_hpc.engines.attempts import describe_exit
 from selu_hpc.engines.base import Job
+from selu_hpc.engines.broken import put_aside_broken_shards
 from selu_hpc.engines.contained import ContainedShards
 from selu_hpc.engines.frontier import Frontier, State
 from selu_hpc.engines.ledger import Ledger, match
@@ -27,6 +28,7 @@ from selu_hpc.engines.shards import ForkServer, Running, Zygote
 from selu_hpc.errors import EngineError, StageFailedError
 from selu_hpc.rounds.lock import hold_lock
 from selu_hpc.rounds.plan import Key
+from selu_hpc.rounds.rundir import Stage
 from selu_hpc.stages.entry import EXIT_REQUEUE, next_attempt
 
 GRACE_S = 15.0
@@ -65,6 +67,9 @@ class LocalEngine:
             due = job.due()
             if due:
                 refuse_live_slurm_jobs(job, self.slurm or Slurm(patience_s=10.0))
+                for key in [key for key in due if key.stage is Stage.GATE]:
+                    put_aside_broken_shards(job, key.round_id, with_labels=True)
+                due = job.due()
             job.journal.append("started", engine=self.name, pid=os.getpid(), due={str(k): v for k, v in due.items()})
             if due:
                 shards = self.fork_server or (ContainedShards if job.run.image_file.exists() else Zygote)

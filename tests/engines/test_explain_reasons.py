@@ -450,7 +450,8 @@ def truncated(job):
     return place
 
 
-def test_a_truncated_shard_is_broken_and_put_aside_with_its_label(job, squeue, truncated):
+def test_a_truncated_shard_of_a_sealed_round_is_put_aside_with_its_label(job, squeue, truncated):
+    finish(job, "r01/gate")
     told = explain(job.run, PLACE, squeue.calls)
     assert told.shard.state == "broken"
     assert "lines.jsonl has 5 bytes" in told.shard.reason
@@ -477,11 +478,12 @@ def test_a_stage_that_failed_names_the_broken_shards_it_reads(job, squeue, trunc
     assert ("r01/rollout/1", "lines.jsonl has 5 bytes, its marker says 6") in [
         (group.shards, group.reason) for group in told.stages[0].groups
     ]
-    assert told.next.startswith("(cd ")
+    assert told.next.startswith("python -m selu_hpc.submit")
 
 
-def test_a_gate_of_slurm_puts_broken_shards_aside_itself(job, squeue, truncated):
-    job.journal.append("started", engine="slurm")
+@pytest.mark.parametrize("engine", ["local", "slurm"])
+def test_before_the_gate_submit_puts_broken_shards_aside_itself(job, squeue, truncated, engine):
+    job.journal.append("started", engine=engine)
     assert explain(job.run, PLACE, squeue.calls).next.startswith("python -m selu_hpc.submit")
 
 

@@ -10,6 +10,7 @@ from selu_hpc.engines.local import Interrupted, LocalEngine
 from selu_hpc.errors import StageFailedError
 from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.plan import make_plan
+from selu_hpc.rounds.rundir import Stage
 
 
 class ScriptedShards:
@@ -162,3 +163,19 @@ def test_the_journal_tells_every_end(job):
     ends = [e for e in Journal(job.run.journal_file) if e["event"] == "ended"]
     assert len(ends) == job.plan.num_tasks + 1
     assert [e["code"] for e in ends if e["shard"] == "r01-rollout-s0001"] == [1, 0]
+
+
+def test_a_shard_whose_bytes_were_changed_is_made_anew_with_its_label_before_the_gate(job):
+    run(job, ScriptedShards())
+    rollout, label = (job.run.shard(2, stage, 0) for stage in (Stage.ROLLOUT, Stage.LABEL))
+    (rollout.path / "episodes").write_text("whole")
+    rollout.write_marker(content="", names=["episodes"], summary={})
+    (rollout.path / "episodes").write_text("torn")
+    job.run.shard(2, Stage.GATE, 0).marker_file.unlink()
+    shards = run(job, ScriptedShards())
+    assert shards.started[:3] == [rollout.name, label.name, job.run.shard(2, Stage.GATE, 0).name]
+    assert [path.name for path in rollout.path.glob("broken-*/episodes")] == ["episodes"]
+    assert [event["shard"] for event in Journal(job.run.journal_file) if event["event"] == "corrupt"] == [
+        rollout.name,
+        label.name,
+    ]

@@ -52,9 +52,9 @@ def tell_trouble(facts: Facts, told: str) -> list[str]:
 
 
 def _put_aside(facts: Facts, broken: Broken) -> Iterator[str]:
-    """A gate puts broken shards of its round aside itself; nobody does so for other stages or with the local engine."""
+    """Both engines put what an unfinished gate would be made of aside themselves; nobody does so for other stages."""
     for key, shards in broken.items():
-        if key.stage in SEALED and facts.engine == "slurm" and Key(key.round_id, Stage.GATE) in facts.unfinished:
+        if key.stage in SEALED and Key(key.round_id, Stage.GATE) in facts.unfinished:
             continue
         for aside in (aside for damage in shards.values() for aside in damage.asides):
             names = shlex.join(aside.names)
