@@ -329,6 +329,8 @@ class GameConfig(Settings):
     wrong where the prompt tells the state (docs/rl4vlm.md)."""
     temperature: Annotated[float, Field(gt=0)] = 0.2
     """Of sampling, and of the probabilities that PPO compares."""
+    warmup_episodes: Positive = 128
+    """Games the expert plays in one shard of round 0."""
     warmup_noise: Fraction = 0.3
     """Share of the expert's moves in round 0 that are random, so that the states it answers for are many."""
     discount: Fraction = 0.9

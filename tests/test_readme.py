@@ -19,7 +19,11 @@ def code_lines(page):
 def commands():
     for page in PAGES:
         for line in code_lines(page):
-            if match := re.match(r"(?:[A-Z_]+=\S+ )*python -m selu_hpc\.(submit|images|report)\b(.*)", line):
+            if match := re.match(
+                r"(?:[A-Z_]+=\S+ )*python -m selu_hpc\.(submit|images|report|replay|explain|status)\b(.*)", line
+            ):
+                if "[" in match[2]:  # a synopsis, not a command
+                    continue
                 yield pytest.param(match[1], match[2].split("  #")[0], id=f"{page.name}: {line[:60]}")
 
 

@@ -34,6 +34,7 @@ def game_run(tmp_path, tiny_base):
             "rounds=2",
             "rollout.num_shards=2",
             "rollout.episodes_per_shard=5",
+            "game.warmup_episodes=5",
             "rollout.num_slots=3",
             "evaluate.num_shards=1",
             "evaluate.actor_episodes=4",

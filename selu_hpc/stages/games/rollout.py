@@ -40,8 +40,9 @@ def run(place: ShardDir, attempt: int, config: RunConfig) -> None:
 
 
 def seeds_of(config: RunConfig, round_id: int, shard: int) -> list[int]:
-    """A seed for each game of a shard."""
-    return [train_seed(config.seed, round_id, shard, index) for index in range(config.rollout.episodes_per_shard)]
+    """A seed for each game of a shard; the expert of round 0 plays as many as the warm-up asks for."""
+    count = config.rollout.episodes_per_shard if round_id else config.game.warmup_episodes
+    return [train_seed(config.seed, round_id, shard, index) for index in range(count)]
 
 
 def _speaker(place: ShardDir, config: RunConfig) -> Speaker:
