@@ -102,7 +102,9 @@ ended=$(date +%s.%N)
 fields=", \"ended\": $ended, \"code\": $code"
 [[ -n $told ]] && fields+=", \"signal\": \"$told\""
 if (( code != 0 )); then
-    grep -qiE 'oom.?kill|out of memory|exceeded (job |step )?memory limit' "$folder/slurm.log" && fields+=', "oom": true'
+    # A GPU's memory is another matter: more of the node's would not help.
+    grep -iE 'oom.?kill|out of memory|exceeded (job |step )?memory limit' "$folder/slurm.log" |
+        grep -qvE 'CUDA|HIP' && fields+=', "oom": true'
     now=$(job_fields)
     state=${now#*JobState=}
     fields+=", \"state\": \"${state%% *}\""

@@ -16,12 +16,13 @@ def code_lines(page):
         yield from (line.strip() for line in block.splitlines())
 
 
+COMMAND = re.compile(r"(?:[A-Z_]+=\S+ )*python -m selu_hpc\.(submit|images|report|replay|explain|status)\b(.*)")
+
+
 def commands():
     for page in PAGES:
         for line in code_lines(page):
-            if match := re.match(
-                r"(?:[A-Z_]+=\S+ )*python -m selu_hpc\.(submit|images|report|replay|explain|status)\b(.*)", line
-            ):
+            if match := COMMAND.match(line):
                 if "[" in match[2]:  # a synopsis, not a command
                     continue
                 yield pytest.param(match[1], match[2].split("  #")[0], id=f"{page.name}: {line[:60]}")
