@@ -99,6 +99,11 @@ class ShardDir:
     def labels(self) -> Path:
         return self.path / "labels.zarr"
 
+    @property
+    def hands(self) -> Path:
+        """What was said and paid in a shard's games, a line a game (RL4VLM)."""
+        return self.path / "hands.zarr"
+
     def attempt(self, number: int) -> Path:
         return self.path / f"attempt-{number}"
 

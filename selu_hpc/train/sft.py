@@ -279,7 +279,7 @@ def _loss(run: _Run, batch: Batch) -> torch.Tensor:
 
 
 def _check_loss(run: _Run, step: Step, batches: Sequence[Batch], mean: float, mine: float) -> None:
-    limit = EXPLODED_TIMES_CHANCE * math.log(run.vocabulary)
+    limit = EXPLODED_TIMES_CHANCE * math.log(run.vocabulary) / run.job.temperature
     if math.isfinite(mean) and mean <= limit:
         return
     bad = [] if math.isfinite(mine) and math.isfinite(mean) else [b.rows for b in batches if not math.isfinite(mine)]

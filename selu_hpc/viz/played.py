@@ -24,13 +24,17 @@ MOST_NAMED = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayedEpisode:
-    """An episode in its store; label and truth are None where there is none, or none was asked for."""
+    """An episode in its store; label and truth are None where there is none, or none was asked for.
+
+    rewards: what a game paid at each step; empty where nothing pays.
+    """
 
     episode_id: str
     place: ShardDir
     index: int
     label: Label | None = None
     truth: Truth | None = None
+    rewards: tuple[float, ...] = ()
     store: EpisodeReader = field(repr=False, compare=False)
 
     @property
@@ -118,6 +122,7 @@ def _read_shard(
     store = EpisodeReader(rollout.episodes)
     labels = _read_labels(label) if is_labelled else None
     truths = _read_truths(rollout) if with_truth else None
+    paid = [tuple(line["rewards"]) for line in LineReader(rollout.hands).records] if rollout.hands.is_dir() else []
     for index in range(len(store)):
         name = _name_of(store, index, rollout)
         for what, place in ((labels, label), (truths, rollout)):
@@ -132,6 +137,7 @@ def _read_shard(
             index=index,
             label=labels[name] if labels is not None else None,
             truth=truths[name] if truths is not None else None,
+            rewards=paid[index] if paid else (),
             store=store,
         )
 

@@ -3,7 +3,7 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const at = (id) => document.getElementById(id);
 const MS_A_STEP = 700;
-const VIEWS = [["first_person", "First person (actor)"], ["third_person", "Third person (critic)"]];
+const VIEWS = data.views;
 const NAMES = { all: "all", yes: "judged yes", no: "judged no", corrected: "corrected", relabelled: "relabelled",
   wrong: "wrong" };
 const MEANINGS = { all: "every episode on this page", yes: "judged yes in the end", no: "judged no in the end",
@@ -39,7 +39,8 @@ function showHead() {
   if (data.by_name) text += ", chosen by name";
   else if (data.show !== "all") text += `, of ${data.totals[data.show]} that were ${MEANINGS[data.show]}`;
   else if (num < total) text += ", chosen from every kind, the rare ones first";
-  if (data.num_judged === 0) text += ". The round is not labelled yet.";
+  if (!data.has_critic) text += ". A game pays a reward, so there is no critic.";
+  else if (data.num_judged === 0) text += ". The round is not labelled yet.";
   else if (data.num_judged < total) text += `. ${total - data.num_judged} of the round are not labelled yet.`;
   at("count").textContent = text;
   at("truth-note").hidden = !data.with_truth;
@@ -63,7 +64,8 @@ function showFilters() {
 
 function chips(one) {
   const row = make("span", { className: "chips" }, make("span", { text: one.id }));
-  if (one.label === null) row.append(make("span", { text: "not judged" }));
+  if (one.rewards.length) row.append(make("span", { text: `paid ${one.rewards.reduce((sum, paid) => sum + paid, 0)}` }));
+  else if (one.label === null) row.append(make("span", { text: "not judged" }));
   else row.append(yesNo(one.label.verdict));
   if (one.kinds.includes("corrected")) row.append(make("span", { text: "corrected" }));
   if (one.kinds.includes("relabelled")) row.append(make("span", { text: "relabelled" }));
@@ -139,17 +141,21 @@ function draw(view) {
 
 function showSteps() {
   const columns = ["step", "the actor said", "read as", "simulator"];
+  if (episode.rewards.length) columns.splice(3, 1, "paid");
   if (episode.truth) columns.push("goals hold after");
   at("steps").tHead.replaceChildren(make("tr", {}, ...columns.map((text) => make("th", { scope: "col", text }))));
   const rows = episode.actions.map((action, place) => {
-    const taken = action.ok ? make("span", { className: "yes", text: "taken" })
+    const taken = episode.rewards.length ? make("span", { text: String(episode.rewards[place]) }) : action.ok ? make("span", { className: "yes", text: "taken" })
       : make("span", { className: "no" }, "refused", ...(action.error ? [": ", words(action.error)] : []));
     const cells = [stepButton(place, place + 1), quoted(action.text),
-      action.parsed ? words(action.parsed) : make("span", { className: "doubt", text: "unreadable" }), taken];
+      action.parsed ? make("span", {}, words(action.parsed)) : make("span", { className: "doubt", text: "unreadable" }), taken];
+    const other = { drawn: " drawn, none was named", strayed: " at random, the expert’s advice was another" }[action.error];
+    if (episode.rewards.length && other) cells[2].append(make("span", { className: "doubt", text: other }));
     if (episode.truth) cells.push(yesNo(episode.truth.success_after[place + 1]));
     return make("tr", {}, ...cells.map((cell) => make("td", {}, make("div", { className: "bounded" }, cell))));
   });
-  const end = episode.ended === "done" ? "the actor said it is done" : "the limit of steps";
+  const over = data.has_critic ? "the actor said it is done" : "the game is over";
+  const end = episode.ended === "done" ? over : "the limit of steps";
   rows.push(make("tr", {}, make("td", {}, stepButton(last(), "end")),
     make("td", { colspan: String(columns.length - 1), className: "quiet", text: `after the last step: ${end}` })));
   at("steps").tBodies[0].replaceChildren(...rows);

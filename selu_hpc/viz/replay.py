@@ -17,7 +17,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from selu_hpc.config import RunConfig
+from selu_hpc.config import Learning, RunConfig
 from selu_hpc.errors import RunFolderError
 from selu_hpc.recipes import load_run
 from selu_hpc.records import Exchange, Goal, Label, Task, View
@@ -27,6 +27,7 @@ from selu_hpc.selu.verdicts import CONSISTENCY, OWN_TASK, OWN_WORDS
 from selu_hpc.viz.choice import Kind, choose
 from selu_hpc.viz.plain import plain, plain_all, script_json
 from selu_hpc.viz.played import PlayedEpisode, pick_round, read_round, with_ids
+from selu_hpc.viz.results import world_of
 from selu_hpc.viz.strips import strip
 
 BEFORE = "before"
@@ -72,7 +73,9 @@ def make_replay(
     data = {
         "run": run.path.name,
         "recipe": config.recipe,
-        "world": f"{config.env.simulator}, {config.env.world} world",
+        "world": world_of(config),
+        "views": [[str(view), name] for view, name in _views(config).items()],
+        "has_critic": config.learning is not Learning.RL4VLM,
         "seed": str(config.seed),
         "critic": str(config.critic.mode),
         "round": round_id,
@@ -117,6 +120,7 @@ def _episode(one: PlayedEpisode, config: RunConfig) -> dict[str, Any]:
         ],
         "label": None if one.label is None else _label(one.label, one.corrected, num_frames, config),
         "truth": None,
+        "rewards": one.rewards,
     }
     if one.truth is not None:
         words["truth"] = {
@@ -124,7 +128,14 @@ def _episode(one: PlayedEpisode, config: RunConfig) -> dict[str, Any]:
             "achieved": [_goal(goal) for goal in one.truth.achieved],
             "relabelling_was_right": one.relabelling_was_right,
         }
-    return {**plain_all(words), "strips": {str(view): strip(episode.frames_tvhwc, view) for view in View}}
+    return {**plain_all(words), "strips": {str(view): strip(episode.frames_tvhwc, view) for view in _views(config)}}
+
+
+def _views(config: RunConfig) -> dict[View, str]:
+    """The cameras of a run and what the page calls them; a game has a table to look at."""
+    if config.learning is Learning.RL4VLM:
+        return {View.FIRST_PERSON: "The table"}
+    return {View.FIRST_PERSON: "First person (actor)", View.THIRD_PERSON: "Third person (critic)"}
 
 
 def _task(task: Task) -> dict[str, Any]:

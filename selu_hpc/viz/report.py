@@ -15,7 +15,7 @@ from selu_hpc.errors import RunFolderError
 from selu_hpc.recipes import load_run, to_yaml
 from selu_hpc.rounds.rundir import RunDir, Stage, write_bytes
 from selu_hpc.viz.curves import GAME_LINES, learning_curve
-from selu_hpc.viz.results import RoundNumbers, read_cards, read_rounds, seconds_by_stage
+from selu_hpc.viz.results import RoundNumbers, read_cards, read_rounds, seconds_by_stage, world_of
 
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:60rem;margin:2rem auto;padding:0 1rem}
@@ -53,14 +53,8 @@ def _head(run: RunDir, config: RunConfig) -> str:
     made = json.loads(run.provenance_file.read_bytes())
     code = made["code"]
     commit = f"commit {code['commit'][:12]}{' (changed)' if code['dirty'] else ''}" if code["commit"] else "no commit"
-    words = f"{_world(config)}, seed {config.seed} · signature {config.signature} · {commit} · image {config.image}"
+    words = f"{world_of(config)}, seed {config.seed} · signature {config.signature} · {commit} · image {config.image}"
     return f"<h1>{_text(config.recipe)}: {_text(run.path.name)}</h1><p class=quiet>{_text(words)}</p>"
-
-
-def _world(config: RunConfig) -> str:
-    if config.learning is Learning.RL4VLM:
-        return str(config.game.name)
-    return f"{config.env.simulator}, {config.env.world} world"
 
 
 def _learned(run: RunDir, config: RunConfig, rounds: Sequence[RoundNumbers]) -> Iterable[str]:

@@ -29,6 +29,13 @@ class RoundNumbers:
         return at if isinstance(at, dict) else {"value": None, "low": None, "high": None, "count": 0}
 
 
+def world_of(config: RunConfig) -> str:
+    """Where a run acts, for the head of a page."""
+    if config.learning is Learning.RL4VLM:
+        return str(config.game.name)
+    return f"{config.env.simulator}, {config.env.world} world"
+
+
 def read_rounds(run: RunDir, config: RunConfig) -> Iterator[RoundNumbers]:
     """Every round whose evaluation is whole."""
     for round_id in range(config.rounds + 1):

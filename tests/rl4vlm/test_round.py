@@ -13,6 +13,7 @@ from selu_hpc.rl4vlm.update import STATE
 from selu_hpc.rounds.rundir import Stage
 from selu_hpc.store.trajectories import EpisodeReader, EpisodeWriter
 from selu_hpc.train import checkpoint
+from selu_hpc.viz.replay import make_replay
 
 pytestmark = pytest.mark.deepspeed
 
@@ -47,6 +48,9 @@ def test_two_rounds_leave_an_actor_a_state_and_a_report(game_run, play_round, do
     page = write_report(run).read_text()
     assert "games won" in page
     assert "warm-up" in page
+    shown = make_replay(run).read_text()
+    assert "A game pays a reward" in shown
+    assert '"rewards":[' in shown.replace(" ", "")
     table = markdown([summarise(run, load_run(run.path))])
     assert "| number_line | rl4vlm | 1 | 2 |" in table
 

@@ -9,7 +9,7 @@ from selu_hpc.envs.splits import test_seed
 from selu_hpc.rl4vlm.results import numbers, row_of
 from selu_hpc.rounds.rundir import ShardDir, write_json
 from selu_hpc.stages.collect import EPISODES, digest
-from selu_hpc.stages.games.rollout import HANDS, keep
+from selu_hpc.stages.games.rollout import keep
 from selu_hpc.stages.games.speaking import player_after
 from selu_hpc.stages.testset import share
 from selu_hpc.store.lines import LineReader
@@ -22,7 +22,7 @@ def run(place: ShardDir, attempt: int, config: RunConfig) -> None:
     evaluate = config.evaluate
     seeds = [test_seed("game", number) for number in share(evaluate.actor_episodes, evaluate.num_shards, place.shard)]
     played = keep(place, attempt, config, seeds, lambda: player_after(place.run, config, place.round_id))
-    rows = [row_of(line) for line in LineReader(place.path / HANDS).records]
+    rows = [row_of(line) for line in LineReader(place.hands).records]
     results = {
         "round": place.round_id,
         "shard": place.shard,
@@ -35,6 +35,6 @@ def run(place: ShardDir, attempt: int, config: RunConfig) -> None:
     write_json(place.path / RESULTS, results)
     place.write_marker(
         content=digest([played, json.dumps(results, sort_keys=True)]),
-        names=[RESULTS, EPISODES, HANDS],
+        names=[RESULTS, EPISODES, place.hands.name],
         summary={"episodes": len(rows), "attempt": attempt},
     )

@@ -18,7 +18,7 @@ from selu_hpc.rl4vlm.turns import Turn, lines
 from selu_hpc.rounds.gate import Seal
 from selu_hpc.rounds.rundir import RunDir, Stage, write_bytes, write_json
 from selu_hpc.stages.collect import digest
-from selu_hpc.stages.games.rollout import HANDS, Line, answers_of
+from selu_hpc.stages.games.rollout import Line, answers_of
 from selu_hpc.store.lines import LineReader
 
 
@@ -67,4 +67,4 @@ def turns_of(line: Line, store: str, episode: int) -> Iterator[Turn]:
 
 
 def _lines(run: RunDir, round_id: int, shard: int) -> Iterator[tuple[int, Line]]:
-    yield from enumerate(LineReader(run.shard(round_id, Stage.ROLLOUT, shard).path / HANDS).records)
+    yield from enumerate(LineReader(run.shard(round_id, Stage.ROLLOUT, shard).hands).records)

@@ -26,7 +26,6 @@ from selu_hpc.stages.entry import Progress
 from selu_hpc.store.lines import LineWriter
 from selu_hpc.store.trajectories import EpisodeWriter
 
-HANDS = "hands.zarr"
 LONGEST = 24
 """No game takes more steps."""
 Line = dict[str, Any]
@@ -36,7 +35,9 @@ def run(place: ShardDir, attempt: int, config: RunConfig) -> None:
     """Play and store a shard's games, from where an earlier attempt ended."""
     seeds = seeds_of(config, place.round_id, place.shard)
     content = keep(place, attempt, config, seeds, lambda: _speaker(place, config))
-    place.write_marker(content=content, names=[EPISODES, HANDS], summary={"episodes": len(seeds), "attempt": attempt})
+    place.write_marker(
+        content=content, names=[EPISODES, place.hands.name], summary={"episodes": len(seeds), "attempt": attempt}
+    )
 
 
 def seeds_of(config: RunConfig, round_id: int, shard: int) -> list[int]:
@@ -55,7 +56,7 @@ def _speaker(place: ShardDir, config: RunConfig) -> Speaker:
 
 def keep(place: ShardDir, attempt: int, config: RunConfig, seeds: list[int], speaker: Callable[[], Speaker]) -> str:
     """Play a game for each seed and store it; returns the digest of pictures and lines."""
-    store, lines = place.attempt(attempt) / EPISODES, place.attempt(attempt) / HANDS
+    store, lines = place.attempt(attempt) / EPISODES, place.attempt(attempt) / place.hands.name
     adopt_newest(store, place.path, attempt)
     adopt_newest(lines, place.path, attempt)
     progress = Progress.of(place, attempt, len(seeds))
@@ -79,7 +80,7 @@ def keep(place: ShardDir, attempt: int, config: RunConfig, seeds: list[int], spe
                 flushed = time.monotonic()
             progress.update(done)
         content = digest([hands.finish(), episodes.finish()])
-    publish(lines, place.path / HANDS)
+    publish(lines, place.hands)
     publish(store, place.path / EPISODES)
     return content
 
@@ -94,18 +95,19 @@ def _play(config: RunConfig, seeds: list[int], speaker: Callable[[], Speaker]) -
 def episode_of(place: ShardDir, config: RunConfig, hand: Hand, index: int) -> Episode:
     """The game as an episode like any other: pictures in the first view, nothing in the second."""
     seen = np.stack(hand.pictures)
-    game = str(config.game.name)
+    game, not_said = str(config.game.name), "drawn" if place.round_id else "strayed"
     return Episode(
         episode_id=f"r{place.round_id:02d}-s{place.shard:04d}-e{index:04d}",
         seed=hand.seed,
-        task=Task(instruction=hand.prompts[0], scene=game, goals=(Goal(verb="play", target=game),)),
+        task=Task(instruction=f"play {game.replace('_', ' ')}", scene=game, goals=(Goal(verb="play", target=game),)),
         actions=tuple(
-            Action(text=clean(said.text), parsed=said.action, ok=reward >= 0, error="" if said.said else "drawn")
+            Action(text=clean(said.text), parsed=said.action, ok=reward >= 0, error="" if said.said else not_said)
             for said, reward in zip(hand.answers, hand.rewards, strict=True)
         ),
         ended=Ended.LIMIT if hand.truncated else Ended.DONE,
         model=config.model.base,
         adapter=f"r{place.round_id - 1:02d}/actor" if place.round_id else "expert",
+        seen=(*hand.prompts, ""),
         frames_tvhwc=np.stack([seen, np.zeros_like(seen)], axis=1),
         timestamps_s=(),
     )
