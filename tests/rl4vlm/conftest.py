@@ -33,8 +33,8 @@ def game_run(tmp_path, tiny_base):
             "model.batch_size=4",
             "rounds=2",
             "rollout.num_shards=2",
-            "rollout.episodes_per_shard=5",
-            "game.warmup_episodes=5",
+            "rollout.episodes_per_shard=4",
+            "game.warmup_episodes=3",
             "rollout.num_slots=3",
             "evaluate.num_shards=1",
             "evaluate.actor_episodes=4",
@@ -42,7 +42,7 @@ def game_run(tmp_path, tiny_base):
             "finetune.actor.epochs=1",
             "finetune.global_batch=8",
             "finetune.micro_batch=4",
-            "game.epochs=2",
+            "game.epochs=1",
             "game.temperature=1.0",
         ]
         run, _ = open_run(tmp_path / name, load_recipe("rl4vlm", [*small, *changes]))
