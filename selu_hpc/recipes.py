@@ -76,7 +76,7 @@ def load_recipe(name: str, overrides: Sequence[str] = (), flags: Mapping[str, An
             continue
         layers.lay(_nested(path.strip(), _read_value(text)), f"--set {override}")
     layers.lay(flags or {}, "a command-line flag")
-    return _build(RunConfig, layers, problems)
+    return _build(RunConfig, layers, problems, under=RunConfig().model_dump())
 
 
 def load_run(run: str | Path) -> RunConfig:
@@ -205,14 +205,26 @@ def _nested(path: str, value: Any) -> dict[str, Any]:
     return value
 
 
-def _build(kind: type[AnySettings], layers: Layers, problems: list[str]) -> AnySettings:
+def _build(
+    kind: type[AnySettings], layers: Layers, problems: list[str], *, under: Mapping[str, Any] | None = None
+) -> AnySettings:
+    """under: what holds where no layer says otherwise, setting by setting; a section's own defaults are others than its
+    place's (`resources.finetune` has four hours, any `Resources` one)."""
     try:
-        built = kind.model_validate(layers.values)
+        built = kind.model_validate(_laid_over(under or {}, layers.values))
     except ValidationError as error:
         problems = problems + [_explain(kind, layers, dict(one)) for one in error.errors()]
     if problems:
         raise ConfigError("\n".join(problems))
     return built
+
+
+def _laid_over(under: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    laid = dict(under)
+    for key, value in values.items():
+        below = laid.get(key)
+        laid[key] = _laid_over(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return laid
 
 
 def _explain(kind: type[Settings], layers: Layers, error: dict[str, Any]) -> str:

@@ -23,6 +23,12 @@ def test_an_override_reaches_its_setting():
     assert load_recipe("selu", ["env.horizon=20", "recipe=mine"]).env.horizon == 20
 
 
+def test_one_setting_of_a_section_leaves_the_others_as_they_are_there():
+    config = load_recipe("selu", ["finetune.actor.epochs=1", "resources.finetune.gpus=8"])
+    assert (config.finetune.actor.epochs, config.finetune.actor.learning_rate) == (1, 1e-3)
+    assert (config.resources.finetune.gpus, config.resources.finetune.timeout_min) == (8, 240)
+
+
 def test_all_mistakes_are_named_at_once_with_source_key_value_and_what_is_allowed():
     text = said("rollout.num_shards=0", "env.simulator=unity", "rolout.x=1")
     assert "--set rollout.num_shards=0: rollout.num_shards: found 0; allowed: greater than 0" in text

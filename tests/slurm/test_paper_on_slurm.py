@@ -9,6 +9,12 @@ from selu_hpc.selftest import TINY
 from selu_hpc.stages.entry import progress_file
 
 LONGER = ("finetune.actor.epochs=40", "finetune.actor.learning_rate=0.001")
+GAMES = (
+    "learning=rl4vlm", "game.name=blackjack", "game.chain_of_thought=false", "game.warmup_episodes=4", "game.epochs=1",
+    "model.max_new_tokens=12", "rollout.num_shards=2", "rollout.episodes_per_shard=4", "rollout.num_slots=4",
+    "evaluate.actor_episodes=4", "evaluate.num_shards=1", "finetune.actor.epochs=1", "finetune.global_batch=8",
+    "finetune.micro_batch=4", "retry.max_retries=0",
+)  # fmt: skip
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
@@ -25,6 +31,14 @@ def test_three_rounds_of_the_built_in_default_equal_the_local_engines_bytes(desk
     assert [event["why"] for event in journal(run) if event["event"] == "gave_up"] == []
     assert found == by_the_local_engine(desk, run, settings, rounds=3)
     assert "03/finetune_critic/shard-0000" in found
+
+
+def test_two_updates_of_rl4vlm_equal_the_local_engines_bytes(desk, run):
+    desk.submit(run, rounds=2, settings=GAMES)
+    found = desk.wait_done(run, limit_s=900)
+    assert [event["why"] for event in journal(run) if event["event"] == "gave_up"] == []
+    assert found == by_the_local_engine(desk, run, GAMES, rounds=2)
+    assert {"00/finetune_actor/shard-0000", "02/evaluate/shard-0000"} <= set(found)
 
 
 def test_real_stages_that_are_warned_before_their_limit_are_started_again_and_make_the_same_bytes(desk, run):
