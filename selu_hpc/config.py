@@ -343,6 +343,8 @@ class GameConfig(Settings):
     """Weight of the value's loss."""
     epochs: Positive = 4
     """Passes over a round's steps."""
+    batch: Positive = 128
+    """Answers that one step of the optimiser learns from, over all ranks; `finetune.global_batch` is the warm-up's."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-5
     """Of the first update."""
     last_learning_rate: Annotated[float, Field(gt=0)] = 1e-9
@@ -417,12 +419,16 @@ class RunConfig(Settings):
 
     @model_validator(mode="after")
     def _check_batches(self) -> Self:
-        ranks, micro, batch = self.finetune.num_ranks, self.finetune.micro_batch, self.finetune.global_batch
-        if batch % ranks or (batch // ranks) % min(micro, batch // ranks):
-            raise ValueError(
-                f"finetune.global_batch {batch} must be a multiple of finetune.num_ranks {ranks} "
-                f"and each rank's share a multiple of finetune.micro_batch {micro}"
-            )
+        batches = {"finetune.global_batch": self.finetune.global_batch}
+        if self.learning is Learning.RL4VLM:
+            batches["game.batch"] = self.game.batch
+        ranks, micro = self.finetune.num_ranks, self.finetune.micro_batch
+        for name, batch in batches.items():
+            if batch % ranks or (batch // ranks) % min(micro, batch // ranks):
+                raise ValueError(
+                    f"{name} {batch} must be a multiple of finetune.num_ranks {ranks} "
+                    f"and each rank's share a multiple of finetune.micro_batch {micro}"
+                )
         return self
 
     @model_validator(mode="after")

@@ -43,6 +43,7 @@ def game_run(tmp_path, tiny_base):
             "finetune.global_batch=8",
             "finetune.micro_batch=4",
             "game.epochs=1",
+            "game.batch=8",
             "game.temperature=1.0",
         ]
         run, _ = open_run(tmp_path / name, load_recipe("rl4vlm", [*small, *changes]))

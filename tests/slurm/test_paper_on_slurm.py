@@ -13,7 +13,7 @@ GAMES = (
     "learning=rl4vlm", "game.name=blackjack", "game.chain_of_thought=false", "game.warmup_episodes=4", "game.epochs=1",
     "model.max_new_tokens=12", "rollout.num_shards=2", "rollout.episodes_per_shard=4", "rollout.num_slots=4",
     "evaluate.actor_episodes=4", "evaluate.num_shards=1", "finetune.actor.epochs=1", "finetune.global_batch=8",
-    "finetune.micro_batch=4", "retry.max_retries=0",
+    "finetune.micro_batch=4", "game.batch=8", "retry.max_retries=0",
 )  # fmt: skip
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(1200)]
 
