@@ -114,5 +114,6 @@ def test_the_papers_way_weighs_answers_under_a_prompt_they_were_not_given_to(gam
         play_round(run, 0)
         play_round(run, 1)
         ratios[reread] = run.shard(1, Stage.FINETUNE_ACTOR).check().summary["ratio_first"]
-    assert ratios["own_prompt"] == pytest.approx(1, abs=1e-4)
-    assert ratios["first_prompt"] != pytest.approx(1, abs=1e-3)
+    off = {reread: abs(ratio - 1) for reread, ratio in ratios.items()}
+    assert off["own_prompt"] < 1e-5
+    assert off["first_prompt"] > 1e-4  # a random model hardly minds the formula; a trained one does
