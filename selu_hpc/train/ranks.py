@@ -7,6 +7,7 @@ that says where rank 0 listens, torchrun's by its own.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import socket
@@ -142,8 +143,15 @@ def _group(place: Place, meeting_file: Path, timeout_s: float, backend: str) -> 
     try:
         with _own_deepspeed():
             yield
+        if place.world > 1:
+            dist.all_reduce(torch.zeros(1))  # nobody takes the group down while another still reads from it
     finally:
         dist.destroy_process_group()
+        arguments.clear()
+        del store
+        # The group hangs in a cycle. Left to the interpreter's end its threads are not joined, and one exit in five of
+        # a rank that had done all its work was a SIGABRT.
+        gc.collect()
         sys.excepthook = hook
         if place.rank == 0 and place.launcher == "srun":
             meeting_file.unlink(missing_ok=True)
