@@ -26,8 +26,7 @@ from selu_hpc.engines.snapshot import refuse_open_folders
 from selu_hpc.engines.submission import Submission, horizon, this_element, wait_for_lock
 from selu_hpc.errors import SeluError
 from selu_hpc.recipes import load_run
-from selu_hpc.rounds.gate import SEALED
-from selu_hpc.rounds.plan import Key, make_plan
+from selu_hpc.rounds.plan import SEALED, Key, make_plan
 from selu_hpc.rounds.rundir import RunDir, Stage
 from selu_hpc.stages import entry
 

@@ -27,7 +27,7 @@ from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.engines.shards import ForkServer, Running, Zygote
 from selu_hpc.errors import EngineError, StageFailedError
 from selu_hpc.rounds.lock import hold_lock
-from selu_hpc.rounds.plan import Key
+from selu_hpc.rounds.plan import SEALED, Key
 from selu_hpc.rounds.rundir import Stage
 from selu_hpc.stages.entry import EXIT_REQUEUE, next_attempt
 
@@ -181,8 +181,6 @@ class LocalRun:
 
     def _quorum_can_be_met(self, lost: Running) -> bool:
         """A gate decides over rollouts and labels; whatever else is lost stops the run."""
-        from selu_hpc.rounds.gate import SEALED
-
         total = self.job.plan[lost.key].num_shards
         alive = total - self.frontier.count(lost.key, State.GAVE_UP, State.IMPOSSIBLE)
         return lost.key.stage in SEALED and alive >= self.job.config.retry.quorum * total

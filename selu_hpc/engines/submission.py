@@ -27,9 +27,8 @@ from selu_hpc.engines.sbatch import JobSpec, Wait, array_text, held
 from selu_hpc.engines.scheduler import Slurm, SlurmSilentError, SubmitLimitError
 from selu_hpc.engines.slurm_state import Cause, QueueRow
 from selu_hpc.errors import EngineError, RunFolderError
-from selu_hpc.rounds.gate import SEALED
 from selu_hpc.rounds.lock import hold_lock
-from selu_hpc.rounds.plan import Key
+from selu_hpc.rounds.plan import SEALED, Key
 from selu_hpc.rounds.rundir import Stage
 from selu_hpc.site import Site
 

@@ -12,10 +12,8 @@ from loguru import logger
 
 from selu_hpc.config import Learning, RunConfig
 from selu_hpc.errors import CorruptShardError, MissingShardError
+from selu_hpc.rounds.plan import SEALED
 from selu_hpc.rounds.rundir import RunDir, Stage, write_json
-
-SEALED = (Stage.ROLLOUT, Stage.LABEL)
-"""The stages that a gate decides over, where the plan has them."""
 
 
 @dataclass(frozen=True, slots=True)

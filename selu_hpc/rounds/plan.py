@@ -102,6 +102,8 @@ class Plan:
         return self.max_attempts * sum(stage.worst_gpu_hours for stage in self.stages)
 
 
+SEALED = (Stage.ROLLOUT, Stage.LABEL)
+"""The stages that a gate decides over, where the plan has them."""
 TRAINED = (Stage.FINETUNE_ACTOR, Stage.FINETUNE_CRITIC)
 
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from selu_hpc.engines.why.damage import Broken
 from selu_hpc.engines.why.facts import Facts
 from selu_hpc.engines.why.findings import ShardWhy
-from selu_hpc.engines.why.retries import SEALED, more_of
+from selu_hpc.engines.why.retries import more_of
 from selu_hpc.engines.why.tries import Try
 from selu_hpc.engines.why.words import How
 from selu_hpc.rounds.lock import STALE_S
-from selu_hpc.rounds.plan import Key
+from selu_hpc.rounds.plan import SEALED, Key
 from selu_hpc.rounds.rundir import Stage
 
 TO_MEND = (How.FAILED, How.QUORUM, How.CORRUPT, How.DISK, How.GPU_OOM, How.KILLED, How.UNMARKED)

@@ -14,11 +14,8 @@ from selu_hpc.engines.why.facts import Facts, ShardFacts
 from selu_hpc.engines.why.rules import Asked, section
 from selu_hpc.engines.why.tries import Try
 from selu_hpc.engines.why.words import How
-from selu_hpc.rounds.plan import Key
+from selu_hpc.rounds.plan import SEALED, Key
 from selu_hpc.rounds.rundir import Stage
-
-SEALED = (Stage.ROLLOUT, Stage.LABEL)
-"""What a gate decides over, as in rounds/gate.py, which loads pydantic."""
 
 
 @dataclass(frozen=True, slots=True)
