@@ -67,6 +67,8 @@ class Layers:
 def load_recipe(name: str, overrides: Sequence[str] = (), flags: Mapping[str, Any] | None = None) -> RunConfig:
     """The config of a recipe (a name in configs/ or a path), with `a.b=c` overrides and flags laid over it."""
     layers = Layers()
+    # A section's own defaults are others than its place's: `resources.finetune` has four hours, any `Resources` one.
+    layers.lay(RunConfig().model_dump(), "a default")
     _lay_file(layers, find_recipe(name), seen=())
     problems = []
     for override in overrides:
@@ -76,7 +78,7 @@ def load_recipe(name: str, overrides: Sequence[str] = (), flags: Mapping[str, An
             continue
         layers.lay(_nested(path.strip(), _read_value(text)), f"--set {override}")
     layers.lay(flags or {}, "a command-line flag")
-    return _build(RunConfig, layers, problems, under=RunConfig().model_dump())
+    return _build(RunConfig, layers, problems)
 
 
 def load_run(run: str | Path) -> RunConfig:
@@ -205,26 +207,14 @@ def _nested(path: str, value: Any) -> dict[str, Any]:
     return value
 
 
-def _build(
-    kind: type[AnySettings], layers: Layers, problems: list[str], *, under: Mapping[str, Any] | None = None
-) -> AnySettings:
-    """under: what holds where no layer says otherwise, setting by setting; a section's own defaults are others than its
-    place's (`resources.finetune` has four hours, any `Resources` one)."""
+def _build(kind: type[AnySettings], layers: Layers, problems: list[str]) -> AnySettings:
     try:
-        built = kind.model_validate(_laid_over(under or {}, layers.values))
+        built = kind.model_validate(layers.values)
     except ValidationError as error:
         problems = problems + [_explain(kind, layers, dict(one)) for one in error.errors()]
     if problems:
         raise ConfigError("\n".join(problems))
     return built
-
-
-def _laid_over(under: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    laid = dict(under)
-    for key, value in values.items():
-        below = laid.get(key)
-        laid[key] = _laid_over(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return laid
 
 
 def _explain(kind: type[Settings], layers: Layers, error: dict[str, Any]) -> str:
