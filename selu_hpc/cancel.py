@@ -13,7 +13,7 @@ from pathlib import Path
 
 from selu_hpc.engines.ledger import Ledger, match
 from selu_hpc.engines.scheduler import Slurm
-from selu_hpc.errors import RunFolderError, SeluError
+from selu_hpc.errors import SeluError
 from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.lock import hold_lock
 from selu_hpc.rounds.rundir import RunDir
@@ -46,8 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def cancel(run: RunDir, slurm: Slurm, *, wait: bool = True) -> str:
     """Cancel what the journal and the queue agree on, later stages first; returns what was done in words."""
-    if not run.config_file.is_file():
-        raise RunFolderError(f"{run.path}: not a run folder (no config.yaml); give the folder that submit named")
+    run.require()
     with hold_lock(run.lock_file, purpose="a cancel"):
         journal = Journal(run.journal_file)
         ledger = Ledger.read(journal)

@@ -17,7 +17,7 @@ from typing import Any
 from selu_hpc.engines.calls import Calls
 from selu_hpc.engines.why.explaining import Explanation, explain
 from selu_hpc.engines.why.text import as_text
-from selu_hpc.errors import RunFolderError, SeluError
+from selu_hpc.errors import SeluError
 from selu_hpc.rounds.rundir import RunDir
 
 
@@ -43,8 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(argv)
     run = RunDir(options.run.absolute())
     try:
-        if not run.config_file.is_file():
-            raise RunFolderError(f"{run.path}: not a run folder (no config.yaml); give the folder that submit named")
+        run.require()
         told = explain(run, options.what, Calls())
     except SeluError as error:
         sys.stderr.write(f"error: {error}\n")

@@ -53,8 +53,7 @@ class Unbundled:
 
 def bundle(run: RunDir, target: Path, *, with_image: bool, with_results: bool, image_place: str = "") -> dict[str, int]:
     """Write the bundle under a temporary name, then rename it; returns size by name."""
-    if not run.config_file.is_file():
-        raise RunFolderError(f"{run.path}: not a run folder (no config.yaml)")
+    run.require()
     hashes: dict[str, str] = {}
     sizes: dict[str, int] = {}
     target.parent.mkdir(parents=True, exist_ok=True)

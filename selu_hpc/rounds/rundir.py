@@ -25,7 +25,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from selu_hpc.errors import CorruptShardError, MissingShardError
+from selu_hpc.errors import CorruptShardError, MissingShardError, RunFolderError
 
 MARKER = "done.json"
 
@@ -157,6 +157,13 @@ class RunDir:
     """A run's folder; every path the package uses below it is a property or method here."""
 
     path: Path
+
+    def require(self) -> None:
+        """Raises RunFolderError where no run was begun."""
+        if not self.config_file.is_file():
+            raise RunFolderError(
+                f"{self.path}: not a run folder (no config.yaml); give the folder that submit named with --run"
+            )
 
     @property
     def config_file(self) -> Path:

@@ -62,8 +62,7 @@ def make_replay(
 
     ids: these episodes and no others.  out: instead of RUN/report/replay.html.
     """
-    if not run.config_file.is_file():
-        raise RunFolderError(f"{run.path}: not a run folder (no config.yaml); give one with --run")
+    run.require()
     config = load_run(run.path)
     round_id = pick_round(run, round_id)
     everything = read_round(run, round_id, with_truth=with_truth)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from selu_hpc.config import Learning, RunConfig
-from selu_hpc.errors import RunFolderError
 from selu_hpc.recipes import load_run, to_yaml
 from selu_hpc.rounds.rundir import RunDir, Stage, write_bytes
 from selu_hpc.viz.curves import GAME_LINES, learning_curve
@@ -31,8 +30,7 @@ Cells = Sequence[str]
 
 def make_report(run: RunDir) -> Path:
     """Write the page from what the run has finished so far and return its path."""
-    if not run.config_file.is_file():
-        raise RunFolderError(f"{run.path}: not a run folder (no config.yaml); give one with --run")
+    run.require()
     config = load_run(run.path)
     rounds = list(read_rounds(run, config))
     plays = config.learning is Learning.RL4VLM
