@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -30,9 +30,13 @@ class Number:
 
 
 def critic_numbers(truth: Sequence[bool], said: Sequence[bool], *, samples: int, seed: int) -> dict[str, Number]:
-    """accuracy, f1 (of yes), false_yes (share of true failures called a success), false_no."""
+    """accuracy, f1 (of yes), false_yes (share of true failures called a success; its count is theirs), false_no."""
     pairs = np.array([truth, said], dtype=bool).T.reshape(-1, 2)
-    return _bootstrap(pairs, _critic, samples=samples, seed=seed)
+    found = _bootstrap(pairs, _critic, samples=samples, seed=seed)
+    successes = sum(map(bool, truth))
+    found["false_yes"] = replace(found["false_yes"], count=len(truth) - successes)
+    found["false_no"] = replace(found["false_no"], count=successes)
+    return found
 
 
 def mean_number(outcomes: Sequence[float], *, name: str, samples: int, seed: int) -> dict[str, Number]:

@@ -23,6 +23,13 @@ def test_the_critics_figures_agree_with_a_hand_count():
     assert found["accuracy"].low <= 0.8 <= found["accuracy"].high
 
 
+def test_a_false_verdicts_share_rests_on_those_that_could_be_false_so():
+    found = critic_numbers([True] * 4 + [False] * 6, [True] * 10, samples=20, seed=0)
+    assert {name: number.count for name, number in found.items()} == {
+        "accuracy": 10, "f1": 10, "false_yes": 6, "false_no": 4,
+    }  # fmt: skip
+
+
 def test_a_figure_that_is_not_defined_is_none_and_not_nan():
     found = critic_numbers([True, True], [False, False], samples=20, seed=0)
     assert found["false_yes"].value is None
