@@ -1,6 +1,6 @@
-"""Makes hostile words harmless on a page: what cannot be seen is spelled out, what closes a tag cannot be written.
+"""Makes hostile words harmless on a page and in a terminal: what cannot be seen is spelled out, no tag can be closed.
 
-Does not own what words mean (selu/reading.py); unlike there nothing is dropped, for the page shows what was said.
+Does not own what words mean (selu/reading.py); unlike there nothing is dropped, for people are to see what was said.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selu_hpc.engines.why.logs import LONGEST, TAIL_BYTES, last_error, read_said
+from selu_hpc.viz.plain import plain
 
 HEAD = "2026-01-01 00:00:09.000 {} r01/rollout/1 selu_hpc.stages.entry: {}\n"
 
@@ -60,8 +61,16 @@ def test_only_the_end_of_a_huge_log_is_read(tmp_path):
     assert read_said(file).error == "EngineError: here"
 
 
+def test_what_a_server_answered_cannot_give_orders_to_the_terminal():
+    said = "ModelError: http://host answered \x1b]0;pwned\x07\x1b[2J\u202egnp.exe"
+    assert last_error(HEAD.format("ERROR  ", said)) == (
+        "ModelError: http://host answered ⟨U+001B⟩]0;pwned⟨U+0007⟩⟨U+001B⟩[2J⟨U+202E⟩gnp.exe"
+    )
+
+
 @given(st.text())
 def test_any_text_gives_one_line_that_is_not_too_long(text):
     found = last_error(text)
     assert len(found) <= LONGEST
     assert len(found.splitlines()) <= 1
+    assert plain(found) == found

@@ -1,4 +1,7 @@
-"""The line of a log that says why: a SeluError's sentence, an exception's last line, or Slurm's words."""
+"""The line of a log that says why: a SeluError's sentence, an exception's last line, or Slurm's words.
+
+A log may quote what a model, a simulator or a server said, and a terminal obeys control characters: the line has none.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from selu_hpc.viz.plain import plain
 
 TAIL_BYTES = 1 << 18
 LONGEST = 400
@@ -53,11 +58,11 @@ def tail(file: Path) -> str | None:
 
 
 def last_error(text: str) -> str:
-    """One line, shortened; empty when the log has no error."""
+    """One line, shortened, what cannot be seen spelled out (⟨U+001B⟩); empty when the log has no error."""
     lines = text.splitlines()
     found = _last_record(lines) or _last_exception(lines)
     found = found or next((line.strip() for line in reversed(lines) if OF_SLURM.search(line)), "")
-    found = found.rstrip(":; ")
+    found = plain(found.rstrip(":; "))
     return found if len(found) <= LONGEST else f"{found[: LONGEST - 2]} …"
 
 
