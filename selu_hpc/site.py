@@ -46,7 +46,7 @@ class Site(Settings):
     scratch: str = ""
     """Node-local folder for caches."""
     mounts: tuple[str, ...] = ()
-    """Folders bound into the image beside the run folder, `source` or `source:target`."""
+    """Folders bound into the image beside the run folder: `source`, `source:target` or `source:target:ro`."""
     apptainer: str = "apptainer"
     """The apptainer command."""
     max_array_size: Annotated[int, Field(ge=0)] = 0
@@ -65,3 +65,7 @@ class Site(Settings):
     """Whether jobs may ask for --kill-on-invalid-dep; where not, labels wait for all rollouts of their array to end."""
     resubmit_inside_jobs: bool = True
     """Whether gates may call sbatch; where not, `submit` on the login node resubmits."""
+
+    def partition_name(self, role: str) -> str:
+        """The partition that serves a role, as Slurm calls it; the role where the profile has none."""
+        return next((one.name for mine, one in self.partitions.items() if mine == role), role)

@@ -106,8 +106,10 @@ if (( code != 0 )); then
     grep -iE 'oom.?kill|out of memory|exceeded (job |step )?memory limit' "$folder/slurm.log" |
         grep -qvE 'CUDA|HIP' && fields+=', "oom": true'
     now=$(job_fields)
-    state=${now#*JobState=}
-    fields+=", \"state\": \"${state%% *}\""
+    state=${now#*JobState=} state=${state%% *}
+    # COMPLETING only says that Slurm is ending it, be it cancelled, preempted or out of time.
+    [[ $state == COMPLETING ]] && state=''
+    fields+=", \"state\": \"$state\""
     # A cancelled job must stay cancelled; one that is being preempted, or whose stage saved and asked, goes on.
     if [[ $now == *JobState=RUNNING* ]] && (( restarts < max_requeues )); then
         if (( code == 75 )) || [[ $now == *PreemptTime=2* ]]; then

@@ -1,4 +1,4 @@
-"""What attempts left behind: their records, how and how often and why shards failed, which nodes fail fast.
+"""What attempts left behind: their records, how and how often and why shards failed.
 
 Reads attempt-*/job.json, written by slurm/stage.sh on the node. Counting is pure.
 """
@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from selu_hpc.engines.ledger import Ledger
+from selu_hpc.engines.ledger import Ledger, Live
 from selu_hpc.engines.reconcile import Failures
 from selu_hpc.engines.slurm_state import Cause, QueueRow, SacctRow, causes
 from selu_hpc.rounds.plan import After, Key
 from selu_hpc.rounds.rundir import RunDir, Stage
 
 FAST_S = 60.0
-FAST_FAILURES = 2
+EXIT_REQUEUE = 75
+"""A stage saved its work and asks to be started again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +64,13 @@ class Attempt:
             return Cause.TIMEOUT
         if self.state == "CANCELLED":
             return Cause.CANCELLED
-        return Cause.FAILED if self.code else Cause.UNKNOWN
+        return Cause.FAILED if self.code and self.code != EXIT_REQUEUE else Cause.UNKNOWN
 
     @property
     def failed_fast(self) -> bool:
+        """By itself: one that was cancelled or preempted was told to end, or asks to be started again."""
         quick = self.ended is not None and self.ended - self.begun < FAST_S
-        return quick and not self.requeued and self.cause is Cause.FAILED
+        return quick and not (self.requeued or self.told) and self.cause is Cause.FAILED
 
 
 def read_attempts(run: RunDir, key: Key, shard: int) -> list[Attempt]:
@@ -84,6 +86,22 @@ def read_attempt(folder: Path) -> Attempt | None:
         return Attempt.from_json(json.loads((folder / "job.json").read_bytes()))
     except (ValueError, KeyError, OSError):
         return None
+
+
+def tried_in_vain(
+    ledger: Ledger, due: Mapping[Key, Collection[int]], live: Mapping[str, Live]
+) -> dict[tuple[Key, int], list[str]]:
+    """Due shards, with their jobs, that were sent since a person last said submit and are not in the queue any more."""
+    if not any(entry.epoch == ledger.epoch for entry in ledger.entries.values()):
+        return {}
+    covered = {(one.entry.key, shard) for one in live.values() for shard in one.alive}
+    wanted = {(key, shard) for key, shards in due.items() for shard in shards} - covered
+    found: dict[tuple[Key, int], list[str]] = {}
+    for entry in ledger.entries.values():
+        for shard in entry.shards if entry.epoch == ledger.epoch else ():
+            if entry.key and (entry.key, shard) in wanted:
+                found.setdefault((entry.key, shard), []).append(entry.name)
+    return found
 
 
 def count_failures(
@@ -148,19 +166,3 @@ def describe_exit(code: int) -> str:
         return f"exit code {code}"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
     return f"killed by {name}" + (", perhaps out of memory" if name == "SIGKILL" else "")
-
-
-def failing_nodes(attempts: Iterable[Attempt]) -> dict[str, str]:
-    """Nodes on which tasks failed fast and none succeeded, while others succeed elsewhere."""
-    fast: dict[str, int] = {}
-    good: set[str] = set()
-    for attempt in attempts:
-        if attempt.code == 0:
-            good.add(attempt.node)
-        elif attempt.failed_fast:
-            fast[attempt.node] = fast.get(attempt.node, 0) + 1
-    return {
-        node: f"{count} tasks failed on it within {FAST_S:.0f} s and none succeeded, elsewhere they do"
-        for node, count in fast.items()
-        if count >= FAST_FAILURES and node not in good and good
-    }

@@ -1,8 +1,8 @@
 """What the run's journal says about its Slurm jobs, and which of them the queue still knows. Pure.
 
 Events of this engine: `slurm_run` (the id in every job's name), `started` (a person's submit: retries are counted
-anew), `intent` → `submitted` | `adopted` | `abandoned`, `released`, `rewired`, `cancelled`, `corrupt`, `quarantined`,
-`gave_up`, `code`.
+anew, and no node is excluded any more), `intent` → `submitted` | `adopted` | `abandoned`, `released`, `rewired`,
+`cancelled`, `corrupt`, `quarantined`, `readmitted`, `gave_up`, `code`.
 """
 
 from __future__ import annotations
@@ -42,13 +42,18 @@ class Entry:
 
 @dataclass(slots=True)
 class Ledger:
-    """The journal, read once."""
+    """The journal, read once.
+
+    quarantined: by (partition, node), with the reason.  lifted: jobs from before the last `started` may still avoid
+    nodes.
+    """
 
     run_id: str = ""
     epoch: int = 0
     entries: dict[str, Entry] = field(default_factory=dict)
     gave_up: dict[tuple[Key, int], str] = field(default_factory=dict)
-    quarantined: dict[str, str] = field(default_factory=dict)
+    quarantined: dict[tuple[str, str], str] = field(default_factory=dict)
+    lifted: bool = False
     code: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -68,6 +73,8 @@ class Ledger:
         elif kind == "started":
             self.epoch += 1
             self.gave_up.clear()
+            self.lifted = self.lifted or bool(self.quarantined)
+            self.quarantined.clear()
         elif kind == "intent" and "label" in event:
             self.entries[event["name"]] = self._entry(event)
         elif kind in ("submitted", "adopted") and entry:
@@ -83,7 +90,9 @@ class Ledger:
         elif kind == "gave_up" and "key" in event:
             self.gave_up[read_key(event["key"]), int(event["shard"])] = event["why"]
         elif kind == "quarantined":
-            self.quarantined[event["node"]] = event["why"]
+            self.quarantined[event.get("partition", ""), event["node"]] = event["why"]
+        elif kind == "readmitted":
+            self.lifted = False
         elif kind == "code":
             self.code = event
 

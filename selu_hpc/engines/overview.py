@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from selu_hpc.engines.asking import ask_queue
-from selu_hpc.engines.attempts import read_attempts
+from selu_hpc.engines.attempts import EXIT_REQUEUE, read_attempts
 from selu_hpc.engines.calls import Calls
 from selu_hpc.engines.ledger import InQueue, Ledger, match, read_key
 from selu_hpc.engines.slurm_state import QueueRow
@@ -22,8 +22,6 @@ from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.lock import holder
 from selu_hpc.rounds.plan import Key
 from selu_hpc.rounds.rundir import RunDir, ShardDir
-
-EXIT_REQUEUE = 75
 
 
 class Verdict(StrEnum):
@@ -250,5 +248,5 @@ def _stuck(queue: InQueue) -> Iterator[str]:
 
 
 def _nodes(ledger: Ledger) -> Iterator[str]:
-    for node, why in ledger.quarantined.items():
+    for (_, node), why in ledger.quarantined.items():
         yield f"node {node} is excluded for this run: {why}"

@@ -36,7 +36,10 @@ class Failures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """All that a decision is made from."""
+    """All that a decision is made from.
+
+    excluded: the nodes to keep away from, by partition.
+    """
 
     plan: Plan
     due: Mapping[Key, Sequence[int]]
@@ -47,7 +50,7 @@ class Situation:
     max_retries: int
     max_array_size: int
     last_round: int
-    excluded: tuple[str, ...] = ()
+    excluded: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -204,7 +207,7 @@ class _Decider:
                         offset=offset,
                         is_array=stage.num_shards > 1,
                         waits=waits,
-                        excluded=self.now.excluded,
+                        excluded=self._excluded(asks),
                     )
                 )
                 self.cover.setdefault(stage.key, {}).update(dict.fromkeys(part, name))
@@ -227,6 +230,9 @@ class _Decider:
         partition = self.now.site.partitions.get(stage.resources.partition)
         return escalate(stage.resources, num_oom=failed.num_oom, num_timeout=failed.num_timeout, partition=partition)
 
+    def _excluded(self, asks: Resources) -> tuple[str, ...]:
+        return self.now.excluded.get(self.now.site.partition_name(asks.partition), ())
+
     def _close(self) -> None:
         """The last job looks once more at everything: it retries what no gate came after, and ends the journal."""
         due = ((self.cover.get(key, {}), shards) for key, shards in self.due.items())
@@ -238,15 +244,17 @@ class _Decider:
         if present is None:
             generation = self.now.ledger.next_generation("close")
             name = f"selu-{self.now.ledger.run_id}-close-g{generation}c0"
+            asks = self.now.plan.asks_of_close
             self.made.submit.append(
                 JobSpec(
                     name=name,
                     label="close",
                     key=None,
                     shards=(0,),
-                    resources=next((s for s in self.now.plan if not s.in_image), next(iter(self.now.plan))).resources,
+                    resources=asks,
                     command=(),
                     waits=waits,
+                    excluded=self._excluded(asks),
                 )
             )
         elif not _tokens(waits) <= _tokens(self.now.live[present].entry.waits):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for_some
 from contextlib import contextmanager
@@ -17,15 +17,16 @@ from dataclasses import dataclass, field, replace
 
 from loguru import logger
 
-from selu_hpc.engines.attempts import count_failures, failing_nodes, known_causes, read_attempts
+from selu_hpc.engines.attempts import count_failures, known_causes, read_attempts, tried_in_vain
 from selu_hpc.engines.base import Job
 from selu_hpc.engines.launch import commands, script, script_file
-from selu_hpc.engines.ledger import InQueue, Ledger, Live, match, shards_json, waits_json
+from selu_hpc.engines.ledger import Entry, InQueue, Ledger, Live, match, shards_json, waits_json
 from selu_hpc.engines.limits import Limits, rounds_that_fit
+from selu_hpc.engines.quarantine import by_partition, failing_nodes, partitions_of, starts, suspects
 from selu_hpc.engines.reconcile import Decision, Failures, Situation, with_commands
 from selu_hpc.engines.sbatch import JobSpec, Wait, array_text, held
 from selu_hpc.engines.scheduler import Slurm, SlurmSilentError, SubmitLimitError
-from selu_hpc.engines.slurm_state import Cause, QueueRow
+from selu_hpc.engines.slurm_state import QueueRow, SacctRow
 from selu_hpc.errors import EngineError, RunFolderError
 from selu_hpc.rounds.lock import hold_lock
 from selu_hpc.rounds.plan import SEALED, Key
@@ -89,13 +90,15 @@ class Submission:
         live = {name: one for name, one in queue.live.items() if one.entry.job_id != self.me}
         self.ids = {name: entry.job_id for name, entry in ledger.entries.items() if entry.job_id}
         due = self._due(ledger, live, rows)
-        excluded = self._quarantine(ledger, due, live)
+        tried = tried_in_vain(ledger, due, live)
+        accounted = self._accounted(ledger, tried)
+        excluded = self._quarantine(ledger, due, live, rows, accounted)
         now = Situation(
             plan=self.job.plan,
             due=due,
             ledger=ledger,
             live=live,
-            failures=self._failures(ledger, due, live, rows),
+            failures=self._failures(ledger, tried, live, rows, accounted),
             site=self.site,
             max_retries=self.job.config.retry.max_retries,
             max_array_size=self.limits.max_array_size,
@@ -182,47 +185,70 @@ class Submission:
         return found - on_their_way
 
     def _failures(
-        self, ledger: Ledger, due: Mapping[Key, list[int]], live: Mapping[str, Live], rows: list[QueueRow]
+        self,
+        ledger: Ledger,
+        tried: Mapping[tuple[Key, int], list[str]],
+        live: Mapping[str, Live],
+        rows: list[QueueRow],
+        accounted: list[SacctRow],
     ) -> dict[tuple[Key, int], Failures]:
-        if not any(entry.epoch == ledger.epoch for entry in ledger.entries.values()):
-            return {}
-        tried = {(e.key, shard): e for e in ledger.entries.values() if e.epoch == ledger.epoch for shard in e.shards}
-        covered = {(one.entry.key, shard) for one in live.values() for shard in one.alive}
-        asked = [(key, shard) for key, shards in due.items() for shard in shards
-                 if (key, shard) in tried and (key, shard) not in covered]  # fmt: skip
-        known = self._known_causes(ledger, {tried[place].name for place in asked}, rows)
+        known = known_causes(ledger, {name for names in tried.values() for name in names}, rows, accounted)
         alive = {*live, *([self.me] if self.me else [])}
         found = {}
-        for key, shard in asked:
+        for key, shard in tried:
             by_name = {name: by_shard[shard] for name, by_shard in known.items() if shard in by_shard}
             attempts = read_attempts(self.job.run, key, shard)
             found[key, shard] = count_failures(ledger, key, shard, attempts, alive=alive, known=by_name)
         return found
 
-    def _known_causes(self, ledger: Ledger, names: set[str], rows: list[QueueRow]) -> dict[str, dict[int, Cause]]:
+    def _accounted(self, ledger: Ledger, tried: Mapping[tuple[Key, int], list[str]]) -> list[SacctRow]:
+        names = {name for names in tried.values() for name in names}
         ids = [ledger.entries[name].job_id for name in names if ledger.entries[name].job_id]
-        return known_causes(ledger, names, rows, self.slurm.sacct(ids) if ids else [])
+        return self.slurm.sacct(ids) if ids else []
 
-    def _quarantine(self, ledger: Ledger, due: Mapping[Key, list[int]], live: Mapping[str, Live]) -> tuple[str, ...]:
-        """Name and exclude nodes on which tasks fail fast. Only stages with open shards are looked at."""
-        suspects = [key for key, shards in due.items() if any(e.key == key for e in ledger.entries.values()) and shards]
-        if not self.site.kill_on_invalid_dep:  # labels whose rollout is missing fail fast on any node
-            suspects = [key for key in suspects if key.stage is not Stage.LABEL]
-        attempts = [
-            attempt
-            for key in suspects
-            for shard in range(self.job.plan[key].num_shards)
-            for attempt in read_attempts(self.job.run, key, shard)
-        ]
-        for node, why in failing_nodes(attempts).items():
-            if node not in ledger.quarantined:
-                logger.warning("node {} is excluded for this run: {}", node, why)
-                self.job.journal.append("quarantined", node=node, why=why)
-                ledger.quarantined[node] = why
-                for one in live.values():
-                    if one.waiting:
-                        self.slurm.avoid(one.entry.job_id, sorted(ledger.quarantined))
-        return tuple(sorted(ledger.quarantined))
+    def _quarantine(
+        self,
+        ledger: Ledger,
+        due: Mapping[Key, list[int]],
+        live: Mapping[str, Live],
+        rows: list[QueueRow],
+        accounted: list[SacctRow],
+    ) -> dict[str, tuple[str, ...]]:
+        """Name and exclude nodes on which tasks fail fast, by partition. Only stages with open shards are looked at."""
+        self._readmit(ledger, live)
+        partitions = partitions_of(self.job.plan, self.site)
+        places = suspects(ledger, due, self.job.plan, self.site)
+        attempts = {place: read_attempts(self.job.run, *place) for place in places}
+        new = failing_nodes(starts(attempts, ledger, partitions, rows, accounted), ledger.quarantined)
+        for (partition, node), why in new.items():
+            logger.warning("node {} is excluded for this run: {}", node, why)
+            self.job.journal.append("quarantined", partition=partition, node=node, why=why)
+        ledger.quarantined |= new
+        excluded = by_partition(ledger.quarantined)
+        for one in live.values():
+            partition = partitions[one.entry.key]
+            if one.waiting and any(where == partition for where, _ in new):
+                self._avoid(one, excluded[partition])
+        return excluded
+
+    def _readmit(self, ledger: Ledger, live: Mapping[str, Live]) -> None:
+        """A person said submit since nodes were excluded: what still waits from before may use every node again."""
+        if ledger.lifted:
+            for one in live.values():
+                if one.waiting and one.entry.epoch < ledger.epoch:
+                    self._avoid(one, ())
+            self.job.journal.append("readmitted")
+
+    def _avoid(self, live: Live, nodes: Sequence[str]) -> None:
+        """Slurm refuses to change an array of which a task has begun, so the waiting ones are named.
+
+        One may begin before it is told; then it runs where it is, and how it ends is seen as ever.
+        """
+        target = _elements(live.entry, live.waiting)
+        try:
+            self.slurm.avoid(target, nodes)
+        except EngineError as error:
+            logger.warning("{} ({}) may start on the nodes it could before: {}", target, live.entry.name, error)
 
     # --- what to do about it
 
@@ -331,10 +357,7 @@ class Submission:
 
     def _cancel(self, live: Live, shards: set[int]) -> None:
         entry = live.entry
-        if shards >= live.alive | live.stuck or not entry.key:
-            target = entry.job_id
-        else:
-            target = f"{entry.job_id}_[{array_text(shard - entry.offset for shard in shards)}]"
+        target = entry.job_id if shards >= live.alive | live.stuck else _elements(entry, shards)
         self.slurm.cancel([target])
         self.job.journal.append("cancelled", name=entry.name, job=target, why="it can't start any more")
         logger.info("cancelled {} ({}): what it waits for will not come", target, entry.name)
@@ -363,6 +386,13 @@ def _intent(spec: JobSpec) -> dict[str, object]:
         "generation": int(spec.name.rpartition("-g")[2].partition("c")[0]),
         "waits": waits_json(spec.waits),
     }
+
+
+def _elements(entry: Entry, shards: set[int]) -> str:
+    """A job, or these of its elements: `12`, `12_[0,3-5]`."""
+    if not entry.key or shards >= set(entry.shards):
+        return entry.job_id
+    return f"{entry.job_id}_[{array_text(shard - entry.offset for shard in shards)}]"
 
 
 def _count(live: Iterable[Live]) -> int:

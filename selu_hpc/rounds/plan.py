@@ -89,6 +89,11 @@ class Plan:
         return next(stage for stage in self.stages if stage.key == key)
 
     @property
+    def asks_of_close(self) -> Resources:
+        """What the run's last job asks for: as much as a gate, which needs no image either."""
+        return next((stage for stage in self.stages if not stage.in_image), self.stages[0]).resources
+
+    @property
     def num_tasks(self) -> int:
         return sum(stage.num_shards for stage in self.stages)
 

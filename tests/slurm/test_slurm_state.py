@@ -1,8 +1,8 @@
-"""Slurm's answers, read: rows as the real commands printed them; why shards failed; which nodes do."""
+"""Slurm's answers, read: rows as the real commands printed them; why shards failed."""
 
 import pytest
 
-from selu_hpc.engines.attempts import Attempt, count_failures, failing_nodes
+from selu_hpc.engines.attempts import Attempt, count_failures
 from selu_hpc.engines.calls import Calls, clean_environment
 from selu_hpc.engines.discover import choose, read_minutes, read_partitions
 from selu_hpc.engines.ledger import Entry, Ledger
@@ -94,15 +94,6 @@ def test_memory_and_time_are_known_from_the_record_else_from_slurm(ledger):
     assert count(ledger, [attempt(oom=True), attempt("again", state="TIMEOUT")]) == (2, 1, 1)
     known = {"job": Cause.OOM, "again": Cause.TIMEOUT}
     assert count(ledger, [attempt(code=137), attempt("again", code=None)], known=known) == (2, 1, 1)
-
-
-def test_a_node_is_named_when_only_it_fails_fast_and_others_succeed():
-    fails = [attempt(node="c1"), attempt(node="c1")]
-    assert set(failing_nodes([*fails, attempt(node="c2", code=0)])) == {"c1"}
-    assert failing_nodes(fails) == {}, "when nothing succeeds anywhere it is not the node"
-    assert failing_nodes([*fails, attempt(node="c1", code=0)]) == {}
-    assert failing_nodes([*(attempt(node="c1", seconds=600) for _ in range(3)), attempt(node="c2", code=0)]) == {}
-    assert failing_nodes([*(attempt(node="c1", oom=True) for _ in range(3)), attempt(node="c2", code=0)]) == {}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from selu_hpc.engines.slurm_state import QueueRow
 from selu_hpc.engines.submission import SBATCH_AT_ONCE, Submission
 from selu_hpc.errors import EngineError
 from selu_hpc.rounds.plan import Key, make_plan
-from selu_hpc.rounds.rundir import Stage
+from selu_hpc.rounds.rundir import Stage, write_json
 from selu_hpc.site import Site
 
 SITE = Site.model_validate({"name": "lab", "partitions": {"cpu": {"name": "cpu"}}})
@@ -34,6 +34,7 @@ class SlurmInMemory:
     released: list = field(default_factory=list)
     cancelled: list = field(default_factory=list)
     states: dict = field(default_factory=dict)
+    avoids: dict = field(default_factory=dict)
     most_at_once: int = 0
     _two: threading.Event = field(default_factory=threading.Event)
     _count: int = 0
@@ -88,6 +89,14 @@ class SlurmInMemory:
     def depend(self, job_id, dependency):
         assert job_id in self.jobs
         assert set(re.findall(r"\d+", dependency)) <= self.jobs.keys()
+
+    def avoid(self, target, nodes):
+        """As scontrol does it: some of an array may be told, a whole array only while none of its tasks has begun."""
+        job_id, _, some = target.partition("_")
+        told = read_array_text(some) if some else self.jobs[job_id][1]
+        if any(self.state(job_id, index) != "PENDING" for index in told):
+            raise EngineError(f"{target}: Job is no longer pending execution")
+        self.avoids[target] = nodes
 
     def sacct(self, ids):
         return []
@@ -305,3 +314,56 @@ def test_a_completed_shard_whose_marker_comes_late_is_not_made_again(job, naps):
     decision = gate_at_work(job, slurm, grace_s=60.0)
     assert naps.taken == [0.5]
     assert [spec.label for spec in decision.submit] == []
+
+
+@pytest.fixture
+def bad_node(monkeypatch):
+    monkeypatch.setattr("selu_hpc.engines.submission.failing_nodes", lambda *_: {("cpu", "c1"): "tasks fail on it"})
+
+
+def test_only_the_waiting_tasks_of_an_array_are_kept_from_a_bad_node(job, bad_node):
+    slurm = SlurmInMemory()
+    submit(job, slurm)
+    ids = ids_of(slurm)
+    slurm.states[ids["r01-rollout"], 0] = "RUNNING"
+    submit(job, slurm)
+    assert slurm.avoids[f"{ids['r01-rollout']}_[1]"] == ("c1",)
+    assert slurm.avoids[ids["r01-label"]] == ("c1",)
+
+
+def test_a_task_that_begins_before_it_is_kept_from_a_bad_node_stops_nothing(job, bad_node):
+    slurm = SlurmInMemory()
+    submit(job, slurm)
+
+    def too_late(target, nodes):
+        raise EngineError(f"{target}: Job is no longer pending execution")
+
+    slurm.avoid = too_late
+    assert submit(job, slurm).is_empty
+    assert len(slurm.jobs) == 15
+
+
+def record(job, slurm, stage, shard, node, code):
+    """The record of a task that began and ended at once."""
+    name = slurm.jobs[ids_of(slurm)[f"r01-{stage}"]][0]
+    folder = job.run.shard(1, Stage(stage), shard).attempt(0)
+    write_json(folder / "job.json", {"name": name, "job": "1", "node": node, "begun": 1.0, "ended": 2.0, "code": code})
+
+
+def test_a_node_on_which_tasks_fail_at_once_is_avoided_until_a_person_says_submit(job):
+    slurm = SlurmInMemory()
+    submit(job, slurm)
+    for shard in (0, 1):
+        record(job, slurm, "rollout", shard, "c1", 1)
+    record(job, slurm, "label", 0, "c2", 0)
+    decision = gate_at_work(job, slurm)
+    assert {spec.label: spec.excluded for spec in decision.submit}["r01-rollout"] == ("c1",)
+    assert slurm.avoids[ids_of(slurm)["r01-finetune_actor"]] == ("c1",)
+    assert [event["node"] for event in events(job, "quarantined")] == ["c1"]
+    submit(job, slurm)
+    assert slurm.avoids[ids_of(slurm)["r01-finetune_actor"]] == ()
+    assert len(events(job, "readmitted")) == 1
+    assert Ledger.read(job.journal).quarantined == {}
+    slurm.avoids.clear()
+    submit(job, slurm)
+    assert slurm.avoids == {}

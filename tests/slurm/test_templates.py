@@ -2,11 +2,13 @@
 
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from harness import REPO, SMALL, contents, patience
 
+from selu_hpc.engines.attempts import read_attempt
 from selu_hpc.rounds.rundir import RunDir, Stage
 
 TEMPLATES = sorted((REPO / "slurm").glob("*.sbatch"))
@@ -32,27 +34,63 @@ def test_shellcheck_finds_nothing(script):
     assert done.stdout == ""
 
 
-def test_the_wrapper_and_the_run_folder_agree_where_a_shard_lies(tmp_path):
+@dataclass
+class Wrapped:
+    """stage.sh as array element 5_3 of a job, with a fake srun and scontrol in its PATH."""
+
+    folder: Path
+
+    def __post_init__(self):
+        self.tools.mkdir()
+        self.fake("srun", 'printf "%s\\n" "$@" > "$CALL"')
+        self.fake("scontrol", "")
+
+    @property
+    def tools(self):
+        return self.folder / "tools"
+
+    @property
+    def run(self):
+        return RunDir(self.folder / "a run")
+
+    def fake(self, tool, does):
+        (self.tools / tool).write_text(f"#!/bin/bash\n{does}\n")
+        (self.tools / tool).chmod(0o755)
+
+    def __call__(self, **more):
+        environment = {
+            "PATH": f"{self.tools}:/usr/bin:/bin", "CALL": str(self.folder / "call"), "SLURM_JOB_ID": "7",
+            "SLURM_JOB_NAME": "x", "SLURM_ARRAY_JOB_ID": "5", "SLURM_ARRAY_TASK_ID": "3", "SELU_OFFSET": "1000",
+            "SELU_PYTHON": "/py", "SLURMD_NODENAME": "c1",
+        }  # fmt: skip
+        line = ["bash", str(REPO / "slurm" / "stage.sh"), str(self.run.path), "2", "label"]
+        return subprocess.run(line, env=environment | more, check=False).returncode
+
+    def record(self, attempt=0):
+        return read_attempt(self.run.shard(2, Stage.LABEL, 1003).attempt(attempt))
+
+
+@pytest.fixture
+def wrapped(tmp_path):
+    return Wrapped(tmp_path)
+
+
+def test_the_wrapper_and_the_run_folder_agree_where_a_shard_lies(wrapped):
     """stage.sh knows the layout by itself; a fake srun prints what it is asked to run."""
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    (tools / "srun").write_text('#!/bin/bash\nprintf "%s\\n" "$@" > "$CALL"\n')
-    (tools / "scontrol").write_text("#!/bin/bash\n")
-    for tool in tools.iterdir():
-        tool.chmod(0o755)
-    run = RunDir(tmp_path / "a run")
-    environment = {
-        "PATH": f"{tools}:/usr/bin:/bin", "CALL": str(tmp_path / "call"), "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "x",
-        "SLURM_ARRAY_JOB_ID": "5", "SLURM_ARRAY_TASK_ID": "3", "SELU_OFFSET": "1000", "SELU_PYTHON": "/py",
-    }  # fmt: skip
     for expected in (0, 1):
-        subprocess.run(
-            ["bash", str(REPO / "slurm" / "stage.sh"), str(run.path), "2", "label"], env=environment, check=True
-        )
-        words = (tmp_path / "call").read_text().splitlines()
-        asked = ["/py", "-u", "-m", "selu_hpc.stages.label", "--run", str(run.path), "--round", "2"]
+        assert wrapped() == 0
+        words = (wrapped.folder / "call").read_text().splitlines()
+        asked = ["/py", "-u", "-m", "selu_hpc.stages.label", "--run", str(wrapped.run.path), "--round", "2"]
         assert words[-12:] == [*asked, "--shard", "1003", "--attempt", str(expected)]
-        assert (run.shard(2, Stage.LABEL, 1003).attempt(expected) / "job.json").is_file()
+        assert wrapped.record(expected)
+
+
+@pytest.mark.parametrize(("state", "kept"), [("COMPLETING", ""), ("RUNNING", "RUNNING"), ("CANCELLED", "CANCELLED")])
+def test_that_slurm_is_ending_a_task_is_no_reason_for_its_end(wrapped, state, kept):
+    wrapped.fake("srun", "exit 1")
+    wrapped.fake("scontrol", f'echo "JobId=7 JobName=x JobState={state} Reason=None"')
+    assert wrapped() == 1
+    assert wrapped.record().state == kept
 
 
 @pytest.mark.slurm

@@ -107,5 +107,5 @@ def _of_the_queue(facts: Facts) -> Iterator[str]:
         yield f"job {job_id} ({name}): a second copy; submit cancels it"
     for name, job_id in facts.known.queue.adopted.items():
         yield f"job {job_id} ({name}): its id never reached the journal; submit adopts it"
-    for node, why in facts.ledger.quarantined.items():
+    for (_, node), why in facts.ledger.quarantined.items():
         yield f"node {node} is excluded for this run: {why}"
