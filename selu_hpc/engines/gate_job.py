@@ -23,8 +23,8 @@ from selu_hpc.engines.launch import saved_site
 from selu_hpc.engines.limits import ask_limits
 from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.engines.snapshot import refuse_open_folders
-from selu_hpc.engines.submission import Submission, horizon, this_element, wait_for_lock
-from selu_hpc.errors import SeluError
+from selu_hpc.engines.submission import Submission, TakenBackError, horizon, this_element, wait_for_lock
+from selu_hpc.errors import EngineError, SeluError
 from selu_hpc.recipes import load_run
 from selu_hpc.rounds.plan import SEALED, Key, make_plan
 from selu_hpc.rounds.rundir import RunDir, Stage
@@ -60,36 +60,70 @@ def open_job(path: Path) -> Job:
 
 
 def gate(job: Job, round_id: int, attempt: int | None) -> int:
-    """Retry what is missing, else seal; then send what may follow."""
-    site, slurm = saved_site(job.run), Slurm()
+    """Retry what is missing, else seal; then send what may follow.
+
+    Where Slurm refuses the retry the quorum decides. Without one this fails and nothing is given up: the run's last job
+    tries once more.
+    """
     put_aside_broken_shards(job, round_id)
-    sealed = [Key(round_id, stage) for stage in SEALED]
-    if site.resubmit_inside_jobs and any(key in job.due() for key in sealed):
-        with wait_for_lock(job, purpose=f"the gate of round {round_id}", patience_s=LOCK_PATIENCE_S):
-            submission = Submission(job, site, slurm, ask_limits(site, slurm), me=this_element())
-            decision = submission.advance(last_round=horizon(job, round_id), gate=Key(round_id, Stage.GATE))
-            on_their_way = any(key in sealed for key in decision.cover)
-        if on_their_way:
+    refused = ""
+    try:
+        if send_again(job, round_id):
             logger.info("round {}: missing shards were sent again, the gate behind them decides", round_id)
             return 0
+    except TakenBackError as error:  # any other may leave jobs behind that will decide over this round
+        refused = str(error)
+        logger.warning("round {}: missing shards can't be sent again, so the quorum decides: {}", round_id, refused)
     code = entry.run_stage(Stage.GATE, run=str(job.run.path), round_id=round_id, attempt=attempt)
-    follow(job, round_id, failed=code != 0)
+    if code == 0 or not refused:
+        follow(job, round_id, failed=code != 0, refused=refused)
     return code
 
 
-def follow(job: Job, round_id: int, *, failed: bool) -> None:
-    """After the decision: stop what can't come any more, or submit the rounds that were left to this gate."""
+def send_again(job: Job, round_id: int) -> bool:
+    """Whether shards that this gate would decide over are on their way again."""
+    site, slurm = saved_site(job.run), Slurm()
+    sealed = [Key(round_id, stage) for stage in SEALED]
+    if not site.resubmit_inside_jobs or not any(key in job.due() for key in sealed):
+        return False
+    with wait_for_lock(job, purpose=f"the gate of round {round_id}", patience_s=LOCK_PATIENCE_S):
+        submission = Submission(job, site, slurm, ask_limits(site, slurm), me=this_element())
+        decision = submission.advance(last_round=horizon(job, round_id), gate=Key(round_id, Stage.GATE))
+    return any(key in sealed for key in decision.cover)
+
+
+def follow(job: Job, round_id: int, *, failed: bool, refused: str = "") -> None:
+    """After the decision: stop what can't come any more, or submit the rounds that were left to this gate.
+
+    A round that is sealed stays so when Slurm takes nothing more: what waits for its gate starts all the same.
+    """
     site, slurm = saved_site(job.run), Slurm()
     if not (failed or site.resubmit_inside_jobs):
         return
     with wait_for_lock(job, purpose=f"the gate of round {round_id}", patience_s=LOCK_PATIENCE_S):
-        missing = [shard for stage in SEALED for shard in job.due().get(Key(round_id, stage), ())]
-        if failed and missing:
-            why = f"{len(set(missing))} shards are missing and the quorum is not met: the chain stops"
-            job.journal.append("gave_up", key=f"r{round_id:02d}/gate", shard=0, why=why)
-        Submission(job, site, slurm, ask_limits(site, slurm), me=this_element()).advance(
-            last_round=horizon(job, round_id + 1), may_submit=site.resubmit_inside_jobs
-        )
+        _give_up(job, round_id, failed=failed, refused=refused)
+        try:
+            Submission(job, site, slurm, ask_limits(site, slurm), me=this_element()).advance(
+                last_round=horizon(job, round_id + 1), may_submit=site.resubmit_inside_jobs
+            )
+        except EngineError as error:
+            if failed:
+                raise
+            logger.warning("round {} is sealed; a later job sends what is left to send: {}", round_id, error)
+
+
+def _give_up(job: Job, round_id: int, *, failed: bool, refused: str) -> None:
+    """Write down that the chain stops, or which shards the seal does without because Slurm did not take them again."""
+    due = job.due()
+    sealed = [Key(round_id, stage) for stage in SEALED]
+    missing = [(key, shard) for key in sealed for shard in due.get(key, ())]
+    if failed and missing:
+        count = len({shard for _, shard in missing})
+        why = f"{count} shards are missing and the quorum is not met: the chain stops"
+        job.journal.append("gave_up", key=f"r{round_id:02d}/gate", shard=0, why=why)
+    elif refused:
+        why = f"it could not be sent again, and the round was sealed without it: {refused}"
+        job.journal.append_all("gave_up", [{"key": str(key), "shard": shard, "why": why} for key, shard in missing])
 
 
 def close(job: Job) -> int:

@@ -80,7 +80,7 @@ class Ledger:
         elif kind in ("submitted", "adopted") and entry:
             entry.job_id = str(event["job"])
         elif kind == "abandoned" and entry:
-            entry.abandoned = True
+            entry.abandoned, entry.job_id = True, ""
         elif kind == "released":
             for name in event.get("names", ()):
                 if name in self.entries:

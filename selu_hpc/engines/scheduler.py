@@ -30,6 +30,7 @@ TRANSIENT = re.compile(
 LIMIT = re.compile(
     r"MaxSubmit|SubmitLimit|violates accounting/QOS policy|MaxJobCount|job (count )?limit", re.IGNORECASE
 )
+REASON = re.compile(r"\b(?:Assoc|QOS)(?:Max|Min|Grp)\w+")
 
 
 class SubmitLimitError(EngineError):
@@ -66,8 +67,13 @@ class Slurm:
         if done.returncode == 0 and found:
             return found[1]
         said = (done.stderr + done.stdout).strip()
-        if LIMIT.search(said):
+        if takes_no_more(said):
             raise SubmitLimitError(f"sbatch {script.name}: {said}")
+        if reason := REASON.search(said):
+            raise EngineError(
+                f"sbatch refused {script}: {said}; {reason[0]} is about what one job asks for: lower resources.* of "
+                "its stage, or name another qos or account in the site profile, then run submit again"
+            )
         if done.returncode == 0 or TRANSIENT.search(said):
             raise SlurmSilentError(f"sbatch {script.name}: {said or 'no answer'}")
         raise EngineError(
@@ -179,6 +185,12 @@ class Slurm:
             return self.calls.call(command, timeout_s=timeout_s, told=told, meanwhile=meanwhile)
         except TooSlowError as error:
             raise SlurmSilentError(str(error)) from error
+
+
+def takes_no_more(said: str) -> bool:
+    """Slurm has one sentence for too many jobs and for one that asks for too much; a reason before it tells which."""
+    reasons = REASON.findall(said)
+    return any("Submit" in reason for reason in reasons) if reasons else bool(LIMIT.search(said))
 
 
 def sbatch_call(arguments: Sequence[str]) -> tuple[str, ...]:

@@ -42,6 +42,10 @@ GRACE_S = 10.0
 """How long a finished job's marker may stay invisible on a network file system."""
 
 
+class TakenBackError(EngineError):
+    """Slurm refused one of several jobs, and none of them is left in the queue."""
+
+
 @contextmanager
 def wait_for_lock(job: Job, *, purpose: str, patience_s: float) -> Iterator[None]:
     """The run's lock; a gate waits for a submit that is at work, a person is told at once."""
@@ -266,8 +270,10 @@ class Submission:
         # Released before anything is made to wait for them: a gate that dies in between leaves nothing that waits for
         # a job on hold, and what waits for the dead gate is cancelled by Slurm and found missing by the last job.
         self._release(sent)
+        unsent = {spec.name for spec in specs}.difference(sent)
         for name, waits in decision.rewire.items():
-            self._rewire(name, waits)
+            if not any(unsent.intersection(wait.names) for wait in waits):  # else whoever sends those does it
+                self._rewire(name, waits)
         self._release([name for name, one in live.items() if one.held and (self.by_person or not one.entry.released)])
 
     def _send_all(self, specs: list[JobSpec]) -> list[str]:
@@ -286,6 +292,15 @@ class Submission:
         except SubmitLimitError as error:
             self._abandon(one.name for one in specs if one.name not in sent)
             return self._cut_to_whole_rounds(specs, sent, error)
+        except SlurmSilentError:
+            raise
+        except EngineError as error:
+            if self.by_person:
+                raise
+            # A person's next submit goes on from here; after a job nobody may come who would.
+            self._abandon(one.name for one in specs if one.name not in sent)
+            self._take_back(sent, "what belongs to it was refused")
+            raise TakenBackError(str(error)) from error
         return sent
 
     def _send_in_order(self, specs: list[JobSpec], sent: list[str]) -> None:
@@ -339,21 +354,28 @@ class Submission:
 
     def _cut_to_whole_rounds(self, specs: list[JobSpec], sent: list[str], error: SubmitLimitError) -> list[str]:
         """Slurm takes no more: keep the rounds that are complete, the rest follows from their gates."""
-        by_name = {spec.name: spec for spec in specs}
         refused = next(spec for spec in specs if spec.name not in sent)
-        round_id = refused.key.round_id if refused.key else -1
+        if refused.key is None:
+            logger.warning("{}; the gates send the run's last job, which retries what no gate comes after", error)
+            return sent
+        round_id = refused.key.round_id
+        by_name = {spec.name: spec for spec in specs}
         kept = [name for name in sent if (key := by_name[name].key) and key.round_id < round_id]
-        dropped = [name for name in sent if name not in kept]
-        for name in dropped:
-            self.slurm.cancel([self.ids[name]])
-            self.job.journal.append("cancelled", name=name, job=self.ids[name], why="the rest of its round did not fit")
+        self._take_back([name for name in sent if name not in kept], "the rest of its round did not fit")
         if not any((key := by_name[name].key) and key.stage == "gate" for name in kept):
-            raise EngineError(
+            raise TakenBackError(
                 f"{error}; not even one round fits: make rollout.num_shards smaller and rollout.episodes_per_shard "
                 "larger (more episodes per task), or set the site's max_submit_jobs"
             ) from error
         logger.info("Slurm takes no more jobs now; rounds from {} on are submitted by the gates before them", round_id)
         return kept
+
+    def _take_back(self, names: list[str], why: str) -> None:
+        """Jobs on hold that must not stay; they never ran, so no shard has failed by it."""
+        for name in names:
+            self.slurm.cancel([self.ids[name]])
+            self.job.journal.append("cancelled", name=name, job=self.ids[name], why=why)
+        self._abandon(names)
 
     def _cancel(self, live: Live, shards: set[int]) -> None:
         entry = live.entry

@@ -1,4 +1,4 @@
-"""A real Slurm for the tests marked `slurm`: used when it is up, brought up and down where that is possible."""
+"""A real Slurm for the tests marked `slurm`: one that is up, or brought up and down; and a job for the Slurm in memory."""
 
 import os
 import shutil
@@ -11,6 +11,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from harness import Lab, copy_with_payload, load_cluster
+
+from selu_hpc.engines.base import Job
+from selu_hpc.rounds.plan import make_plan
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +40,14 @@ def lab(cluster) -> Lab:
 @pytest.fixture
 def run(lab) -> Path:
     return lab.home / f"run-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def job(small_run, small_config):
+    return Job(small_run, small_config, make_plan(small_config))
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    """A job whose sbatch gave no answer is looked for once."""
+    monkeypatch.setattr("selu_hpc.engines.submission.LOOKS_S", (0.0,))

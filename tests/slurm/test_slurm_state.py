@@ -6,7 +6,7 @@ from selu_hpc.engines.attempts import Attempt, count_failures
 from selu_hpc.engines.calls import Calls, clean_environment
 from selu_hpc.engines.discover import choose, read_minutes, read_partitions
 from selu_hpc.engines.ledger import Entry, Ledger
-from selu_hpc.engines.scheduler import LIMIT, TRANSIENT, Slurm
+from selu_hpc.engines.scheduler import TRANSIENT, Slurm, SubmitLimitError, takes_no_more
 from selu_hpc.engines.slurm_state import Cause, causes, read_sacct, read_squeue
 from selu_hpc.errors import EngineError
 from selu_hpc.rounds.plan import After, Key
@@ -113,7 +113,23 @@ def test_what_may_pass_is_asked_again(said):
     ["QOSMaxSubmitJobPerUserLimit", "AssocMaxSubmitJobLimit", "Job violates accounting/QOS policy (job submit limit)"],
 )
 def test_submit_limits_are_known_by_what_sbatch_says(said):
-    assert LIMIT.search(f"sbatch: error: {said}")
+    assert takes_no_more(f"sbatch: error: {said}")
+
+
+@pytest.mark.parametrize("reason", ["QOSMaxWallDurationPerJobLimit", "AssocMaxMemPerJob", "QOSMinGRES"])
+def test_a_job_that_asks_for_more_than_its_qos_allows_is_no_submit_limit(reason, tmp_path):
+    said = (
+        f"sbatch: error: {reason}\nsbatch: error: Batch job submission failed: "
+        "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
+    )
+    assert not takes_no_more(said)
+    (tmp_path / "sbatch").write_text(f'#!/bin/sh\necho "{said}" >&2\nexit 1\n')
+    (tmp_path / "sbatch").chmod(0o755)
+    (tmp_path / "job.sh").write_text("#!/bin/bash\n")
+    slurm = Slurm(calls=Calls(environment={"PATH": f"{tmp_path}:/usr/bin:/bin"}))
+    with pytest.raises(EngineError, match=rf"{reason} is about what one job asks for: lower resources") as refused:
+        slurm.sbatch(tmp_path / "job.sh", arguments=[])
+    assert not isinstance(refused.value, SubmitLimitError)
 
 
 def test_what_another_job_or_shell_set_does_not_leak_into_ours():

@@ -1,129 +1,16 @@
 """Handing jobs to Slurm, against a Slurm in memory that refuses, falls silent or lies when a test says so."""
 
-import re
-import threading
-from dataclasses import dataclass, field
-
 import pytest
+from in_memory import FULL, SITE, SlurmInMemory, events, finish, ids_of, stages, submit
 
 from selu_hpc.engines.base import Job
 from selu_hpc.engines.ledger import Ledger
 from selu_hpc.engines.limits import Limits
-from selu_hpc.engines.sbatch import read_array_text
 from selu_hpc.engines.scheduler import SlurmSilentError, SubmitLimitError
-from selu_hpc.engines.slurm_state import QueueRow
 from selu_hpc.engines.submission import SBATCH_AT_ONCE, Submission
 from selu_hpc.errors import EngineError
 from selu_hpc.rounds.plan import Key, make_plan
 from selu_hpc.rounds.rundir import Stage, write_json
-from selu_hpc.site import Site
-
-SITE = Site.model_validate({"name": "lab", "partitions": {"cpu": {"name": "cpu"}}})
-
-
-@dataclass
-class SlurmInMemory:
-    """Takes jobs on hold, remembers them by id. `trouble(number, name)` may raise; `lies` are accepted all the same.
-
-    states: of a job or of one element, `{"103": "RUNNING", ("101", 1): "COMPLETED"}`; all others are pending.
-    """
-
-    trouble: object = None
-    lies: bool = False
-    jobs: dict = field(default_factory=dict)
-    released: list = field(default_factory=list)
-    cancelled: list = field(default_factory=list)
-    states: dict = field(default_factory=dict)
-    avoids: dict = field(default_factory=dict)
-    most_at_once: int = 0
-    _two: threading.Event = field(default_factory=threading.Event)
-    _count: int = 0
-    _at_once: int = 0
-    _lock: object = field(default_factory=threading.Lock)
-
-    def sbatch(self, script, *, arguments, dependency="", ahead=0):
-        text = script.read_text()
-        name = re.search(r"^#SBATCH --job-name=(\S+)$", text, re.MULTILINE)[1]
-        array = re.search(r"^#SBATCH --array=(\S+)$", text, re.MULTILINE)
-        assert "--hold" in arguments
-        with self._lock:
-            assert set(re.findall(r"\d+", dependency)) <= self.jobs.keys(), "waits for a job that is not there yet"
-            self._count += 1
-            self._at_once += 1
-            self.most_at_once = max(self.most_at_once, self._at_once)
-            number, job_id = self._count, str(100 + self._count)
-            if self._at_once > 1:
-                self._two.set()
-        self._two.wait(5.0)  # the first call stays until there is a second beside it
-        try:
-            error = self.trouble(number, name) if self.trouble else None
-            if error is None or self.lies:
-                self.jobs[job_id] = (name, tuple(read_array_text(array[1])) if array else (0,))
-            if error:
-                raise error
-            return job_id
-        finally:
-            with self._lock:
-                self._at_once -= 1
-
-    def squeue(self, names):
-        wanted = set(names)
-        return [
-            QueueRow(job_id, (index,), self.state(job_id, index), "", name,
-                     "" if job_id in self.released else "JobHeldUser", "", "")
-            for job_id, (name, indices) in self.jobs.items() if name in wanted for index in indices
-        ]  # fmt: skip
-
-    def state(self, job_id, index):
-        return self.states.get((job_id, index), self.states.get(job_id, "PENDING"))
-
-    def release(self, ids):
-        assert set(ids) <= self.jobs.keys()
-        self.released += ids
-
-    def cancel(self, ids):
-        self.cancelled += ids
-        for job_id in ids:
-            self.jobs.pop(job_id)
-
-    def depend(self, job_id, dependency):
-        assert job_id in self.jobs
-        assert set(re.findall(r"\d+", dependency)) <= self.jobs.keys()
-
-    def avoid(self, target, nodes):
-        """As scontrol does it: some of an array may be told, a whole array only while none of its tasks has begun."""
-        job_id, _, some = target.partition("_")
-        told = read_array_text(some) if some else self.jobs[job_id][1]
-        if any(self.state(job_id, index) != "PENDING" for index in told):
-            raise EngineError(f"{target}: Job is no longer pending execution")
-        self.avoids[target] = nodes
-
-    def sacct(self, ids):
-        return []
-
-
-@pytest.fixture
-def job(small_run, small_config):
-    return Job(small_run, small_config, make_plan(small_config))
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
-    monkeypatch.setattr("selu_hpc.engines.submission.LOOKS_S", (0.0,))
-
-
-def submit(job, slurm, last_round=9):
-    submission = Submission(job, SITE, slurm, Limits(), by_person=True, grace_s=0.0)
-    job.journal.append("started", engine="slurm")
-    return submission.advance(last_round=last_round)
-
-
-def events(job, *kinds):
-    return [event for event in job.journal if event["event"] in kinds]
-
-
-def stages(slurm, job_ids=None):
-    return sorted(slurm.jobs[job_id][0].split("-", 2)[2] for job_id in job_ids or slurm.jobs)
 
 
 def test_all_intents_are_written_before_the_first_sbatch_and_all_ids_before_the_release(job):
@@ -187,6 +74,28 @@ def test_where_slurm_takes_no_more_whole_rounds_stay_and_the_rest_is_taken_back(
     assert {event["name"] for event in settled} == {event["name"] for event in events(job, "intent")}
 
 
+def test_where_only_the_last_job_does_not_fit_all_others_stay_and_a_gate_sends_it(job):
+    slurm = SlurmInMemory(trouble=lambda number, name: FULL if "close" in name else None)
+    submit(job, slurm)
+    assert len(slurm.jobs) == 14
+    assert slurm.cancelled == []
+    assert sorted(slurm.released) == sorted(slurm.jobs)
+    slurm.trouble = None
+    Submission(job, SITE, slurm, Limits(), grace_s=0.0).advance(last_round=9)
+    assert "close-g1c0" in stages(slurm)
+
+
+def test_what_waits_for_jobs_that_did_not_fit_is_not_pointed_at_them(job):
+    config = job.config.model_copy(update={"rounds": 3})
+    job = Job(job.run, config, make_plan(config))
+    slurm = SlurmInMemory()
+    submit(job, slurm, last_round=1)
+    slurm.trouble = lambda number, name: FULL if "r03-gate" in name else None
+    submit(job, slurm)
+    assert {name[:3] for name in stages(slurm)} == {"r00", "r01", "r02", "clo"}
+    assert sorted(slurm.released) == sorted(slurm.jobs)
+
+
 def test_an_sbatch_that_errs_after_acceptance_is_adopted_every_time(job):
     slurm = SlurmInMemory(trouble=lambda number, name: SlurmSilentError("Socket timed out"), lies=True)
     submit(job, slurm)
@@ -238,23 +147,12 @@ def test_a_gate_that_may_not_call_sbatch_only_cancels(job):
     assert events(job, "intent") == []
 
 
-def ids_of(slurm):
-    """Job ids by stage, `r01-rollout`."""
-    return {name.split("-", 2)[2].removesuffix("-g0c0"): job_id for job_id, (name, _) in slurm.jobs.items()}
-
-
 def gate_at_work(job, slurm, **more):
     """The first round's gate, running as a job of the queue."""
     ids = ids_of(slurm)
     slurm.states |= {ids["r01-gate"]: "RUNNING", ids["r01-rollout"]: "FAILED", ids["r01-label"]: "CANCELLED"}
     submission = Submission(job, SITE, slurm, Limits(), me=ids["r01-gate"], **{"grace_s": 0.0} | more)
     return submission.advance(last_round=9, gate=Key(1, Stage.GATE))
-
-
-def finish(job, *shards):
-    for stage in (Stage.ROLLOUT, Stage.LABEL):
-        for shard in shards:
-            job.run.shard(1, stage, shard).write_marker(content="x", names=[], summary={})
 
 
 def test_a_gate_that_sends_a_shard_again_puts_another_gate_behind_it(job):

@@ -1,0 +1,123 @@
+"""A Slurm in memory that refuses, falls silent or lies when a test says so, and what tests do with it."""
+
+import re
+import threading
+from dataclasses import dataclass, field
+
+from selu_hpc.engines.limits import Limits
+from selu_hpc.engines.sbatch import read_array_text
+from selu_hpc.engines.scheduler import SubmitLimitError
+from selu_hpc.engines.slurm_state import QueueRow
+from selu_hpc.engines.submission import Submission
+from selu_hpc.errors import EngineError
+from selu_hpc.rounds.rundir import Stage
+from selu_hpc.site import Site
+
+FULL = SubmitLimitError("sbatch: QOSMaxSubmitJobPerUserLimit")
+SITE = Site.model_validate({"name": "lab", "partitions": {"cpu": {"name": "cpu"}}})
+
+
+@dataclass
+class SlurmInMemory:
+    """Takes jobs on hold, remembers them by id. `trouble(number, name)` may raise; `lies` are accepted all the same.
+
+    states: of a job or of one element, `{"103": "RUNNING", ("101", 1): "COMPLETED"}`; all others are pending.
+    """
+
+    trouble: object = None
+    lies: bool = False
+    jobs: dict = field(default_factory=dict)
+    released: list = field(default_factory=list)
+    cancelled: list = field(default_factory=list)
+    states: dict = field(default_factory=dict)
+    avoids: dict = field(default_factory=dict)
+    most_at_once: int = 0
+    _two: threading.Event = field(default_factory=threading.Event)
+    _count: int = 0
+    _at_once: int = 0
+    _lock: object = field(default_factory=threading.Lock)
+
+    def sbatch(self, script, *, arguments, dependency="", ahead=0):
+        text = script.read_text()
+        name = re.search(r"^#SBATCH --job-name=(\S+)$", text, re.MULTILINE)[1]
+        array = re.search(r"^#SBATCH --array=(\S+)$", text, re.MULTILINE)
+        assert "--hold" in arguments
+        with self._lock:
+            assert set(re.findall(r"\d+", dependency)) <= self.jobs.keys(), "waits for a job that is not there yet"
+            self._count += 1
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+            number, job_id = self._count, str(100 + self._count)
+            if self._at_once > 1:
+                self._two.set()
+        self._two.wait(5.0)  # the first call stays until there is a second beside it
+        try:
+            error = self.trouble(number, name) if self.trouble else None
+            if error is None or self.lies:
+                self.jobs[job_id] = (name, tuple(read_array_text(array[1])) if array else (0,))
+            if error:
+                raise error
+            return job_id
+        finally:
+            with self._lock:
+                self._at_once -= 1
+
+    def squeue(self, names):
+        wanted = set(names)
+        return [
+            QueueRow(job_id, (index,), self.state(job_id, index), "", name,
+                     "" if job_id in self.released else "JobHeldUser", "", "")
+            for job_id, (name, indices) in self.jobs.items() if name in wanted for index in indices
+        ]  # fmt: skip
+
+    def state(self, job_id, index):
+        return self.states.get((job_id, index), self.states.get(job_id, "PENDING"))
+
+    def release(self, ids):
+        assert set(ids) <= self.jobs.keys()
+        self.released += ids
+
+    def cancel(self, ids):
+        self.cancelled += ids
+        for job_id in ids:
+            self.jobs.pop(job_id)
+
+    def depend(self, job_id, dependency):
+        assert job_id in self.jobs
+        assert set(re.findall(r"\d+", dependency)) <= self.jobs.keys()
+
+    def avoid(self, target, nodes):
+        """As scontrol does it: some of an array may be told, a whole array only while none of its tasks has begun."""
+        job_id, _, some = target.partition("_")
+        told = read_array_text(some) if some else self.jobs[job_id][1]
+        if any(self.state(job_id, index) != "PENDING" for index in told):
+            raise EngineError(f"{target}: Job is no longer pending execution")
+        self.avoids[target] = nodes
+
+    def sacct(self, ids):
+        return []
+
+
+def submit(job, slurm, last_round=9):
+    submission = Submission(job, SITE, slurm, Limits(), by_person=True, grace_s=0.0)
+    job.journal.append("started", engine="slurm")
+    return submission.advance(last_round=last_round)
+
+
+def events(job, *kinds):
+    return [event for event in job.journal if event["event"] in kinds]
+
+
+def stages(slurm, job_ids=None):
+    return sorted(slurm.jobs[job_id][0].split("-", 2)[2] for job_id in job_ids or slurm.jobs)
+
+
+def ids_of(slurm):
+    """Job ids by stage, `r01-rollout`."""
+    return {name.split("-", 2)[2].removesuffix("-g0c0"): job_id for job_id, (name, _) in slurm.jobs.items()}
+
+
+def finish(job, *shards):
+    for stage in (Stage.ROLLOUT, Stage.LABEL):
+        for shard in shards:
+            job.run.shard(1, stage, shard).write_marker(content="x", names=[], summary={})
