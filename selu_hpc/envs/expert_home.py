@@ -21,7 +21,7 @@ from selu_hpc.envs.virtualhome_state import (
     meant,
     nodes_by_id,
     related,
-    room_of,
+    rooms_of,
     sitting_on,
     suits,
 )
@@ -81,11 +81,12 @@ class HomeEyes:
 
     def far(self, metadata: Metadata) -> list[str]:
         person = character(metadata)
-        here = room_of(metadata, person["id"]) if person else None
+        rooms = rooms_of(metadata)
+        here = rooms.get(person["id"]) if person else None
         return [
             node["class_name"]
             for node in metadata["nodes"]
-            if node["class_name"] in self.language.nouns and room_of(metadata, node["id"]) == here
+            if node["class_name"] in self.language.nouns and rooms.get(node["id"]) == here
         ]
 
     def _acting(self, command: Command, metadata: Metadata) -> tuple[Command, bool] | None:

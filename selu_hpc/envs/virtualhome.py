@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,11 +26,11 @@ from selu_hpc.envs.virtualhome_state import (
     Node,
     close_to,
     filmable,
+    free_ground,
     goals_that_hold,
     held,
     meant,
-    nodes_by_id,
-    room_of,
+    rooms_of,
     sitting_on,
 )
 from selu_hpc.errors import SimulatorError
@@ -65,7 +66,9 @@ class Client(Protocol):
     def reset(self, environment: int | None = None) -> bool: ...
     def environment_graph(self) -> tuple[bool, Graph]: ...
     def expand_scene(self, new_graph: Graph) -> tuple[bool, Any]: ...
-    def add_character(self, character_resource: str = ..., *, initial_room: str = ...) -> bool: ...
+    def add_character(
+        self, character_resource: str = ..., position: list[float] | None = ..., initial_room: str = ...
+    ) -> bool: ...
     def add_camera(self, position: list[float], rotation: list[float], field_view: float) -> tuple[bool, Any]: ...
     def update_camera(
         self, camera_index: int, position: list[float], rotation: list[float], field_view: float
@@ -108,15 +111,15 @@ class VirtualHomeEnvironment(SpokenEnvironment):
         _, count = client.camera_count()
         client.add_camera([0.0, 1.0, 0.0], [0.0, 0.0, 0.0], camera.FIELD_OF_VIEW)  # _film puts it where it belongs
         rng = random.Random(derive_seed("start", seed))
-        if not client.add_character(CHARACTER, initial_room=self._start_room(graph, task, rng)):
-            raise SimulatorError(f"VirtualHome could not put {CHARACTER} into {task.scene}")
+        self._add_character(client, graph, self._start_room(graph, task, rng))
         _, names = client.character_cameras()
         names = json.loads(names) if isinstance(names, str) else list(names)
         self._cameras = [count + 1 + names.index(FIRST_PERSON), count]
         self._touched, self._filmed = "", None
         turns = rng.randint(0, MOST_TURNS)
-        if turns:
-            self._run(*["<char0> [turnleft]"] * turns)
+        for part in (turns - 1, 1):  # alone, for after several lines Unity's graph has an older turn
+            if turns and part:
+                self._run(*["<char0> [turnleft]"] * part)
         first = task.goals[0]
         if task.verb == "put":
             self._begin_with(("walk", "grab"), Command("grab"), first.target)
@@ -146,14 +149,20 @@ class VirtualHomeEnvironment(SpokenEnvironment):
         self._graph = client.environment_graph()[1]
         return self._graph
 
-    def _start_room(self, graph: Graph, task: Task, rng: random.Random) -> str:
+    def _add_character(self, client: Client, graph: Graph, room: Node) -> None:
+        """At a place that the graph decides: in a room, Unity would choose one by chance, with no seed to give it."""
+        place = free_ground(graph, room["id"])
+        if place is None or not client.add_character(CHARACTER, position=list(place)):
+            raise SimulatorError(f"VirtualHome could not put {CHARACTER} into the {room['class_name']}")
+
+    def _start_room(self, graph: Graph, task: Task, rng: random.Random) -> Node:
         """Half the episodes start in the room of the first goal's object."""
-        known = nodes_by_id(graph)
-        rooms: list[str] = sorted({n["class_name"] for n in graph["nodes"] if n["class_name"] in ROOMS})
+        rooms: dict[int, Node] = {n["id"]: n for n in graph["nodes"] if n["class_name"] in ROOMS}
         target = task.goals[0].place or task.goals[0].target
-        there = [room_of(graph, node["id"]) for node in graph["nodes"] if node["class_name"] == target]
-        near: list[str] = sorted({known[room]["class_name"] for room in there if room is not None} & set(rooms))
-        return rng.choice(near if near and rng.random() < 0.5 else rooms)
+        where = rooms_of(graph)
+        near = sorted({where[n["id"]] for n in graph["nodes"] if n["class_name"] == target and n["id"] in where})
+        near = [number for number in near if number in rooms]
+        return rooms[rng.choice(near if near and rng.random() < 0.5 else sorted(rooms))]
 
     def _begin_with(self, verbs: Sequence[str], command: Command, name: str) -> None:
         """Before the first step, on the object that such a command would be about."""
@@ -204,7 +213,12 @@ class VirtualHomeEnvironment(SpokenEnvironment):
 
     def _run(self, *lines: str) -> tuple[bool, str]:
         ok, message = self._process.client().render_script(
-            list(lines), skip_animation=True, recording=False, image_synthesis=[], find_solution=False
+            list(lines),
+            skip_animation=True,
+            recording=False,
+            image_synthesis=[],
+            find_solution=False,
+            output_folder=str(self._process.folder),
         )
         if isinstance(message, dict):
             told = [entry.get("message", "") for entry in message.values() if isinstance(entry, dict)]
@@ -239,6 +253,10 @@ class VirtualHomeEnvironment(SpokenEnvironment):
 
 class Process(Protocol):
     """A VirtualHome process and its client."""
+
+    @property
+    def folder(self) -> Path:
+        """Where Unity may make the folders that it makes for every script; it answers nothing more if it cannot."""
 
     def client(self) -> Client: ...
 

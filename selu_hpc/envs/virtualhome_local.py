@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,10 @@ class LocalHome:
     def __init__(self, config: EnvConfig, *, skin: Skin | None = None) -> None:
         self.world = HomeWorld(known=config.world is World.KNOWN, skin=skin)
 
+    @property
+    def folder(self) -> Path:
+        return Path()
+
     def client(self) -> LocalHome:
         return self
 
@@ -44,8 +49,11 @@ class LocalHome:
     def expand_scene(self, new_graph: Graph) -> tuple[bool, Any]:
         return self.ask("expand_scene", [], ["", json.dumps(new_graph)])
 
-    def add_character(self, character_resource: str = CHARACTER, *, initial_room: str = "") -> bool:
-        asked = {"character_resource": character_resource, "mode": "fix_room", "initial_room": initial_room}
+    def add_character(
+        self, character_resource: str = CHARACTER, position: list[float] | None = None, initial_room: str = ""
+    ) -> bool:
+        asked: dict[str, Any] = {"character_resource": character_resource, "initial_room": initial_room}
+        asked |= {"mode": "fix_position", "character_position": _point(position)} if position else {"mode": "fix_room"}
         return self.ask("add_character", [], [json.dumps(asked)])[0]
 
     def add_camera(self, position: list[float], rotation: list[float], field_view: float) -> tuple[bool, Any]:
@@ -86,5 +94,8 @@ def blind_home_environment(config: EnvConfig) -> VirtualHomeEnvironment:
 
 
 def _camera(position: list[float], rotation: list[float], field_view: float) -> str:
-    point, turn = dict(zip("xyz", position, strict=True)), dict(zip("xyz", rotation, strict=True))
-    return json.dumps({"position": point, "rotation": turn, "field_view": field_view})
+    return json.dumps({"position": _point(position), "rotation": _point(rotation), "field_view": field_view})
+
+
+def _point(values: Sequence[float]) -> dict[str, float]:
+    return dict(zip("xyz", values, strict=True))

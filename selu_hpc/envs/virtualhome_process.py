@@ -37,6 +37,10 @@ class HomeProcess:
         self._client: Client | None = None
         self._stopping = False
 
+    @property
+    def folder(self) -> Path:
+        return self._home.absolute()
+
     def client(self) -> Client:
         if self._client is None:
             self._client = self._start()
@@ -65,11 +69,17 @@ class HomeProcess:
             *(self._executable or command_for(config, self._home)),
             "-batchmode",
             f"-http-port={port}",
-            f"-logFile {log}",
+            "-logFile",
+            str(log),
         ]
         with log.with_suffix(".out").open("ab") as out:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env={**os.environ, "DISPLAY": display}
+                command,
+                cwd=self._home,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env={**os.environ, "DISPLAY": display},
             )
         self._wait_for(port)
         client: Client = UnityCommunication(port=str(port), timeout_wait=config.step_timeout_s)

@@ -16,9 +16,12 @@ from selu_hpc.records import Goal
 
 Graph = dict[str, Any]
 Node = dict[str, Any]
+Point = tuple[float, float, float]
 
 HANDS = ("HOLDS_RH", "HOLDS_LH")
 ROOMS = ("kitchen", "bedroom", "livingroom", "bathroom")
+BODY_RADIUS, HEAD_ROOM, FLAT, GRID = 0.25, 1.2, 0.05, 0.25
+"""Metres: around a character, above which nothing is in its way, a rug at most, between two places tried."""
 _NO_THINGS = ("Rooms", "Floor", "Walls", "Ceiling", "Characters")
 MOST_LIKE_IT = 4
 """Instances a class may have in a home for a task to name it."""
@@ -48,12 +51,15 @@ def held(graph: Graph) -> list[Node]:
 
 
 def sitting_on(graph: Graph) -> list[Node]:
-    """What the character sits on."""
+    """What the character sits on: Unity writes an edge of its own, the package's executor a state and ON."""
     person = character(graph)
-    if person is None or "SITTING" not in person["states"]:
+    if person is None:
         return []
+    seats = related(graph, person["id"], ("SITTING",))
+    if not seats and "SITTING" in person["states"]:
+        seats = related(graph, person["id"], ("ON",))
     known = nodes_by_id(graph)
-    return [known[number] for number in related(graph, person["id"], ("ON",))]
+    return [known[number] for number in seats]
 
 
 def close_to(graph: Graph) -> set[int]:
@@ -62,13 +68,48 @@ def close_to(graph: Graph) -> set[int]:
     return set() if person is None else set(related(graph, person["id"], ("CLOSE",)))
 
 
-def room_of(graph: Graph, number: int) -> int | None:
-    """The room a node is in."""
-    return _room(nodes_by_id(graph), related(graph, number, ("INSIDE",)))
+def rooms_of(graph: Graph) -> dict[int, int]:
+    """Node → its room: that of what it lies on or in.
+
+    What was put somewhere may keep an edge to the room it was taken from (the package's executor), or have none to
+    any room (Unity).
+    """
+    known, below = nodes_by_id(graph), containers(graph)
+    own: dict[int, int] = {}
+    for edge in graph["edges"]:
+        if edge["relation_type"] == "INSIDE" and known[edge["to_id"]].get("category") == "Rooms":
+            own.setdefault(edge["from_id"], edge["to_id"])
+    found: dict[int, int] = {}
+    for number, node in known.items():
+        chain = [number]
+        while node.get("category") != "Characters" and chain[-1] in below and below[chain[-1]][0] not in chain:
+            chain.append(below[chain[-1]][0])
+        room = next((own[place] for place in reversed(chain) if place in own), None)  # what carries the rest is last
+        if room is not None:
+            found[number] = room
+    return found
 
 
-def _room(known: dict[int, Node], inside: Iterable[int]) -> int | None:
-    return next((to for to in inside if known[to].get("category") == "Rooms"), None)
+def free_ground(graph: Graph, room: int) -> Point | None:
+    """Where a character can stand, nearest to the room's middle; None when nothing is free."""
+    rooms, known = rooms_of(graph), nodes_by_id(graph)
+    inside = [n for n in graph["nodes"] if rooms.get(n["id"]) == room and n.get("bounding_box")]
+    floors = [n["bounding_box"] for n in inside if n.get("category") == "Floor"]
+    (x, middle, z), (width, height, depth) = (known[room]["bounding_box"][part] for part in ("center", "size"))
+    ground = floors[0]["center"][1] + floors[0]["size"][1] / 2 if floors else middle - height / 2
+    boxes = [n["bounding_box"] for n in inside if n.get("category") not in _NO_THINGS]
+    in_the_way = [
+        (box["center"], [half / 2 + BODY_RADIUS for half in box["size"]])
+        for box in boxes
+        if box["size"][1] > FLAT and box["center"][1] - box["size"][1] / 2 < ground + HEAD_ROOM
+    ]
+    num_x, num_z = (int(max(side / 2 - BODY_RADIUS, 0.0) / GRID) for side in (width, depth))
+    spots = [(x + GRID * i, z + GRID * k) for i in range(-num_x, num_x + 1) for k in range(-num_z, num_z + 1)]
+    spots.sort(key=lambda spot: (round(math.dist(spot, (x, z)), 6), spot))
+    for a, b in spots:
+        if not any(abs(a - at[0]) < half[0] and abs(b - at[2]) < half[2] for at, half in in_the_way):
+            return a, ground, b
+    return None
 
 
 def containers(graph: Graph) -> dict[int, list[int]]:
@@ -95,11 +136,7 @@ def filmable(graph: Graph) -> dict[str, Any]:
     """The character's room as camera.py reads a scene: THOR's metadata, as much of it as a shot needs."""
     person = character(graph)
     assert person is not None, "a camera before a character"
-    inside: dict[int, int] = {}
-    known = nodes_by_id(graph)
-    for edge in graph["edges"]:
-        if edge["relation_type"] == "INSIDE" and known[edge["to_id"]].get("category") == "Rooms":
-            inside[edge["from_id"]] = edge["to_id"]
+    known, inside = nodes_by_id(graph), rooms_of(graph)
     room, in_hand, below = inside.get(person["id"]), {node["id"] for node in held(graph)}, containers(graph)
     above: dict[int, list[int]] = {}
     for number, places in below.items():
@@ -198,7 +235,8 @@ def meant(graph: Graph, command: Command, kind: str) -> Node | None:
     for edge in graph["edges"]:
         if edge["from_id"] in inside and edge["relation_type"] == "INSIDE":
             inside[edge["from_id"]].append(edge["to_id"])
-    here = room_of(graph, person["id"]) if person else None
+    rooms = rooms_of(graph)
+    here = rooms.get(person["id"]) if person else None
 
     def rank(node: Node) -> tuple[bool, bool, bool, bool, int]:
         number = node["id"]
@@ -207,7 +245,7 @@ def meant(graph: Graph, command: Command, kind: str) -> Node | None:
             number not in near,
             not suits(command, node),
             _shut_in(known, where),
-            _room(known, where) != here,
+            rooms.get(number) != here,
             number,
         )
 

@@ -32,7 +32,21 @@ def plain(graph):
         for n in graph["nodes"]
     }
     assert len(nodes) == len(graph["nodes"])
-    return nodes, {(e["from_id"], e["relation_type"], e["to_id"]) for e in graph["edges"]}
+    edges = {(e["from_id"], e["relation_type"], e["to_id"]) for e in graph["edges"]}
+    return nodes, {edge for edge in edges if edge[1] != "SITTING"}  # Unity's own edge
+
+
+def test_who_sits_has_unitys_edge_as_well(home):
+    def edges():
+        return [e for e in home.graph["edges"] if e["relation_type"] == "SITTING"]
+
+    assert edges() == []
+    seat = home.one("chair")
+    assert home.run(f"<char0> [Walk] <chair> ({seat})", f"<char0> [Sit] <chair> ({seat})")[0]
+    assert [e["to_id"] for e in edges()] == [seat]
+    assert {"from_id": 1, "relation_type": "ON", "to_id": seat} in home.graph["edges"]
+    assert home.run("<char0> [standup]")[0]
+    assert edges() == []
 
 
 def by_the_package(graph, lines):

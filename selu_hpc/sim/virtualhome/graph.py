@@ -89,7 +89,10 @@ def with_surroundings(graph: Graph, places: Places, body: Body) -> Graph:
 
 
 def measured(graph: Graph, places: Places) -> Graph:
-    """The graph with the boxes of what has moved where they are now; a character's node also has its turn."""
+    """The graph with the boxes of what has moved where they are now; a character's node also has its turn.
+
+    Whoever sits has both forms of it: the package's, a state and ON, and Unity's, an edge of its own.
+    """
     nodes = []
     for n in graph["nodes"]:
         item, body = places.items.get(n["id"]), places.bodies.get(n["id"])
@@ -98,7 +101,12 @@ def measured(graph: Graph, places: Places) -> Graph:
         elif item is not None and not item.fixed:
             n = {**n, "bounding_box": item.bounds()}
         nodes.append(n)
-    return {"nodes": nodes, "edges": graph["edges"]}
+    seats = [
+        {"from_id": body.number, "relation_type": "SITTING", "to_id": body.seat}
+        for n in nodes
+        if (body := places.bodies.get(n["id"])) and body.seat and "SITTING" in n["states"]
+    ]
+    return {"nodes": nodes, "edges": [*graph["edges"], *seats]}
 
 
 def supports_in(graph: Graph, places: Places) -> dict[int, Support]:
