@@ -21,7 +21,7 @@ $(READY): pyproject.toml constraints.txt
 install: $(READY) ## make the environment in .venv
 
 demo: $(READY)   ## run five rounds of SELU with the built-in default; ends with where the report lies
-	$(BIN)/python -m selu_hpc.submit --rounds 5
+	$(BIN)/python -m selu_hpc.submit --rounds 5 --engine local
 
 test: $(READY)   ## the default tests
 	$(PYTEST) -n 2 --dist loadfile -m 'not slow'

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from selu_hpc.engines.base import Engine
     from selu_hpc.rounds.plan import Plan
     from selu_hpc.rounds.rundir import RunDir
+    from selu_hpc.site import Site
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -46,9 +47,9 @@ def build_parser() -> argparse.ArgumentParser:
     what.add_argument("--run", type=Path, help="the run folder (default: runs/RECIPE-SIMULATOR-sSEED-SIGNATURE)")
     where = parser.add_argument_group("where to run it")
     where.add_argument(
-        "--engine", choices=["auto", "slurm", "local"], default="auto", help="default: slurm where sbatch answers"
+        "--engine", choices=["auto", "slurm", "local"], default="auto", help="default: slurm where there is an sbatch"
     )
-    where.add_argument("--site", help="site profile in configs/sites/ or a YAML file (slurm only)")
+    where.add_argument("--site", help="site profile in configs/sites/ or a YAML file")
     where.add_argument("--workers", type=int, help="shards at once on this machine (default: its cores)")
     where.add_argument(
         "--accept-code", action="store_true", help="go on with this checkout though the run began with another (slurm)"
@@ -104,7 +105,7 @@ def ask_ahead(options: argparse.Namespace) -> Calls:
 
 
 def submit(options: argparse.Namespace, calls: Calls) -> int:
-    from selu_hpc.recipes import to_yaml
+    from selu_hpc.recipes import load_site, to_yaml
     from selu_hpc.rounds.plan import make_plan
     from selu_hpc.rounds.provenance import default_folder, open_run
     from selu_hpc.rounds.rundir import RunDir
@@ -113,6 +114,7 @@ def submit(options: argparse.Namespace, calls: Calls) -> int:
     if options.print_config:
         sys.stdout.write(f"# signature {config.signature}\n{to_yaml(config)}")
         return 0
+    site = load_site(options.site) if options.site else None
     path = options.run or default_folder(config)
     plan = make_plan(config)
     if options.dry_run:
@@ -122,8 +124,8 @@ def submit(options: argparse.Namespace, calls: Calls) -> int:
         return 0
     if options.engine != "local":
         start_sbatch(RunDir(path.absolute()), plan, calls)
-    engine = choose_engine(options, calls)
-    pinned = choose_image(options, RunDir(path.absolute()), config)
+    engine = choose_engine(options, site, calls)
+    pinned = choose_image(options, site, RunDir(path.absolute()), config)
     run, config = open_run(path, config)
     if pinned or run.image_file.exists():
         from selu_hpc.containers.pinned import keep
@@ -169,13 +171,15 @@ def resolve_config(options: argparse.Namespace) -> RunConfig:
     return load_recipe(options.recipe or "selu", options.set, flags)
 
 
-def choose_engine(options: argparse.Namespace, calls: Calls) -> Engine:
-    """Slurm where it answers, this machine's cores elsewhere; says which and why."""
+def choose_engine(options: argparse.Namespace, site: Site | None, calls: Calls) -> Engine:
+    """Slurm where it answers, this machine's cores where there is none; says which and why.
+
+    A Slurm that is silent now is no reason to do the work of a cluster on its login node.
+    """
     from loguru import logger
 
     from selu_hpc.engines.scheduler import Slurm
     from selu_hpc.errors import EngineError
-    from selu_hpc.recipes import load_site
 
     if options.engine == "local":
         found, why = False, "--engine local"
@@ -186,28 +190,29 @@ def choose_engine(options: argparse.Namespace, calls: Calls) -> Engine:
         from selu_hpc.engines.slurm import SlurmEngine
 
         logger.info("engine: slurm ({})", why)
-        site = load_site(options.site) if options.site else None
         return SlurmEngine(site=site, accept_code=options.accept_code, slurm=slurm)
-    if options.engine == "slurm":
-        raise EngineError(f"--engine slurm: {why}; run this on a login node, or use --engine local")
+    if options.engine != "local" and (options.engine == "slurm" or site or calls.has("sbatch")):
+        do = "try again when it does" if calls.has("sbatch") else "run this on a login node"
+        raise EngineError(f"{why}; {do}, or use --engine local to run everything on this machine")
     from selu_hpc.engines.local import LocalEngine
 
     calls.forget()
     logger.info("engine: local ({})", why)
+    if site:
+        logger.warning("--site {}: on this machine only what it says of images is used", options.site)
     return LocalEngine(workers=options.workers)
 
 
-def choose_image(options: argparse.Namespace, run: RunDir, config: RunConfig) -> Pinned | None:
+def choose_image(options: argparse.Namespace, site: Site | None, run: RunDir, config: RunConfig) -> Pinned | None:
     """The image the stages run in, looked over before anything is written; nothing is loaded where there is none."""
     if config.image == "none" and not (options.working_copy or run.image_file.exists()):
         return None
     from selu_hpc.containers.pinned import choose
-    from selu_hpc.recipes import load_site
 
     return choose(
         run,
         config,
-        load_site(options.site) if options.site else None,
+        site,
         accept=options.accept_image,
         working_copy=options.working_copy.absolute() if options.working_copy else None,
     )

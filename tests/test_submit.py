@@ -64,6 +64,40 @@ def test_slurm_asked_for_where_there_is_none_is_refused_with_the_way_out(tmp_pat
     assert "no sbatch on this machine; run this on a login node, or use --engine local" in done.stderr
 
 
+@pytest.fixture
+def silent_slurm(tmp_path, monkeypatch):
+    """Slurm's commands without a controller behind them."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("sbatch", "scontrol", "squeue"):
+        (tools / name).write_text("#!/bin/sh\necho 'Unable to contact slurm controller' >&2\nexit 1\n")
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+
+
+@pytest.mark.usefixtures("silent_slurm")
+def test_a_slurm_that_is_silent_does_not_send_the_work_to_the_login_node(tmp_path):
+    done = submit("--engine=auto", "--run", str(tmp_path / "run"), check=False)
+    assert done.returncode == 1
+    assert "controller does not answer; try again when it does, or use --engine local" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_site_that_there_is_no_profile_of_is_refused_by_every_engine_and_a_dry_run(tmp_path):
+    for word in ("--engine=auto", "--engine=local", "--dry-run"):
+        done = submit("--site=nope", word, "--run", str(tmp_path / "run"), check=False)
+        assert done.returncode == 2
+        assert "no site profile 'nope'; there are " in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_site_asked_for_where_there_is_no_slurm_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", os.path.dirname(sys.executable))  # noqa: PTH120
+    done = submit("--engine=auto", "--site=test_cluster", "--run", str(tmp_path / "run"), check=False)
+    assert done.returncode == 1
+    assert "no sbatch on this machine; run this on a login node, or use --engine local" in done.stderr
+
+
 @needs_root
 def test_a_read_only_folder_is_named_with_the_reason(small_disk):
     small_disk("size=1m")
