@@ -86,8 +86,8 @@ def send_again(job: Job, round_id: int) -> bool:
     sealed = [Key(round_id, stage) for stage in SEALED]
     if not site.resubmit_inside_jobs or not any(key in job.due() for key in sealed):
         return False
-    with wait_for_lock(job, purpose=f"the gate of round {round_id}", patience_s=LOCK_PATIENCE_S):
-        submission = Submission(job, site, slurm, ask_limits(site, slurm), me=this_element())
+    with wait_for_lock(job, purpose=f"the gate of round {round_id}", patience_s=LOCK_PATIENCE_S) as still_mine:
+        submission = Submission(job, site, slurm, ask_limits(site, slurm), me=this_element(), still_mine=still_mine)
         decision = submission.advance(last_round=horizon(job, round_id), gate=Key(round_id, Stage.GATE))
     return any(key in sealed for key in decision.cover)
 
@@ -100,10 +100,10 @@ def follow(job: Job, round_id: int, *, failed: bool, refused: str = "") -> None:
     site, slurm = saved_site(job.run), Slurm()
     if not (failed or site.resubmit_inside_jobs):
         return
-    with wait_for_lock(job, purpose=f"the gate of round {round_id}", patience_s=LOCK_PATIENCE_S):
+    with wait_for_lock(job, purpose=f"the gate of round {round_id}", patience_s=LOCK_PATIENCE_S) as still_mine:
         _give_up(job, round_id, failed=failed, refused=refused)
         try:
-            Submission(job, site, slurm, ask_limits(site, slurm), me=this_element()).advance(
+            Submission(job, site, slurm, ask_limits(site, slurm), me=this_element(), still_mine=still_mine).advance(
                 last_round=horizon(job, round_id + 1), may_submit=site.resubmit_inside_jobs
             )
         except EngineError as error:
@@ -129,7 +129,7 @@ def _give_up(job: Job, round_id: int, *, failed: bool, refused: str) -> None:
 def close(job: Job) -> int:
     """Retry what no gate came after; say how the run ended."""
     site, slurm = saved_site(job.run), Slurm()
-    with wait_for_lock(job, purpose="the run's last job", patience_s=LOCK_PATIENCE_S):
+    with wait_for_lock(job, purpose="the run's last job", patience_s=LOCK_PATIENCE_S) as still_mine:
         due = job.due()
         if not due:
             job.journal.append("finished", engine="slurm")
@@ -137,7 +137,7 @@ def close(job: Job) -> int:
         if not site.resubmit_inside_jobs:
             logger.error("{} stages are unfinished; run submit on the login node", len(due))
             return 1
-        submission = Submission(job, site, slurm, ask_limits(site, slurm), me=this_element())
+        submission = Submission(job, site, slurm, ask_limits(site, slurm), me=this_element(), still_mine=still_mine)
         decision = submission.advance(last_round=horizon(job, max(key.round_id for key in due)))
     if decision.cover:
         return 0

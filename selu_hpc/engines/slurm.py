@@ -40,12 +40,12 @@ class SlurmEngine:
     def run(self, job: Job, *, wait: bool) -> None:
         """Submit what is due and not on its way; the same command twice submits nothing twice."""
         refuse_open_folders(job.run)
-        with hold_lock(job.run.lock_file, purpose="a submit"):
+        with hold_lock(job.run.lock_file, purpose="a submit") as still_mine:
             site = self._site(job.run)
             recorded = Ledger.read(job.journal).code
             calls = self.slurm.calls
             with held_code(job.run, job.journal, recorded, accept=self.accept_code, calls=calls) as code_is_whole:
-                self._submit(job, site, code_is_whole)
+                self._submit(job, site, code_is_whole, still_mine)
         print_jobs(job, self.slurm)
         if wait:
             self.slurm.calls.forget()  # what was begun for nothing would wait as long
@@ -53,14 +53,23 @@ class SlurmEngine:
 
             Follow(job, self.slurm).until_the_end()
 
-    def _submit(self, job: Job, site: Site, code_is_whole: Callable[[], object]) -> None:
+    def _submit(
+        self, job: Job, site: Site, code_is_whole: Callable[[], object], still_mine: Callable[[], object]
+    ) -> None:
         def before_release() -> None:
             code_is_whole()
             self.slurm.squeue_ahead(Ledger.read(job.journal).entries)  # print_jobs asks this when all are released
 
         limits = ask_limits(site, self.slurm)
         submission = Submission(
-            job, site, self.slurm, limits, me=this_element(), by_person=True, before_release=before_release
+            job,
+            site,
+            self.slurm,
+            limits,
+            me=this_element(),
+            by_person=True,
+            before_release=before_release,
+            still_mine=still_mine,
         )
         due = job.due()
         if not due:

@@ -47,13 +47,13 @@ class TakenBackError(EngineError):
 
 
 @contextmanager
-def wait_for_lock(job: Job, *, purpose: str, patience_s: float) -> Iterator[None]:
+def wait_for_lock(job: Job, *, purpose: str, patience_s: float) -> Iterator[Callable[[], None]]:
     """The run's lock; a gate waits for a submit that is at work, a person is told at once."""
     deadline = time.monotonic() + patience_s
     while True:
         try:
-            with hold_lock(job.run.lock_file, purpose=purpose):
-                yield
+            with hold_lock(job.run.lock_file, purpose=purpose) as still_mine:
+                yield still_mine
                 return
         except RunFolderError as error:
             if "at work" not in str(error) or time.monotonic() > deadline:
@@ -69,6 +69,7 @@ class Submission:
     by_person: submit on a login node, which also releases jobs that are on hold again: a controller that crashed may
     have forgotten the release.
     before_release: waits for what the jobs need and was begun beside this.
+    still_mine: the lock's check; who lost it releases nothing, for its heir may have sent the same.
     """
 
     job: Job
@@ -79,6 +80,7 @@ class Submission:
     by_person: bool = False
     grace_s: float = GRACE_S
     before_release: Callable[[], object] = lambda: None
+    still_mine: Callable[[], object] = lambda: None
     ids: dict[str, str] = field(default_factory=dict)
     suspicious: bool = False
 
@@ -394,6 +396,7 @@ class Submission:
         if names:
             self.before_release()
             self.job.journal.sync()
+            self.still_mine()
             self.slurm.release([self.ids[name] for name in names])
             self.job.journal.append("released", names=names)
 

@@ -1,9 +1,10 @@
 """One controller per run folder: a lock file that works on NFS and is taken over when its owner is dead.
 
 The lock is made by hard-linking a private file to the lock's name, which NFS does atomically where O_EXCL may not.
-The owner touches it every few seconds; a lock nobody touched for `STALE_S`, or whose process on this host is gone,
-is broken. Who breaks holds a second lock, PATH.breaking, and looks once more: a lock that somebody else has broken and
-taken in the meantime is never taken away from them.
+The owner touches it every few seconds; a lock nobody touched for `STALE_S`, or whose process on this host is known to
+be gone, is broken; where /proc hides other users' processes (hidepid), only the age tells. Who breaks holds a second
+lock, PATH.breaking, and looks once more: a lock that somebody else has broken and taken in the meantime is never taken
+away from them.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +29,12 @@ TRIES = 100
 
 
 @contextmanager
-def hold_lock(path: Path, *, purpose: str) -> Iterator[None]:
-    """Hold the run's lock for the block; raises RunFolderError that names the holder."""
+def hold_lock(path: Path, *, purpose: str) -> Iterator[Callable[[], None]]:
+    """Hold the run's lock for the block; raises RunFolderError that names the holder.
+
+    Gives a check for just before what can't be taken back: it raises where the lock was taken over from a process that
+    stood still for too long.
+    """
     owner = {"host": socket.gethostname(), "pid": os.getpid(), "born": _born(os.getpid()), "purpose": purpose}
     mine = path.with_name(f"{path.name}.{owner['host']}.{os.getpid()}.{time.monotonic_ns()}")
     mine.write_text(json.dumps(owner))
@@ -38,7 +44,7 @@ def hold_lock(path: Path, *, purpose: str) -> Iterator[None]:
         beat = threading.Thread(target=_beat, args=(mine, stop), daemon=True)
         beat.start()
         try:
-            yield
+            yield partial(_require, path, mine)
         finally:
             stop.set()
             beat.join()
@@ -74,15 +80,16 @@ def holder(path: Path) -> dict[str, Any] | None:
 
 def _read_owner(path: Path) -> tuple[dict[str, Any] | None, bool]:
     """What the lock says, and whether its holder is dead; (None, False) when there is no lock."""
+    owner: dict[str, Any] = {"host": "?", "pid": 0, "purpose": "?"}
     try:
         age_s = time.time() - path.stat().st_mtime
-        owner: dict[str, Any] = json.loads(path.read_text())
+        owner |= json.loads(path.read_text())
     except FileNotFoundError:
         return None, False
-    except ValueError:
-        owner, age_s = {"host": "?", "pid": 0, "purpose": "?"}, STALE_S
-    here = owner["host"] == socket.gethostname()
-    return owner, _born(int(owner["pid"])) != owner.get("born") if here else age_s > STALE_S
+    except (ValueError, TypeError, PermissionError):  # a power cut may leave it empty
+        pass
+    is_gone = _is_gone(int(owner["pid"]), owner.get("born")) if owner["host"] == socket.gethostname() else None
+    return owner, age_s > STALE_S if is_gone is None else is_gone
 
 
 def _take(path: Path, mine: Path) -> None:
@@ -127,11 +134,33 @@ def _let_go(path: Path, mine: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def _require(path: Path, mine: Path) -> None:
+    if not _is_same(path, mine):
+        raise RunFolderError(
+            f"{path}: another command took this lock over, for nobody had touched it for {STALE_S:.0f} s; "
+            "nothing more is done here: look with `python -m selu_hpc.status`, then run the same command again"
+        )
+
+
 def _is_same(path: Path, mine: Path) -> bool:
     try:
         return path.samefile(mine)
     except FileNotFoundError:
         return False
+
+
+def _is_gone(pid: int, born: str | None) -> bool | None:
+    """Whether a process of this host has ended; None where that can't be seen."""
+    now = _born(pid)
+    if now and born:
+        return now != born
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return None
+    return None
 
 
 def _born(pid: int) -> str | None:
@@ -145,5 +174,5 @@ def _born(pid: int) -> str | None:
 def _beat(mine: Path, stop: threading.Event) -> None:
     """Both names are one file; through our own we never touch a lock that was taken over."""
     while not stop.wait(BEAT_S):
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # a file server that is away for a moment must not end it
             os.utime(mine)

@@ -1,5 +1,6 @@
 """The journal survives torn lines; the lock lets one controller in and outlives dead ones."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -117,12 +118,58 @@ def test_of_two_that_find_a_dead_lock_the_slower_does_not_take_it_from_the_faste
     assert not path.exists()
 
 
-def test_a_lock_taken_over_while_its_holder_was_away_is_left_to_its_heir(tmp_path):
+def test_a_lock_taken_over_while_its_holder_was_away_is_left_to_its_heir_and_the_holder_told(tmp_path):
     path = tmp_path / "lock"
-    with hold_lock(path, purpose="away for too long"):
+    with hold_lock(path, purpose="away for too long") as still_mine:
+        still_mine()
         path.unlink()
         path.write_text("the heir's")
+        with pytest.raises(RunFolderError, match="another command took this lock over"):
+            still_mine()
     assert path.read_text() == "the heir's"
+
+
+def test_a_live_process_that_proc_hides_keeps_its_lock_until_nobody_has_touched_it_for_long(tmp_path, monkeypatch):
+    """As /proc is where it is mounted with hidepid and the process is another user's: os.kill may not, but sees it."""
+
+    def hidden(pid, signal):
+        raise PermissionError(1, "Operation not permitted")
+
+    path = tmp_path / "lock"
+    path.write_text(json.dumps({"host": socket.gethostname(), "pid": 7, "born": "1", "purpose": "another user's"}))
+    monkeypatch.setattr(lock, "_born", lambda pid: "2" if pid == os.getpid() else None)
+    monkeypatch.setattr(lock.os, "kill", hidden)
+    with pytest.raises(RunFolderError, match="another user's is at work"), hold_lock(path, purpose="heir"):
+        pass
+    os.utime(path, (1, 1))
+    with hold_lock(path, purpose="heir"):
+        assert '"heir"' in path.read_text()
+
+
+@pytest.mark.parametrize("text", ["", "{", "3", "\xff"])
+def test_a_lock_that_a_power_cut_left_unreadable_goes_stale_like_any_other(tmp_path, text):
+    path = tmp_path / "lock"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(RunFolderError, match="is at work"), hold_lock(path, purpose="heir"):
+        pass
+    os.utime(path, (1, 1))
+    with hold_lock(path, purpose="heir"):
+        assert '"heir"' in path.read_text()
+
+
+def test_a_file_server_that_is_away_for_a_moment_does_not_end_the_beat(tmp_path, monkeypatch):
+    touched, again = [], threading.Event()
+
+    def touch(path):
+        touched.append(path)
+        if len(touched) > 1:
+            again.set()
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(lock, "BEAT_S", 0.01)
+    monkeypatch.setattr(lock.os, "utime", touch)
+    with hold_lock(tmp_path / "lock", purpose="a submit"):
+        assert again.wait(30)
 
 
 def test_a_breaker_that_was_killed_stops_nobody_for_long(tmp_path, monkeypatch):

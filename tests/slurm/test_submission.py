@@ -8,7 +8,8 @@ from selu_hpc.engines.ledger import Ledger
 from selu_hpc.engines.limits import Limits
 from selu_hpc.engines.scheduler import SlurmSilentError, SubmitLimitError
 from selu_hpc.engines.submission import SBATCH_AT_ONCE, Submission
-from selu_hpc.errors import EngineError
+from selu_hpc.errors import EngineError, RunFolderError
+from selu_hpc.rounds.lock import hold_lock
 from selu_hpc.rounds.plan import Key, make_plan
 from selu_hpc.rounds.rundir import Stage, write_json
 
@@ -265,3 +266,15 @@ def test_a_node_on_which_tasks_fail_at_once_is_avoided_until_a_person_says_submi
     slurm.avoids.clear()
     submit(job, slurm)
     assert slurm.avoids == {}
+
+
+def test_who_lost_the_lock_releases_nothing_and_its_heir_makes_no_second_copy(job):
+    slurm, lock = SlurmInMemory(), job.run.lock_file
+    with hold_lock(lock, purpose="a submit that stood still") as still_mine:
+        lock.unlink()
+        with pytest.raises(RunFolderError, match="another command took this lock over"):
+            Submission(job, SITE, slurm, Limits(), by_person=True, still_mine=still_mine).advance(last_round=9)
+    assert slurm.released == []
+    submit(job, slurm)
+    assert sorted(slurm.released) == sorted(slurm.jobs)
+    assert len(slurm.jobs) == 15
