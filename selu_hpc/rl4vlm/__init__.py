@@ -6,6 +6,7 @@ playing.py   many games at once, one speaker
 gae.py       returns and advantages
 ppo.py       the loss and the rate
 policy.py    the model with its value head
+order.py     which turns make a step
 update.py    one update under DeepSpeed
 results.py   what an evaluation comes to
 

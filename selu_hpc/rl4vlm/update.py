@@ -28,6 +28,7 @@ from selu_hpc.models.chat import Chat
 from selu_hpc.models.vlm import load_backbone
 from selu_hpc.records import derive_seed
 from selu_hpc.rl4vlm import gae, ppo
+from selu_hpc.rl4vlm.order import plan_steps
 from selu_hpc.rl4vlm.policy import Policy
 from selu_hpc.rl4vlm.rows import TurnBatch, TurnRows
 from selu_hpc.rl4vlm.turns import read_turns
@@ -35,7 +36,7 @@ from selu_hpc.train import adapter, checkpoint, towers
 from selu_hpc.train.checkpoint import Checkpoint
 from selu_hpc.train.curve import Events, write_curve
 from selu_hpc.train.data import Frames, Pictures
-from selu_hpc.train.order import Step, micro_batch_size, plan_steps
+from selu_hpc.train.order import Step, micro_batch_size
 from selu_hpc.train.ranks import Team
 from selu_hpc.train.sft import Result, Stopped
 from selu_hpc.train.shortcuts import merge_lora
@@ -96,19 +97,21 @@ def update(
     if job.model.dtype == "float32" and not job.model.lora_dropout and settings.zero_stage < 3:
         merge_lora(model)
     policy = Policy(model, temperature=job.game.temperature, seed=derive_seed(job.seed, "head"))
+    steps = plan_steps(
+        reread.lengths,
+        epochs=job.game.epochs,
+        batch=settings.global_batch,
+        micro_batch=size,
+        world=team.world,
+        seed=derive_seed(job.seed, "order"),
+    )
+    settings = settings.model_copy(update={"global_batch": size * len(steps[0].micro_batches)})
     rate = ppo.learning_rate(job.round_id, job.game)
     config = deepspeed_config(settings, dtype=job.model.dtype, world=team.world, micro_batch=size, learning_rate=rate)
     config["optimizer"]["params"]["eps"] = ADAM_EPS
     engine = _start_engine(job, policy, config, start)
     try:
         judged = _judge(job, team, engine, own, size)
-        steps = plan_steps(
-            reread.lengths,
-            epochs=job.game.epochs,
-            global_batch=settings.global_batch,
-            micro_batch=size,
-            seed=derive_seed(job.seed, "order"),
-        )
         engine.set_learning_rate(rate)
         curve = list(_learn(job, team, engine, reread, judged, steps, wish, on_step))
         state = engine.state()
