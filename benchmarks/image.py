@@ -87,12 +87,12 @@ def main() -> int:
     measures: dict[str, object] = {"image_mb": round(image.stat().st_size / 1e6), "constant_s": CONSTANT_S}
     ratios, targets = {}, {}
     digest = digest_of(image)
-    cache = shared_cache(digest)
     if options.unpacked:
         start = time.monotonic()
         image = unpacked(image, digest, apptainer=Apptainer())
         measures["unpack_s"] = round(time.monotonic() - start, 1)
     with private_folder() as private:
+        cache = shared_cache(digest, private=private)
         for name, code in WORK.items():
             host, inside = compare(code, image=image, private=private, cache=cache, num_turns=2 if options.quick else 7)
             theirs, ours = (statistics.median(clock for clock, _ in side) for side in (host, inside))

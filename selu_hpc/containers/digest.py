@@ -9,11 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
-from stat import S_ISDIR
 
+from selu_hpc.containers.node import node_folder
 from selu_hpc.errors import ImageError
 
 
@@ -33,15 +32,17 @@ def digest_of(image: Path, *, remember: bool = True) -> str:
 
 def noted(image: Path, what: str) -> str | None:
     """What this node found out about this version of the file."""
-    file = _note(image, what)
     with suppress(OSError, ValueError, KeyError):
-        return str(json.loads(file.read_text())[what])
+        if file := _note(image, what):
+            return str(json.loads(file.read_text())[what])
     return None
 
 
 def note(image: Path, what: str, value: str) -> None:
     """Remember something that was found by reading the whole file."""
     file = _note(image, what)
+    if file is None:
+        return
     with suppress(OSError):
         partial = file.with_suffix(f".{os.getpid()}")
         partial.write_text(json.dumps({what: value, "image": str(image)}))
@@ -62,31 +63,17 @@ def short(digest: str) -> str:
     return digest[: len("sha256:") + 12]
 
 
-def _note(image: Path, what: str) -> Path:
+def _note(image: Path, what: str) -> Path | None:
+    """Where it is remembered; nowhere, if others could write there."""
     try:
         stat = image.stat()
     except OSError as error:
         raise _missing(image, error) from error
     version = (what, image.resolve(), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
     key = hashlib.sha256("|".join(str(part) for part in version).encode()).hexdigest()[:32]
-    return node_folder("selu-images") / key
+    folder = node_folder("selu-images")
+    return folder / key if folder else None
 
 
 def _missing(image: Path, error: OSError) -> ImageError:
     return ImageError(f"{image}: {error.strerror}; build or pull it: `python -m selu_hpc.images --help`")
-
-
-def node_folder(name: str) -> Path:
-    """A private folder of this user on this node, which its tasks share and nobody else can write.
-
-    On the site's scratch, else in /tmp; never below TMPDIR, which each task has of its own and loses at its end.
-    """
-    places = (os.environ.get("SELU_SCRATCH", ""), "/tmp", tempfile.gettempdir())
-    base = next(place for place in places if place and os.access(place, os.W_OK | os.X_OK))
-    folder = Path(base) / f"{name}-{os.getuid()}"
-    with suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    stat = folder.lstat()
-    if not S_ISDIR(stat.st_mode) or stat.st_uid != os.getuid() or stat.st_mode & 0o077:
-        return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=base))
-    return folder

@@ -18,15 +18,20 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
+
+from loguru import logger
 
 from selu_hpc.containers.apptainer import Apptainer
-from selu_hpc.containers.digest import node_folder, note, noted, require_digest, short
+from selu_hpc.containers.digest import note, noted, require_digest, short
+from selu_hpc.containers.mounts import Mount, hub_mounts, require_code_uncovered
+from selu_hpc.containers.node import make_room, node_folder, used_now
 from selu_hpc.containers.pinned import Pinned, read_pinned
 from selu_hpc.containers.trust import require_trusted
 from selu_hpc.containers.unpacked import unpacked
+from selu_hpc.containers.watched import run_watched
 from selu_hpc.errors import ImageError, SeluError
 from selu_hpc.processes import die_with_parent
+from selu_hpc.rounds.lock import wait_for_lock
 from selu_hpc.rounds.rundir import RunDir, Stage
 from selu_hpc.stages.entry import EXIT_FAILED, MODULES, run_stage, set_up_logging
 
@@ -43,7 +48,10 @@ PASSED = (
     "WORLD_SIZE",
 )
 PASSED_ALSO = ("LOCAL_RANK", "LOCAL_WORLD_SIZE", "DS_ACCELERATOR", "DISPLAY")
+SENT_IN = tuple(f"{prefix}{rest}" for prefix in ("APPTAINER", "SINGULARITY") for rest in ("ENV_", "_ENV", "_OVERLAY"))
+"""Beginnings of variables by which Apptainer lays something into an image that --cleanenv does not keep out."""
 CACHE = "/var/cache/selu_hpc"
+DRIVER = Path("/dev/nvidiactl")
 KEPT = {"NUMBA_CACHE_DIR": f"{CACHE}/numba", "SELU_FEATURE_CACHE": f"{CACHE}/features"}
 """What tasks of one user and one image on one node share: compiled code, and features of frames (both by content)."""
 
@@ -57,6 +65,7 @@ def exec_line(
     cache: Path,
     apptainer: str = "apptainer",
     mounts: Sequence[str] = (),
+    hub: Sequence[Mount] = (),
     gpus: bool = False,
     network: bool = True,
     working_copy: Path | None = None,
@@ -64,24 +73,18 @@ def exec_line(
     """The `apptainer exec …` that runs a command with the bind contract; pure."""
     line = [apptainer, "exec", "--cleanenv", "--no-mount", "tmp,cwd,hostfs"]
     line += ["--home", f"{private / 'home'}:/home/selu", "--pwd", "/opt/selu_hpc"]
-    binds = [(str(private / "tmp"), "/tmp"), (str(private / "tmp"), "/var/tmp"), (str(cache), CACHE)]
-    binds += [(str(run), str(run))]
-    binds += [(mount.partition(":")[0], mount.partition(":")[2] or mount) for mount in mounts]
+    binds = [Mount(str(private / "tmp"), "/tmp"), Mount(str(private / "tmp"), "/var/tmp"), Mount(str(cache), CACHE)]
+    binds += [Mount(str(run), str(run)), *(Mount.parse(mount) for mount in mounts)]
+    binds += hub
     if working_copy:
-        binds += [(str(working_copy / part), f"/opt/selu_hpc/{part}") for part in ("selu_hpc", "configs")]
-    for source, target in binds:
-        line += ["--mount", _mount(source, target)]
+        binds += [Mount(str(working_copy / part), f"/opt/selu_hpc/{part}") for part in ("selu_hpc", "configs")]
+    for mount in binds:
+        line += mount.words
     if gpus:
         line.append("--nv")
     if not network:
         line += ["--net", "--network", "none"]
     return [*line, str(image), *command]
-
-
-def _mount(source: str, target: str) -> str:
-    """`--mount` takes CSV, so paths with commas and quotes pass, which `--bind` cannot."""
-    fields = ("type=bind", f"source={source}", f"destination={target}")
-    return ",".join('"' + field.replace('"', '""') + '"' if set(field) & set(',"\n') else field for field in fields)
 
 
 def passed_environment() -> dict[str, str]:
@@ -90,11 +93,26 @@ def passed_environment() -> dict[str, str]:
     return {f"APPTAINERENV_{name}": value for name, value in {**KEPT, **passed}.items()}
 
 
-def shared_cache(digest: str) -> Path:
-    """The folder behind CACHE; of one image only, since compiled code belongs to one set of sources."""
-    folder = node_folder("selu-cache") / short(digest).removeprefix("sha256:")
+def outside_environment() -> dict[str, str]:
+    """The environment of `apptainer exec`: what crosses the wall is what we pass, and nothing a shell or module set."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(SENT_IN)}
+    return {**ours, **passed_environment()}
+
+
+def shared_cache(digest: str, *, private: Path) -> Path:
+    """The folder behind CACHE; of one image only, since compiled code belongs to one set of sources.
+
+    The first task of an image on a node removes what no task of another image used for long. Where others could write
+    the folder, the task has one of its own.
+    """
+    place = node_folder("selu-cache")
+    folder = place / short(digest).removeprefix("sha256:") if place else private / "cache"
+    if place and not folder.is_dir():
+        with wait_for_lock(place / ".lock", purpose="making room for an image's cache"):
+            make_room(place)
     for inside in KEPT.values():
         (folder / Path(inside).name).mkdir(parents=True, exist_ok=True)
+    used_now(folder)
     return folder
 
 
@@ -128,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--shard", type=int, default=int(os.environ.get("SLURM_ARRAY_TASK_ID", "0")))
     parser.add_argument("--attempt", type=int)
     options = parser.parse_args(argv)
-    die_with_parent()
+    die_with_parent(signal.SIGTERM)  # which is passed on, so that the stage saves and the private folder goes
     set_up_logging()
     try:
         return launch(
@@ -155,6 +173,9 @@ def launch(stage: Stage, run: RunDir, *, round_id: int, shard: int, attempt: int
     image = pinned.path
     if pinned.unpack:
         image = unpacked(pinned.path, pinned.digest, apptainer=Apptainer(pinned.apptainer))
+    for name, value in require_code_uncovered(os.environ).items():
+        logger.info("{}={} is bound into the image too", name, value)
+    network = pinned.network or not may_cut_network(pinned)
     command = stage_command(stage, run=run.path, round_id=round_id, shard=shard, attempt=attempt)
     with private_folder(pinned.scratch) as private:
         line = exec_line(
@@ -162,14 +183,27 @@ def launch(stage: Stage, run: RunDir, *, round_id: int, shard: int, attempt: int
             image=image,
             run=run.path,
             private=private,
-            cache=shared_cache(pinned.digest),
+            cache=shared_cache(pinned.digest, private=private),
             apptainer=pinned.apptainer,
             mounts=pinned.mounts,
-            gpus="CUDA_VISIBLE_DEVICES" in os.environ,
-            network=pinned.network or not may_cut_network(pinned),
+            hub=hub_mounts(os.environ, run=run.path, mounts=pinned.mounts),
+            gpus=has_gpus(pinned),
+            network=network,
             working_copy=pinned.working_copy,
         )
-        return run_forwarding_signals(line, environment=passed_environment())
+        return run_watched(line, environment=outside_environment(), private=private)
+
+
+def has_gpus(pinned: Pinned) -> bool:
+    """Lend the driver: where Slurm gave GPUs; without Slurm, where there are some and the image is for CUDA."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return True
+    if "SLURM_JOB_ID" in os.environ or not DRIVER.exists():
+        return False
+    if (variant := noted(pinned.path, "variant")) is None:
+        variant = Apptainer(pinned.apptainer).labels(pinned.path).get("selu_hpc.variant", "")
+        note(pinned.path, "variant", variant)
+    return variant == "cuda"
 
 
 def may_cut_network(pinned: Pinned) -> bool:
@@ -186,19 +220,6 @@ def may_cut_network(pinned: Pinned) -> bool:
             known = "no"
         note(pinned.path, "may_cut_network", known)
     return known == "yes"
-
-
-def run_forwarding_signals(line: Sequence[str], *, environment: dict[str, str]) -> int:
-    """Run a child, hand it the signals a scheduler sends us, and return its exit code."""
-    child = subprocess.Popen(line, env={**os.environ, **environment}, preexec_fn=die_with_parent)
-
-    def forward(number: int, _frame: FrameType | None) -> None:
-        child.send_signal(number)
-
-    for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
-        signal.signal(number, forward)
-    code = child.wait()
-    return code if code >= 0 else 128 - code
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 from selu_hpc.config import RunConfig
 from selu_hpc.containers.apptainer import Apptainer
 from selu_hpc.containers.digest import digest_of, short
+from selu_hpc.containers.mounts import require_shown
 from selu_hpc.containers.trust import require_trusted
 from selu_hpc.errors import ImageError
 from selu_hpc.rounds.rundir import RunDir, write_json
@@ -58,7 +59,7 @@ def read_pinned(run: RunDir) -> Pinned | None:
 def choose(
     run: RunDir, config: RunConfig, site: Site | None, *, accept: bool = False, working_copy: Path | None = None
 ) -> Pinned | None:
-    """Digest, signature and "the one the run began with": refused before anything is written or submitted.
+    """Digest, signature, mounts and "the one the run began with": refused before anything is written or submitted.
 
     Without a site, the run's own site facts go on to hold.
     """
@@ -89,8 +90,15 @@ def choose(
         base = before or Pinned(path=path, digest=found)
     pinned = replace(base, path=path, digest=found, network=bool(config.model.server_url), working_copy=working_copy)
     _same_as_before(run, before, pinned, accept=accept)
+    require_shown(needed_folders(config), run=run.path, mounts=pinned.mounts)
     require_trusted(path, pinned.trusted_keys, apptainer=Apptainer(pinned.apptainer))
     return pinned
+
+
+def needed_folders(config: RunConfig) -> dict[str, str]:
+    """Folders that a config may name and stages then read, by setting; '' where it names none."""
+    base = config.model.base
+    return {"model.base": "" if base == "pocket" else base, "env.unity_releases": config.env.unity_releases}
 
 
 def keep(run: RunDir, pinned: Pinned | None) -> None:

@@ -7,42 +7,36 @@ made from a file whose digest was just checked, and gets its name only when it i
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
-from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from loguru import logger
 
 from selu_hpc.containers.apptainer import Apptainer
-from selu_hpc.containers.digest import node_folder, short
+from selu_hpc.containers.digest import short
+from selu_hpc.containers.node import make_room, node_folder, used_now
 from selu_hpc.errors import ImageError
 from selu_hpc.rounds.lock import wait_for_lock
-
-UNUSED_S = 14 * 24 * 3600.0
-"""After this long without a task, an unpacked image makes room for another."""
 
 
 def unpacked(image: Path, digest: str, *, apptainer: Apptainer) -> Path:
     """The folder to start from, unpacked by whichever task comes first; the image itself where there is no room."""
     place = node_folder("selu-unpacked")
-    folder = place / short(digest).removeprefix("sha256:")
-    if place.name != f"selu-unpacked-{os.getuid()}":
+    if place is None:
         logger.warning("{} is used as it is, since others can write the folder to unpack it in", image)
         return image
+    folder = place / short(digest).removeprefix("sha256:")
     if not folder.is_dir():
         with wait_for_lock(place / ".lock", purpose=f"unpacking {image.name}"):
             if not folder.is_dir():
-                _make_room(place)
+                make_room(place)
                 try:
                     _unpack(image, folder, apptainer=apptainer)
                 except ImageError as error:
                     logger.warning("{} is used as it is, since it could not be unpacked: {}", image, error)
                     return image
-    with suppress(OSError):
-        os.utime(folder)
+    used_now(folder)
     return folder
 
 
@@ -56,13 +50,3 @@ def _unpack(image: Path, folder: Path, *, apptainer: Apptainer) -> None:
         apptainer.run(line, environment={"APPTAINER_TMPDIR": str(partial)})
         (partial / "image").rename(folder)
     logger.info("unpacked {} into {} in {:.0f} s", image.name, folder, time.monotonic() - started)
-
-
-def _make_room(place: Path) -> None:
-    """Called under the lock: what is not whole was left by a task that was killed."""
-    for folder in [one for one in place.iterdir() if one.is_dir()]:
-        if not folder.name.startswith(".") and time.time() - folder.stat().st_mtime > UNUSED_S:
-            # Renamed first: half a folder must not have the name of a whole one.
-            folder = folder.rename(folder.with_name(f".{folder.name}.going"))
-        if folder.name.startswith("."):
-            shutil.rmtree(folder, ignore_errors=True)

@@ -23,12 +23,13 @@ from selu_hpc.config import RunConfig
 from selu_hpc.containers.apptainer import Apptainer
 from selu_hpc.containers.digest import digest_of, short
 from selu_hpc.containers.launch import exec_line
-from selu_hpc.containers.pinned import locate
+from selu_hpc.containers.mounts import hub_folders, require_shown
+from selu_hpc.containers.pinned import locate, needed_folders
 from selu_hpc.containers.trust import require_trusted
 from selu_hpc.engines.launch import python_of
 from selu_hpc.engines.limits import ask_limits
 from selu_hpc.engines.scheduler import Slurm
-from selu_hpc.errors import SeluError
+from selu_hpc.errors import ConfigError, SeluError
 from selu_hpc.rounds.plan import StagePlan, make_plan
 from selu_hpc.rounds.provenance import SOURCE
 from selu_hpc.site import Site
@@ -223,8 +224,23 @@ def check_image(config: RunConfig, site: Site) -> Iterator[Finding]:
         yield ok("image", f"{path.name} {short(found)}")
         require_trusted(path, site.trusted_keys, apptainer=apptainer)
         yield ok("signature", f"by one of {len(site.trusted_keys)} trusted keys" if site.trusted_keys else "none asked")
+        yield check_mounts(config, site)
     except (OSError, SeluError) as error:
         yield bad("image", str(error), "build or pull it: python -m selu_hpc.images --help")
+
+
+def check_mounts(config: RunConfig, site: Site) -> Finding:
+    """Whether stages will see, in the image, the base and the Unity builds that the recipe names."""
+    folders, base = needed_folders(config), config.model.base
+    try:
+        require_shown(folders, run=None, mounts=site.mounts)
+    except ConfigError as error:
+        return bad("mounts", str(error), "correct `mounts:` in the profile")
+    is_hub_id = folders["model.base"] and not Path(base).is_absolute()
+    if is_hub_id and not hub_folders(os.environ):
+        fix = "set HF_HOME to a folder that the nodes see, where jobs get their environment (~/.bashrc, a module)"
+        return warn("mounts", f"{base} comes from the hub cache, and HF_HOME names no folder here", fix)
+    return ok("mounts", f"{', '.join(site.mounts) or 'none'}; what the recipe names is seen in the image")
 
 
 def check_apptainer(site: Site, *, needed: bool) -> Finding:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selu_hpc.containers.mounts import Mount
 from selu_hpc.errors import ConfigError
 from selu_hpc.rounds.plan import After, Key
 
@@ -96,6 +97,7 @@ def check_site(site: Site) -> Site:
             problems.append(
                 f"{what}: {text!r} holds a backslash, which sbatch reads in a way of its own; no name has one"
             )
+    problems += _mount_problems(site)
     for option, value in site.sbatch_flags.items():
         if not OPTION.fullmatch(option):
             problems.append(f"sbatch_flags.{option}: write the long name of an sbatch option, without dashes in front")
@@ -121,6 +123,14 @@ def _others(site: Site) -> Iterable[tuple[str, str]]:
     yield from ((one, getattr(site, one)) for one in ("name", "python", "scratch", "apptainer"))
     for several in ("modules", "mounts", "trusted_keys"):
         yield from ((f"{several}[{i}]", text) for i, text in enumerate(getattr(site, several)))
+
+
+def _mount_problems(site: Site) -> Iterable[str]:
+    for i, text in enumerate(site.mounts):
+        try:
+            Mount.parse(text)
+        except ConfigError as error:
+            yield f"mounts[{i}]: {error}"
 
 
 def escalate(resources: Resources, *, num_oom: int, num_timeout: int, partition: SitePartition | None) -> Resources:

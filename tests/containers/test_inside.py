@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from real_image import MAKER, NEEDED, built, cluster, images, run
 
-from selu_hpc.containers.launch import exec_line, passed_environment
+from selu_hpc.containers.launch import exec_line, outside_environment, passed_environment
+from selu_hpc.containers.mounts import hub_mounts
 
 pytestmark = NEEDED
 LOOK = """
@@ -81,6 +82,30 @@ def test_of_the_environment_only_what_must_pass_passes(folders, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     outside = {**passed_environment(), "SECRET": "of the user", "PYTHONPATH": "/home/of/the/user"}
     assert look(folders, environment=outside)["environment"] == {"SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "0,1"}
+
+
+def test_what_a_shell_or_module_sends_into_every_image_does_not_arrive(folders, monkeypatch):
+    monkeypatch.setenv("APPTAINERENV_PYTHONPATH", "/evil")
+    monkeypatch.setenv("SINGULARITYENV_SECRET", "of the user")
+    (folders["data"] / "more").write_text("SECRET_TOO=1\n")
+    monkeypatch.setenv("APPTAINER_ENV_FILE", str(folders["data"] / "more"))
+    sent = ("APPTAINER", "SINGULARITY")
+    environment = {name: value for name, value in outside_environment().items() if name.startswith(sent)}
+    inside = look(folders, environment=environment)["environment"]
+    assert {name for name in inside if not name.startswith(("SLURM_", "CUDA_"))} == set()
+
+
+def test_a_mount_to_read_only_and_the_hub_cache_can_be_read_and_not_written(folders):
+    data, hub = folders["data"], folders["elsewhere"]
+    seen = look(
+        folders,
+        [data, f"{data}:ro", hub],
+        [data, hub],
+        mounts=[f"{data}:{data}:ro"],
+        hub=hub_mounts({"HF_HOME": str(hub)}, run=folders["run"], mounts=()),
+    )
+    assert seen["seen"] == [str(data), str(hub)]
+    assert seen["may_write"] == []
 
 
 def test_a_working_copy_is_what_runs(folders, shared):

@@ -1,9 +1,26 @@
 """The bind contract, and what crosses the wall into an image."""
 
+import json
+import os
+import time
 from pathlib import Path
 
-from selu_hpc.containers.digest import digest_of, node_folder, noted
-from selu_hpc.containers.launch import exec_line, passed_environment, private_folder, shared_cache, stage_command
+import pytest
+
+from selu_hpc.containers import launch
+from selu_hpc.containers.digest import digest_of, noted
+from selu_hpc.containers.launch import (
+    exec_line,
+    has_gpus,
+    outside_environment,
+    passed_environment,
+    private_folder,
+    shared_cache,
+    stage_command,
+)
+from selu_hpc.containers.mounts import Mount
+from selu_hpc.containers.node import UNUSED_S, node_folder
+from selu_hpc.containers.pinned import Pinned
 from selu_hpc.rounds.rundir import Stage
 
 KNOWN = "sha256:6105d6cc76af400325e94d588ce511be5bfdbb73b437dc51eca43917d7a43e3d"
@@ -17,7 +34,8 @@ def test_the_whole_line_of_a_gpu_stage():
         run=Path("/r"),
         private=Path("/scratch/t"),
         cache=Path("/scratch/c"),
-        mounts=("/models", "/data:/mnt/data"),
+        mounts=("/models", "/data:/mnt/data", "/lab:/lab:ro"),
+        hub=[Mount("/hub", "/hub", read_only=True)],
         gpus=True,
         network=False,
     )
@@ -30,6 +48,8 @@ def test_the_whole_line_of_a_gpu_stage():
         *("--mount", "type=bind,source=/r,destination=/r"),
         *("--mount", "type=bind,source=/models,destination=/models"),
         *("--mount", "type=bind,source=/data,destination=/mnt/data"),
+        *("--mount", "type=bind,source=/lab,destination=/lab,ro"),
+        *("--mount", "type=bind,source=/hub,destination=/hub,ro"),
         *("--nv", "--net", "--network", "none", "/i/selu.sif"),
         *("python", "-m", "selu_hpc.stages.finetune", "--run", "/r", "--round", "2", "--shard", "0"),
         *("--attempt", "1", "--role", "actor"),
@@ -60,6 +80,20 @@ def test_slurms_variables_pass_and_a_users_own_do_not(monkeypatch):
     assert "APPTAINERENV_PYTHONPATH" not in passed
 
 
+@pytest.mark.parametrize(
+    "name", ["APPTAINERENV_PYTHONPATH", "SINGULARITYENV_PREPEND_PATH", "APPTAINER_ENV_FILE", "APPTAINER_OVERLAY"]
+)
+def test_what_a_shell_or_module_would_send_into_every_image_stays_outside(monkeypatch, name):
+    monkeypatch.setenv(name, "/evil")
+    monkeypatch.setenv("APPTAINER_CACHEDIR", "/scratch")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    environment = outside_environment()
+    assert name not in environment
+    assert environment["APPTAINER_CACHEDIR"] == "/scratch"
+    assert environment["APPTAINERENV_SLURM_JOB_ID"] == "7"
+    assert environment["PATH"] == os.environ["PATH"]
+
+
 def test_a_tasks_private_folder_is_private_and_gone_afterwards():
     with private_folder() as folder:
         assert [p.name for p in sorted(folder.iterdir())] == ["home", "tmp"]
@@ -82,15 +116,69 @@ def test_what_others_could_write_is_not_believed(tmp_path, monkeypatch):
     ours = node_folder("selu-images")
     assert node_folder("selu-images") == ours
     ours.chmod(0o777)
-    assert node_folder("selu-images") != ours
+    assert node_folder("selu-images") is None
     ours.rename(tmp_path / "elsewhere")
     ours.symlink_to(tmp_path / "elsewhere")
-    assert node_folder("selu-images") != ours
+    assert node_folder("selu-images") is None
+
+
+def test_where_others_could_write_nothing_is_remembered_and_a_task_has_a_cache_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("SELU_SCRATCH", str(tmp_path))
+    (tmp_path / "image.sif").write_bytes(b"image")
+    for name in ("selu-images", "selu-cache"):
+        node_folder(name).chmod(0o777)
+    before = sorted(tmp_path.iterdir())
+    with private_folder(str(tmp_path)) as private:
+        for _ in range(2):
+            assert digest_of(tmp_path / "image.sif") == KNOWN
+            assert noted(tmp_path / "image.sif", "digest") is None
+            assert shared_cache(KNOWN, private=private) == private / "cache"
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_compiled_code_is_shared_by_tasks_of_one_image_only(tmp_path, monkeypatch):
     monkeypatch.setenv("SELU_SCRATCH", str(tmp_path))
-    one, other = shared_cache("sha256:" + "1" * 64), shared_cache("sha256:" + "2" * 64)
-    assert one == shared_cache("sha256:" + "1" * 64) != other
+    one, other, again = (shared_cache("sha256:" + number * 64, private=tmp_path / "p") for number in "121")
+    assert one == again != other
     assert sorted(p.name for p in one.iterdir()) == ["features", "numba"]
     assert passed_environment()["APPTAINERENV_NUMBA_CACHE_DIR"] == "/var/cache/selu_hpc/numba"
+
+
+def test_what_tasks_of_an_image_shared_goes_when_no_task_used_it_for_two_weeks(tmp_path, monkeypatch):
+    monkeypatch.setenv("SELU_SCRATCH", str(tmp_path))
+    old, young = (shared_cache("sha256:" + number * 64, private=tmp_path / "p") for number in "12")
+    for folder, age_s in ((old, UNUSED_S + 60), (young, UNUSED_S - 60)):
+        os.utime(folder, (time.time() - age_s,) * 2)
+    shared_cache("sha256:" + "3" * 64, private=tmp_path / "p")
+    assert sorted(p.name for p in old.parent.iterdir()) == ["2" * 12, "3" * 12]
+    assert time.time() - shared_cache("sha256:" + "2" * 64, private=tmp_path / "p").stat().st_mtime < 60
+
+
+@pytest.mark.parametrize(
+    ("variant", "driver", "variables", "expected"),
+    [
+        ("cuda", True, {}, True),
+        ("cpu", True, {}, False),
+        ("cuda", False, {}, False),
+        ("cuda", True, {"SLURM_JOB_ID": "7"}, False),
+        ("cpu", False, {"SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "0"}, True),
+    ],
+)
+def test_the_driver_is_lent_where_slurm_gave_gpus_and_without_slurm_to_an_image_for_them(
+    tmp_path, monkeypatch, variant, driver, variables, expected
+):
+    for name in ("SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SELU_SCRATCH", str(tmp_path))
+    monkeypatch.setattr(launch, "DRIVER", tmp_path / "nvidiactl")
+    if driver:
+        (tmp_path / "nvidiactl").touch()
+    labels = json.dumps({"data": {"attributes": {"labels": {"selu_hpc.variant": variant}}}})
+    (tmp_path / "apptainer").write_text(f"#!/bin/sh\necho '{labels}'\n")
+    (tmp_path / "apptainer").chmod(0o755)
+    (tmp_path / "image.sif").write_bytes(b"image")
+    pinned = Pinned(path=tmp_path / "image.sif", digest=KNOWN, apptainer=str(tmp_path / "apptainer"))
+    assert has_gpus(pinned) is expected
+    assert has_gpus(pinned) is expected, "and what was found of the image is remembered"

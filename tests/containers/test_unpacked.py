@@ -11,7 +11,7 @@ import pytest
 from real_image import MAKER, NEEDED, ROOT, cluster
 
 from selu_hpc.containers.digest import digest_of
-from selu_hpc.containers.unpacked import UNUSED_S
+from selu_hpc.containers.node import UNUSED_S
 
 pytestmark = NEEDED
 CODE = """
