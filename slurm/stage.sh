@@ -78,7 +78,12 @@ new_attempt
 record ""
 
 # A task's own /tmp: X locks, ports' files and simulators' caches of two tasks on one node never meet.
-scratch=$(mktemp -d "${SELU_SCRATCH:-${SLURM_TMPDIR:-/tmp}}/selu-$element.XXXXXX") || exit 73
+# Where there is no room for it the node is bad: the record says that the task failed at once, so that it is avoided.
+if ! scratch=$(mktemp -d "${SELU_SCRATCH:-${SLURM_TMPDIR:-/tmp}}/selu-$element.XXXXXX" 2>&1); then
+    echo "error: $scratch" | tee -- "$folder/slurm.log" >&2
+    record ", \"ended\": $(date +%s.%N), \"code\": 73"
+    exit 73
+fi
 export TMPDIR=$scratch
 # What the submitting shell inherited from a job of its own would bind this step to CPUs that are not ours.
 unset SLURM_CPU_BIND SLURM_MEM_BIND SLURM_CPU_BIND_TYPE SLURM_CPU_BIND_LIST SLURM_CPU_BIND_VERBOSE SLURM_EXPORT_ENV

@@ -9,6 +9,7 @@ import pytest
 from harness import REPO, SMALL, contents, patience
 
 from selu_hpc.engines.attempts import read_attempt
+from selu_hpc.engines.why.logs import read_said
 from selu_hpc.rounds.rundir import RunDir, Stage
 
 TEMPLATES = sorted((REPO / "slurm").glob("*.sbatch"))
@@ -69,6 +70,10 @@ class Wrapped:
     def record(self, attempt=0):
         return read_attempt(self.run.shard(2, Stage.LABEL, 1003).attempt(attempt))
 
+    def logs(self, attempt=0):
+        folder = self.run.shard(2, Stage.LABEL, 1003).attempt(attempt)
+        return folder / "log.txt", folder / "slurm.log"
+
 
 @pytest.fixture
 def wrapped(tmp_path):
@@ -91,6 +96,15 @@ def test_that_slurm_is_ending_a_task_is_no_reason_for_its_end(wrapped, state, ke
     wrapped.fake("scontrol", f'echo "JobId=7 JobName=x JobState={state} Reason=None"')
     assert wrapped() == 1
     assert wrapped.record().state == kept
+
+
+def test_a_node_without_room_for_scratch_leaves_a_record_that_speaks_against_it(wrapped):
+    missing = wrapped.folder / "missing"
+    assert wrapped(SELU_SCRATCH=str(missing)) == 73
+    assert wrapped.record().code == 73
+    assert wrapped.record().failed_fast
+    assert str(missing) in read_said(*wrapped.logs()).error
+    assert not (wrapped.folder / "call").exists()
 
 
 @pytest.mark.slurm
