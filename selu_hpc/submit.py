@@ -26,7 +26,7 @@ still while it starts one, and those that get ready beside the imports take the 
 if TYPE_CHECKING:
     from selu_hpc.config import RunConfig
     from selu_hpc.containers.pinned import Pinned
-    from selu_hpc.engines.base import Engine
+    from selu_hpc.engines.base import Engine, Job
     from selu_hpc.rounds.plan import Plan
     from selu_hpc.rounds.rundir import RunDir
     from selu_hpc.site import Site
@@ -65,8 +65,16 @@ def build_parser() -> argparse.ArgumentParser:
     look = parser.add_argument_group("look before you leap")
     look.add_argument("--dry-run", action="store_true", help="print the plan with its worst case, start nothing")
     look.add_argument("--print-config", action="store_true", help="print the resolved config and exit")
-    look.add_argument("--budget-gpu-hours", type=float, help="refuse a plan whose worst case is above this")
+    look.add_argument("--budget-gpu-hours", type=hours, help="refuse a plan whose worst case is above this")
     return parser
+
+
+def hours(text: str) -> float:
+    """An argument's hours; nothing is above the budget `nan`, so that is none."""
+    number = float(text)
+    if not number >= 0:
+        raise argparse.ArgumentTypeError(f"found {text}; give a number of hours, 0 or more")
+    return number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -105,9 +113,10 @@ def ask_ahead(options: argparse.Namespace) -> Calls:
 
 
 def submit(options: argparse.Namespace, calls: Calls) -> int:
+    from selu_hpc.engines.base import Job
     from selu_hpc.recipes import load_site, to_yaml
     from selu_hpc.rounds.plan import make_plan
-    from selu_hpc.rounds.provenance import default_folder, open_run
+    from selu_hpc.rounds.provenance import config_in, default_folder, make_run
     from selu_hpc.rounds.rundir import RunDir
 
     config = resolve_config(options)
@@ -115,23 +124,28 @@ def submit(options: argparse.Namespace, calls: Calls) -> int:
         sys.stdout.write(f"# signature {config.signature}\n{to_yaml(config)}")
         return 0
     site = load_site(options.site) if options.site else None
-    path = options.run or default_folder(config)
+    run = RunDir((options.run or default_folder(config)).absolute())
+    config = config_in(run, config)
+    tell_rounds(options.rounds, config)
     plan = make_plan(config)
     if options.dry_run:
-        print_plan(plan, RunDir(path))
+        print_plan(plan, run)
     check_budget(plan, options.budget_gpu_hours)
     if options.dry_run:
         return 0
     if options.engine != "local":
-        start_sbatch(RunDir(path.absolute()), plan, calls)
+        start_sbatch(run, plan, calls)
     engine = choose_engine(options, site, calls)
-    pinned = choose_image(options, site, RunDir(path.absolute()), config)
-    run, config = open_run(path, config)
-    if pinned or run.image_file.exists():
-        from selu_hpc.containers.pinned import keep
+    image = choose_image(options, site, run, config)
+    make_run(run, config)
+    return carry_on(Job(run, config, plan, image), engine, wait=options.wait)
 
-        keep(run, pinned)
-    return carry_on(run, config, engine, wait=options.wait)
+
+def tell_rounds(asked: int | None, config: RunConfig) -> None:
+    from loguru import logger
+
+    if asked is not None and asked < config.rounds:
+        logger.warning("the run has {} rounds; rounds can only be raised", config.rounds)
 
 
 def start_sbatch(run: RunDir, plan: Plan, calls: Calls) -> None:
@@ -143,20 +157,15 @@ def start_sbatch(run: RunDir, plan: Plan, calls: Calls) -> None:
         calls.ahead(*sbatch_call(held(run.jobs)), count=min(len(plan.stages) + 1, SBATCH_AHEAD))
 
 
-def carry_on(run: RunDir, config: RunConfig, engine: Engine, *, wait: bool) -> int:
+def carry_on(job: Job, engine: Engine, *, wait: bool) -> int:
     from loguru import logger
 
-    from selu_hpc.engines.base import Job
-    from selu_hpc.rounds.plan import make_plan
-
-    job = Job(run, config, make_plan(config))
-    logger.info("run folder: {}", run.path)
-    job.note_plan()
+    logger.info("run folder: {}", job.run.path)
     gc.freeze()
     gc.enable()
     engine.run(job, wait=wait)
     if not job.due():
-        finish(run)
+        finish(job.run)
     return 0
 
 

@@ -7,7 +7,10 @@ import sys
 
 import pytest
 
+from selu_hpc.recipes import load_recipe
 from selu_hpc.rounds.journal import Journal
+from selu_hpc.rounds.lock import hold_lock
+from selu_hpc.rounds.provenance import open_run
 from selu_hpc.selftest import TINY
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system, which needs root")
@@ -62,6 +65,48 @@ def test_slurm_asked_for_where_there_is_none_is_refused_with_the_way_out(tmp_pat
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "no sbatch on this machine; run this on a login node, or use --engine local" in done.stderr
+
+
+def test_a_dry_run_and_the_budget_look_at_the_plan_that_would_run(tmp_path):
+    run, _ = open_run(tmp_path / "run", load_recipe("selu", ["resources.finetune={gpus: 8, timeout_min: 240}"]))
+    done = submit("--rounds=1", "--dry-run", "--budget-gpu-hours=200", "--run", str(run.path), check=False)
+    assert "the run has 5 rounds; rounds can only be raised" in done.stderr
+    assert "r05/gate" in done.stdout
+    assert (done.returncode, "worst case is 960.0 GPU-hours" in done.stderr) == (2, True)
+
+
+def test_a_dry_run_refuses_the_folders_that_a_run_would_refuse(tmp_path):
+    run, _ = open_run(tmp_path / "run", load_recipe("selu"))
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "thesis.tex").touch()
+    (tmp_path / "file").touch()
+    for folder, why in (
+        (run.path, "belongs to another config"),
+        (tmp_path / "foreign", "holds thesis.tex but no config.yaml"),
+        (tmp_path / "file", "is a file"),
+        (tmp_path / "file" / "run", "Not a directory"),
+    ):
+        done = submit("--seed=3", "--dry-run", "--run", str(folder), check=False)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert why in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("text", ["nan", "-1", "many"])
+def test_a_budget_that_is_no_number_of_hours_is_refused(text):
+    done = submit("--dry-run", f"--budget-gpu-hours={text}", check=False)
+    assert done.returncode == 2
+    assert "argument --budget-gpu-hours: " in done.stderr
+
+
+def test_a_submit_that_is_refused_changes_nothing(tmp_path):
+    run, _ = open_run(tmp_path / "run", load_recipe("selu"))
+    with hold_lock(run.lock_file, purpose="a local run"):
+        before = {path.name: path.read_bytes() for path in run.path.iterdir()}
+        done = submit("--rounds=7", "--run", str(run.path), check=False)
+        assert {path.name: path.read_bytes() for path in run.path.iterdir()} == before
+    assert done.returncode == 1
+    assert "a local run is at work in it" in done.stderr
 
 
 @pytest.fixture

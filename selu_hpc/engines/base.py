@@ -6,25 +6,42 @@ Owns the seam and what is the same for all engines: which shards are still due. 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from selu_hpc.config import RunConfig
 from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.plan import Key, Plan
+from selu_hpc.rounds.provenance import keep_config
 from selu_hpc.rounds.rundir import RunDir
+
+if TYPE_CHECKING:  # a run without an image loads nothing of it
+    from selu_hpc.containers.pinned import Pinned
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """All that an engine is given: the run's folder, its config, what must happen and where to write it down."""
+    """All that an engine is given: the run's folder, its config, what must happen and where to write it down.
+
+    image: what its stages run in; None is this machine's own python.
+    """
 
     run: RunDir
     config: RunConfig
     plan: Plan
+    image: Pinned | None = None
 
     @property
     def journal(self) -> Journal:
         return Journal(self.run.journal_file)
+
+    def settle(self) -> None:
+        """Write down what is asked of the run: for who holds its lock, once nothing refuses it any more."""
+        keep_config(self.run, self.config)
+        if self.image or self.run.image_file.exists():
+            from selu_hpc.containers.pinned import keep
+
+            keep(self.run, self.image)
+        self.note_plan()
 
     def note_plan(self) -> None:
         """Write the plan's shape into the journal, where status finds it without reading the config."""

@@ -64,12 +64,12 @@ class LocalEngine:
         if not wait:
             logger.info("the local engine has no queue to leave jobs in: following the run until its end")
         with hold_lock(job.run.lock_file, purpose="a local run"):
-            due = job.due()
-            if due:
+            if job.due():
                 refuse_live_slurm_jobs(job, self.slurm or Slurm(patience_s=10.0))
-                for key in [key for key in due if key.stage is Stage.GATE]:
-                    put_aside_broken_shards(job, key.round_id, with_labels=True)
-                due = job.due()
+            job.settle()
+            for key in [key for key in job.due() if key.stage is Stage.GATE]:
+                put_aside_broken_shards(job, key.round_id, with_labels=True)
+            due = job.due()
             job.journal.append("started", engine=self.name, pid=os.getpid(), due={str(k): v for k, v in due.items()})
             if due:
                 shards = self.fork_server or (ContainedShards if job.run.image_file.exists() else Zygote)

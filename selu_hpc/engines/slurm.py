@@ -41,10 +41,11 @@ class SlurmEngine:
         """Submit what is due and not on its way; the same command twice submits nothing twice."""
         refuse_open_folders(job.run)
         with hold_lock(job.run.lock_file, purpose="a submit") as still_mine:
-            site = self._site(job.run)
             recorded = Ledger.read(job.journal).code
             calls = self.slurm.calls
             with held_code(job.run, job.journal, recorded, accept=self.accept_code, calls=calls) as code_is_whole:
+                job.settle()
+                site = self._site(job.run)
                 self._submit(job, site, code_is_whole, still_mine)
         print_jobs(job, self.slurm)
         if wait:

@@ -10,9 +10,11 @@ import importlib.metadata
 import os
 import platform
 import re
+import stat
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,22 +39,51 @@ def default_folder(config: RunConfig) -> Path:
 def open_run(path: Path, config: RunConfig) -> tuple[RunDir, RunConfig]:
     """Make the folder or continue in it; raising `rounds` and changing scheduling settings is allowed."""
     run = RunDir(path.absolute())
-    try:
+    config = config_in(run, config)
+    make_run(run, config)
+    keep_config(run, config)
+    return run, config
+
+
+def config_in(run: RunDir, config: RunConfig) -> RunConfig:
+    """What a submit of this config would run in this folder, which may hold more rounds; refused where it would be.
+
+    Looks only.
+    """
+    with _told_by_folder(run):
+        if run.config_file.exists():
+            return _merge(run, load_run(run.path), config)
+        _refuse_foreign(run.path)
+    return config
+
+
+def make_run(run: RunDir, config: RunConfig) -> None:
+    """A new run's folder, with what it was begun with; a folder that has a config stays as it is."""
+    with _told_by_folder(run):
         if not run.config_file.exists():
-            _refuse_foreign(run.path)
             run.path.mkdir(parents=True, exist_ok=True)
             write_json(run.provenance_file, provenance(config))
             write_bytes(run.config_file, to_yaml(config).encode())
-            return run, config
-        merged = _merge(run, load_run(run.path), config)
-        if to_yaml(merged) != run.config_file.read_text(encoding="utf-8"):
-            write_bytes(run.config_file, to_yaml(merged).encode())
+
+
+def keep_config(run: RunDir, config: RunConfig) -> None:
+    """Write the config that a run goes on with, where it is another than before."""
+    with _told_by_folder(run):
+        text = to_yaml(config)
+        if text != run.config_file.read_text(encoding="utf-8"):
+            write_bytes(run.config_file, text.encode())
+
+
+@contextmanager
+def _told_by_folder(run: RunDir) -> Iterator[None]:
+    """What the file system refuses is the folder's error, with the way out."""
+    try:
+        yield
     except OSError as error:
         raise RunFolderError(
             f"{run.path}: cannot be used as a run folder: {error.strerror or error}; "
             "choose another with --run, on storage that all nodes share and you may write"
         ) from error
-    return run, merged
 
 
 def _merge(run: RunDir, old: RunConfig, new: RunConfig) -> RunConfig:
@@ -66,9 +97,13 @@ def _merge(run: RunDir, old: RunConfig, new: RunConfig) -> RunConfig:
 
 
 def _refuse_foreign(path: Path) -> None:
-    if path.exists() and not path.is_dir():
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+    except FileNotFoundError:
+        return
+    if not is_folder:
         raise RunFolderError(f"{path}: is a file; choose a folder with --run")
-    strangers = sorted(p.name for p in path.iterdir() if not p.name.endswith(".partial")) if path.is_dir() else []
+    strangers = sorted(p.name for p in path.iterdir() if not p.name.endswith(".partial"))
     if [name for name in strangers if name not in ("provenance.json", "lock") and not name.startswith("lock.")]:
         raise RunFolderError(
             f"{path}: holds {', '.join(strangers[:3])} but no config.yaml: not a run folder; choose another with --run"
