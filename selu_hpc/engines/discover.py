@@ -34,15 +34,15 @@ def read_partitions(sinfo: str, preempt_type: str) -> list[PartitionFacts]:
     found: dict[str, PartitionFacts] = {}
     for line in filter(None, (line.strip() for line in sinfo.splitlines())):
         name, up, limit, nodes, gres, mode, tier = (part.strip() for part in line.split("|"))
-        gpu = re.search(r"(gpu(?::[A-Za-z][\w.-]*)?):(\d+)", gres)
+        kind, gpus = read_gpus(gres)
         facts = PartitionFacts(
             name=name.rstrip("*"),
             is_default=name.endswith("*"),
             is_up=up == "up",
             max_timeout_min=read_minutes(limit),
             num_nodes=int(nodes),
-            gres=gpu[1] if gpu else "",
-            gpus=int(gpu[2]) if gpu else 0,
+            gres=kind,
+            gpus=gpus,
             preemptible=preempt_type != "preempt/none" and mode.upper() not in ("OFF", ""),
             priority=int(tier or 0),
         )
@@ -50,6 +50,16 @@ def read_partitions(sinfo: str, preempt_type: str) -> list[PartitionFacts]:
         if before is None or facts.gpus > before.gpus:
             found[facts.name] = facts
     return list(found.values())
+
+
+def read_gpus(gres: str) -> tuple[str, int]:
+    """The gres to ask for and how many a node has: `gpu:2080ti:4(S:0-1)` → ("gpu:2080ti", 4); ("", 0) for none.
+
+    Of several types the one with most counts. Parts of GPUs (MIG: `gpu:1g.10gb:7`) are types like any other.
+    """
+    bare = re.sub(r"\([^)]*\)", "", gres)  # sockets and "(null)" in which there may be commas
+    found = (re.fullmatch(r"(gpu(?::[^:]+)?):(\d+)", one.strip().replace(":no_consume", "")) for one in bare.split(","))
+    return max(((one[1], int(one[2])) for one in found if one), key=lambda one: one[1], default=("", 0))
 
 
 def read_minutes(limit: str) -> int:

@@ -26,11 +26,12 @@ class Limits:
 
 
 def ask_limits(site: Site, slurm: Slurm) -> Limits:
-    """MaxArraySize caps the index, so the size of an array is one less."""
+    """MaxArraySize caps the index, so the size of an array is one less; max_array_tasks, where set, caps the size."""
     config = slurm.config()
-    asked = int(config.get("MaxArraySize", DEFAULT_MAX_ARRAY_SIZE))
+    most_index = site.max_array_size or int(config.get("MaxArraySize", DEFAULT_MAX_ARRAY_SIZE))
+    most_tasks = re.search(r"\bmax_array_tasks=(\d+)", config.get("SchedulerParameters", ""))
     return Limits(
-        max_array_size=max(1, (site.max_array_size or asked) - 1),
+        max_array_size=max(1, min(most_index - 1, int(most_tasks[1]) if most_tasks else most_index)),
         max_submit_jobs=site.max_submit_jobs or _submit_limit(site, slurm, config),
         cluster=config.get("ClusterName", ""),
     )

@@ -4,13 +4,15 @@ import pytest
 
 from selu_hpc.engines.attempts import Attempt, count_failures
 from selu_hpc.engines.calls import Calls, clean_environment
-from selu_hpc.engines.discover import choose, read_minutes, read_partitions
+from selu_hpc.engines.discover import choose, read_gpus, read_minutes, read_partitions
 from selu_hpc.engines.ledger import Entry, Ledger
+from selu_hpc.engines.limits import ask_limits
 from selu_hpc.engines.scheduler import TRANSIENT, Slurm, SubmitLimitError, takes_no_more
 from selu_hpc.engines.slurm_state import Cause, causes, read_sacct, read_squeue
 from selu_hpc.errors import EngineError
 from selu_hpc.rounds.plan import After, Key
 from selu_hpc.rounds.rundir import Stage
+from selu_hpc.site import Site
 
 SQUEUE = """\
 12|0-2,7%4|12_[0-2,7%4]|PENDING|2026-11-21T08:26:19|selu-1a-r01-rollout-g0c0|Dependency||afterok:9(unfulfilled)
@@ -151,6 +153,41 @@ def test_partitions_are_chosen_from_what_sinfo_says():
     assert set(choose(read_partitions(listed, "preempt/none"))) == {"cpu", "gpu"}
     with pytest.raises(EngineError, match="sinfo lists no partition"):
         choose([])
+
+
+@pytest.mark.parametrize(
+    ("gres", "kind", "gpus"),
+    [
+        ("gpu:a100:8(S:0-1)", "gpu:a100", 8),
+        ("gpu:2080ti:4", "gpu:2080ti", 4),
+        ("gpu:4090:8(S:0-1)", "gpu:4090", 8),
+        ("gpu:4", "gpu", 4),
+        ("gpu:1g.10gb:7", "gpu:1g.10gb", 7),
+        ("gpu:3g.20gb:2,gpu:a100:4", "gpu:a100", 4),
+        ("gpu:a100:4(S:0,2),gpu:3g.20gb:2(S:1,3),shard:16", "gpu:a100", 4),
+        ("gpu:h100:no_consume:4", "gpu:h100", 4),
+        ("gpu:no_consume:2", "gpu", 2),
+        ("tmpdisk:100,mygpu:4", "", 0),
+        ("(null)", "", 0),
+    ],
+)
+def test_gpus_of_every_type_are_read(gres, kind, gpus):
+    assert read_gpus(gres) == (kind, gpus)
+
+
+@pytest.mark.parametrize(
+    ("config", "size"),
+    [
+        ({}, 1000),
+        ({"MaxArraySize": "4001"}, 4000),
+        ({"MaxArraySize": "4001", "SchedulerParameters": "bf_continue,max_array_tasks=500,defer"}, 500),
+        ({"MaxArraySize": "101", "SchedulerParameters": "max_array_tasks=500"}, 100),
+        ({"MaxArraySize": "4001", "SchedulerParameters": "(null)"}, 4000),
+    ],
+)
+def test_an_array_is_as_large_as_both_of_slurms_limits_allow(config, size):
+    site = Site.model_validate({"name": "lab", "partitions": {"cpu": {"name": "cpu"}}})
+    assert ask_limits(site, Slurm(_config=config | {"ClusterName": "lab"})).max_array_size == size
 
 
 @pytest.mark.parametrize(("text", "minutes"), [("1-00:00:00", 1440), ("4:00:00", 240), ("30:00", 30), ("infinite", 0)])
