@@ -216,7 +216,7 @@ def sbatch_text(spec: JobSpec, site: Site, *, line: str, environment: dict[str, 
     from submitit.slurm.slurm import _make_sbatch_string  # 75 ms that only submission pays
 
     setup = [f"module load {shlex.quote(module)}" for module in site.modules]
-    setup += [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
+    setup += [_export(name, value, keep=bool(site.modules)) for name, value in environment.items()]
     text: str = _make_sbatch_string(
         command=f"exec {line}",
         folder=".",
@@ -228,6 +228,12 @@ def sbatch_text(spec: JobSpec, site: Site, *, line: str, environment: dict[str, 
         additional_parameters={**_ours(spec, site), **site.sbatch_flags},
     )
     return text
+
+
+def _export(name: str, value: str, *, keep: bool) -> str:
+    """A module may bring Python packages by PYTHONPATH; the submitter's own is no more there (calls.py)."""
+    behind = "${PYTHONPATH:+:$PYTHONPATH}" if keep and name == "PYTHONPATH" else ""
+    return f"export {name}={shlex.quote(value)}{behind}"
 
 
 def parameters(spec: JobSpec, site: Site) -> dict[str, Any]:

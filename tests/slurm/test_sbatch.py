@@ -90,7 +90,7 @@ def test_the_whole_batch_script_of_an_array(small_run, small_config, site):
 
 # setup
 module load 'apptainer/1.4 beta'
-export PYTHONPATH='{quoted}/code'
+export PYTHONPATH='{quoted}/code'${{PYTHONPATH:+:$PYTHONPATH}}
 export PYTHONNOUSERSITE=1
 export OMP_NUM_THREADS=1
 export OPENBLAS_NUM_THREADS=1
@@ -107,6 +107,19 @@ export SUBMITIT_EXECUTOR=slurm
 exec bash '{quoted}/code/slurm/stage.sh' '{quoted}' 1 rollout
 """
     )
+
+
+@pytest.mark.parametrize(
+    ("modules", "path"), [(["torch"], "/code:/opt/torch"), (["other"], "/code"), ([], "/code")], ids=str
+)
+def test_packages_that_a_module_brings_stay_behind_the_runs_code(modules, path, small_run, small_config):
+    site = Site.model_validate(LAB | {"modules": modules})
+    body = script(spec(), small_run, small_config, site, umask=0).partition("# setup")[2].partition("# command")[0]
+    module = "module() { [[ $2 != torch ]] || export PYTHONPATH=/opt/torch; }\n"
+    done = subprocess.run(
+        ["bash"], input=f'{module}{body}printf %s "$PYTHONPATH"', capture_output=True, text=True, check=True, env={}
+    )
+    assert done.stdout == f"{small_run.path}{path}"
 
 
 def test_eight_ranks_get_eight_gpus_and_slurm_says_which(small_run, small_config, site):
