@@ -18,6 +18,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import shlex
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -79,6 +81,12 @@ class ShardDir:
         return f"r{self.round_id:02d}-{self.stage}-s{self.shard:04d}"
 
     @property
+    def remedy(self) -> str:
+        """Where to look when its bytes are not what was written: submit alone helps in unsealed rounds only."""
+        what = f"r{self.round_id:02d}/{self.stage}/{self.shard}"
+        return f"`{self.run.command('explain', what)}` says what to type to have it made anew"
+
+    @property
     def path(self) -> Path:
         return self.run.stage(self.round_id, self.stage) / f"shard-{self.shard:04d}"
 
@@ -117,16 +125,14 @@ class ShardDir:
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:
-            raise CorruptShardError(
-                f"{self.marker_file}: not a marker ({error}); remove it and run submit again to make the shard anew"
-            ) from error
+            raise CorruptShardError(f"{self.marker_file}: not a marker ({error}); {self.remedy}") from error
 
     def require_marker(self) -> Marker:
         marker = self.read_marker()
         if marker is None:
             raise MissingShardError(
                 f"round {self.round_id} {self.stage}: shard {self.shard} has no marker in {self.path}; "
-                f"read its newest attempt-*/log.txt, then run `python -m selu_hpc.submit --run {self.run.path}`"
+                f"read its newest attempt-*/log.txt, then run `{self.run.command('submit')}`"
             )
         return marker
 
@@ -146,8 +152,7 @@ class ShardDir:
                 what = "is missing" if found is None else f"has {found[0]} bytes, hash {found[1][:8]}"
                 raise CorruptShardError(
                     f"round {self.round_id} {self.stage}: shard {self.shard}: {file} {what}, its marker says "
-                    f"{size} bytes, hash {digest[:8]}; run `python -m selu_hpc.submit --run {self.run.path}` "
-                    "to make the shard anew"
+                    f"{size} bytes, hash {digest[:8]}; {self.remedy}"
                 )
         return marker
 
@@ -157,6 +162,10 @@ class RunDir:
     """A run's folder; every path the package uses below it is a property or method here."""
 
     path: Path
+
+    def command(self, name: str, *words: str) -> str:
+        """A command on this run, to be typed as it stands: `run.command("explain", "r02/label")`."""
+        return " ".join([f"python -m selu_hpc.{name} --run {shlex.quote(str(self.path))}", *words])
 
     def require(self) -> None:
         """Raises RunFolderError where no run was begun."""
@@ -252,6 +261,13 @@ class RunDir:
 
     def relative(self, path: Path) -> str:
         return path.relative_to(self.path).as_posix()
+
+
+def shard_of(path: Path) -> ShardDir | None:
+    """The shard whose folder a path lies in, or whose truth."""
+    stages = "|".join(Stage)
+    found = re.match(rf"(.+)/(?:rounds|truth)/(\d+)/({stages})/shard-(\d+)(?:/|$)", path.as_posix(), re.DOTALL)
+    return RunDir(Path(found[1])).shard(int(found[2]), Stage(found[3]), int(found[4])) if found else None
 
 
 def write_json(path: Path, value: Any) -> None:

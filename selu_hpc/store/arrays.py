@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selu_hpc.errors import CorruptShardError, RunFolderError
-from selu_hpc.rounds.rundir import write_bytes
+from selu_hpc.rounds.rundir import shard_of, write_bytes
 from selu_hpc.store import chunks
 
 _ENDIAN = {"name": "bytes", "configuration": {"endian": "little"}}
@@ -138,7 +138,6 @@ def refused(path: Path, error: OSError) -> RunFolderError:
 
 def damaged(path: Path, what: str) -> CorruptShardError:
     """What to tell the user when a store's bytes are not what was written."""
-    return CorruptShardError(
-        f"{path}: {what}; run `python -m selu_hpc.submit` on this run again, which makes shards anew "
-        "whose files are not what their marker says"
-    )
+    place = shard_of(path)
+    remedy = place.remedy if place else "`python -m selu_hpc.explain --run RUN rNN/STAGE/SHARD` says what to type"
+    return CorruptShardError(f"{path}: {what}; {remedy}")

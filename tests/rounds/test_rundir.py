@@ -1,13 +1,15 @@
 """The run folder: markers, provenance, and folders that are not ours."""
 
 import json
+import re
+import shlex
 
 import pytest
 
 from selu_hpc.errors import CorruptShardError, MissingShardError, RunFolderError
 from selu_hpc.recipes import load_recipe
 from selu_hpc.rounds.provenance import open_run
-from selu_hpc.rounds.rundir import Stage
+from selu_hpc.rounds.rundir import Stage, shard_of
 
 
 @pytest.fixture
@@ -31,7 +33,8 @@ def test_a_marked_shard_passes_its_check(shard):
 )
 def test_a_damaged_file_is_named_with_what_to_do(shard, damage):
     damage(shard.episodes / "c" / "0")
-    with pytest.raises(CorruptShardError, match=r"(?s)shard 3: .*episodes.zarr/c/0.*selu_hpc.submit --run"):
+    explain = shard.run.command("explain", "r01/rollout/3")
+    with pytest.raises(CorruptShardError, match=rf"(?s)shard 3: .*episodes.zarr/c/0.*{re.escape(explain)}"):
         shard.check()
 
 
@@ -48,6 +51,19 @@ def test_a_torn_marker_is_corrupt_not_missing(shard):
 
 def test_a_marker_leaves_no_partial_file(shard):
     assert [p.name for p in shard.path.iterdir() if "partial" in p.name] == []
+
+
+def test_a_command_on_a_run_can_be_typed_as_it_stands(small_run):
+    words = shlex.split(small_run.command("explain", "r02/label"))
+    assert words == ["python", "-m", "selu_hpc.explain", "--run", str(small_run.path), "r02/label"]
+
+
+def test_a_path_says_which_shards_it_is(small_run):
+    shard = small_run.shard(1, Stage.FINETUNE_ACTOR, 12)
+    for path in (shard.path, shard.marker_file, shard.truth, shard.attempt(3) / "frames" / "c.0"):
+        assert shard_of(path) == shard
+    for path in (small_run.path, small_run.stage(1, Stage.LABEL), small_run.round(1) / "nonsense" / "shard-0000"):
+        assert shard_of(path) is None
 
 
 def test_the_folder_keeps_config_and_provenance(small_run, small_config):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -17,6 +18,8 @@ from store_episodes import SIZE, make_episode
 
 from selu_hpc.errors import CorruptShardError, RunFolderError
 from selu_hpc.records import Episode, View
+from selu_hpc.rounds.rundir import RunDir, Stage
+from selu_hpc.store import roots
 from selu_hpc.store.adopt import adopt
 from selu_hpc.store.lines import LineReader, LineWriter
 from selu_hpc.store.trajectories import EpisodeReader, EpisodeWriter
@@ -34,6 +37,18 @@ def store(tmp_path: Path, episodes: list[Episode]) -> Path:
             writer.append(episode)
         writer.finish()
     return tmp_path / "e.zarr"
+
+
+def test_damage_in_a_runs_shard_is_told_with_the_command_that_helps_in_a_sealed_round_too(
+    tmp_path: Path, store: Path
+) -> None:
+    shard = RunDir(tmp_path / "a run").shard(2, Stage.ROLLOUT, 7)
+    shard.path.mkdir(parents=True)
+    store = store.rename(shard.episodes)
+    (store / "zarr.json").unlink()
+    command = f"python -m selu_hpc.explain --run '{tmp_path}/a run' r02/rollout/7"
+    with pytest.raises(CorruptShardError, match=re.escape(f"`{command}` says what to type to have it made anew")):
+        EpisodeReader(store)
 
 
 def flip(file: Path, bit: int) -> None:
@@ -116,6 +131,19 @@ def test_a_writer_gives_up_damaged_episodes_and_makes_the_same_store(
             writer.append(episode)
         writer.finish()
     assert files_of(tmp_path / "b") == whole
+
+
+def test_a_store_of_another_kind_or_version_is_refused_and_left_as_it_is(
+    store: Path, files_of, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = files_of(store)
+    with pytest.raises(RunFolderError, match="holds .* in version 1, not .* nothing was changed"):
+        LineWriter(store)
+    monkeypatch.setattr(roots, "VERSION", 2)
+    for opened in (lambda: EpisodeWriter(store, **SIZE), lambda: EpisodeReader(store)):
+        with pytest.raises(RunFolderError, match="in version 1, not .* in version 2"):
+            opened()
+    assert files_of(store) == whole
 
 
 def test_a_damaged_finished_store_is_made_anew_by_its_writer(store: Path, episodes: list[Episode], files_of) -> None:
