@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -80,7 +79,7 @@ def _round(run: RunDir, config: RunConfig, round_id: int) -> Summary | None:
     places = [run.shard(round_id, Stage.EVALUATE, shard) for shard in range(config.evaluate.num_shards)]
     if not all(place.marker_file.exists() for place in places):
         return None
-    read = [json.loads((place.path / "results.json").read_bytes())["rows"]["games"] for place in places]
+    read = [place.read_json("results.json")["rows"]["games"] for place in places]
     rows = [row for shard in read for row in shard]
     found = numbers(rows, samples=0)
     return {
@@ -92,5 +91,5 @@ def _round(run: RunDir, config: RunConfig, round_id: int) -> Summary | None:
 
 
 def _card(run: RunDir, round_id: int) -> Summary:
-    card: Summary = json.loads((run.shard(round_id, Stage.GATE).path / "card.json").read_bytes())
+    card: Summary = run.shard(round_id, Stage.GATE).read_json("card.json")
     return card

@@ -136,6 +136,13 @@ class ShardDir:
             )
         return marker
 
+    def read_json(self, name: str) -> Any:
+        """A file of this finished shard."""
+        try:
+            return json.loads((self.path / name).read_bytes())
+        except (OSError, ValueError) as error:
+            raise CorruptShardError(f"{self.path / name}: cannot be read: {error}; {self.remedy}") from error
+
     def write_marker(self, *, content: str, names: Iterable[str], summary: Mapping[str, Any]) -> Marker:
         """Hash the named files and folders below this shard and mark it finished; the last write of a stage."""
         marker = Marker(content=content, files=hash_files(self.path, names), summary=dict(summary))

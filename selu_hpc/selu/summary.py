@@ -85,12 +85,12 @@ def _shards(config: RunConfig) -> range:
 
 
 def _results(run: RunDir, round_id: int, shard: int) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((run.shard(round_id, Stage.EVALUATE, shard).path / "results.json").read_bytes())
+    found: dict[str, Any] = run.shard(round_id, Stage.EVALUATE, shard).read_json("results.json")
     return found
 
 
 def _card(run: RunDir, round_id: int) -> dict[str, Any]:
-    card: dict[str, Any] = json.loads((run.shard(round_id, Stage.GATE).path / "card.json").read_bytes())
+    card: dict[str, Any] = run.shard(round_id, Stage.GATE).read_json("card.json")
     return card
 
 

@@ -28,8 +28,9 @@ figure{margin:1rem 0}figcaption{color:#666}pre{background:#f6f6f4;padding:1rem;o
 Cells = Sequence[str]
 
 
-def make_report(run: RunDir) -> Path:
-    """Write the page from what the run has finished so far and return its path."""
+def make_report(run: RunDir, out: Path | None = None) -> Path:
+    """Write the page from what the run has finished so far, to `out` or into the run, and return its path."""
+    out = out or run.report / "index.html"
     run.require()
     config = load_run(run.path)
     rounds = list(read_rounds(run, config))
@@ -43,8 +44,8 @@ def make_report(run: RunDir) -> Path:
         f"<h2>Settings</h2><details><summary>resolved config</summary><pre>{_text(to_yaml(config))}</pre></details>",
     ]
     page = f"<!doctype html><html lang=en><meta charset=utf-8><title>{_text(run.path.name)}</title>"
-    write_bytes(run.report / "index.html", f"{page}<style>{STYLE}</style>{''.join(sections)}</html>\n".encode())
-    return run.report / "index.html"
+    write_bytes(out, f"{page}<style>{STYLE}</style>{''.join(sections)}</html>\n".encode())
+    return out
 
 
 def _head(run: RunDir, config: RunConfig) -> str:

@@ -42,7 +42,7 @@ def read_rounds(run: RunDir, config: RunConfig) -> Iterator[RoundNumbers]:
         shards = [run.shard(round_id, Stage.EVALUATE, shard) for shard in range(config.evaluate.num_shards)]
         if not all(shard.marker_file.exists() for shard in shards):
             continue
-        rows = [json.loads((shard.path / "results.json").read_bytes())["rows"] for shard in shards]
+        rows = [shard.read_json("results.json")["rows"] for shard in shards]
         samples = config.evaluate.bootstrap_samples
         if config.learning is Learning.RL4VLM:
             yield RoundNumbers(
@@ -59,7 +59,7 @@ def read_cards(run: RunDir, config: RunConfig) -> dict[int, dict[str, Any]]:
     for round_id in range(first, config.rounds + 1):
         place = run.shard(round_id, Stage.GATE)
         if place.marker_file.exists():
-            cards[round_id] = json.loads((place.path / "card.json").read_bytes())
+            cards[round_id] = place.read_json("card.json")
     return cards
 
 
