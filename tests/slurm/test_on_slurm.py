@@ -7,6 +7,8 @@ import pytest
 import yaml
 from harness import SMALL, Lab, contents, copy_with_payload, journal, patience, started
 
+from selu_hpc.engines.attempts import read_attempt
+
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
@@ -140,6 +142,8 @@ def test_cancel_leaves_a_run_that_another_shell_continues(lab, run):
         said = lab.python("-m", "selu_hpc.cancel", "--run", str(run)).stdout
         assert "cancelled" in said
         assert lab.queue(run) == []
+        record = read_attempt(lines.parent / "attempt-0")
+        assert (record.code, record.state, record.failed_fast) == (75, "", False), "no word against the node"
         lines_before = lines.read_text()
     lab.resubmit(run)
     assert len(lab.wait_done(run)) == 12
