@@ -28,6 +28,10 @@ class Policy(nn.Module):
             torch.manual_seed(seed)
             self.head = value_head(width)
 
+    def activation_checkpointing_enable(self, options: Mapping[str, Any]) -> None:
+        """As a transformers model does it; the head is too small to matter."""
+        self.model.activation_checkpointing_enable(options)
+
     def forward(
         self,
         inputs: Mapping[str, Tensor],

@@ -12,7 +12,7 @@ Shape legend: T turns of the round.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,25 +23,22 @@ from loguru import logger
 
 from selu_hpc.config import FinetuneConfig, GameConfig, ModelConfig
 from selu_hpc.errors import TrainingError
-from selu_hpc.models.backbone import find
 from selu_hpc.models.chat import Chat
-from selu_hpc.models.vlm import load_backbone
 from selu_hpc.records import derive_seed
 from selu_hpc.rl4vlm import gae, ppo
 from selu_hpc.rl4vlm.order import plan_steps
 from selu_hpc.rl4vlm.policy import Policy
 from selu_hpc.rl4vlm.rows import TurnBatch, TurnRows
-from selu_hpc.rl4vlm.turns import read_turns
-from selu_hpc.train import adapter, checkpoint, towers
+from selu_hpc.rl4vlm.turns import Turn, read_turns
+from selu_hpc.train import adapter, checkpoint, setup
 from selu_hpc.train.checkpoint import Checkpoint
 from selu_hpc.train.curve import Events, write_curve
-from selu_hpc.train.data import Frames, Pictures
-from selu_hpc.train.order import Step, micro_batch_size
+from selu_hpc.train.data import Frames
+from selu_hpc.train.order import Step
 from selu_hpc.train.ranks import Team
-from selu_hpc.train.sft import Result, Stopped
-from selu_hpc.train.shortcuts import merge_lora
+from selu_hpc.train.result import Result, Stopped
 from selu_hpc.train.stop import StopWish
-from selu_hpc.train.zero import Engine, TrainState, check_dtype, deepspeed_config
+from selu_hpc.train.zero import Engine, TrainState, deepspeed_config
 
 STATE = "state"
 """Folder beside the adapter: weights, value head and Adam's moments, from which the next round goes on."""
@@ -85,17 +82,13 @@ def update(
 ) -> Result:
     """Weigh, judge, learn, write; raises Stopped on a signal and TrainingError when it must not go on."""
     begin = time.monotonic()
-    check_dtype(job.model.dtype, team.device)
     settings = job.finetune
-    size = micro_batch_size(world=team.world, global_batch=settings.global_batch, micro_batch=settings.micro_batch)
-    base = find(job.model.base)
-    backbone, processor = load_backbone(job.model)
-    model = adapter.put_on(backbone, job.model, seed=derive_seed(job.seed, "lora"))
+    size = setup.check(job.model, settings, team)
+    turns = read_turns(job.turns)
+    base, model, processor = setup.load(job.model, seed=job.seed)
+    _without_dropout(model)
     start = {PREFIX + name: value for name, value in adapter.read(job.start, model, base).items()}
-    chat = Chat(processor)
-    own, reread = _read(job, model, chat, team, frames)
-    if job.model.dtype == "float32" and not job.model.lora_dropout and settings.zero_stage < 3:
-        merge_lora(model)
+    own, reread = _read(job, turns, model, Chat(processor), team, frames)
     policy = Policy(model, temperature=job.game.temperature, seed=derive_seed(job.seed, "head"))
     steps = plan_steps(
         reread.lengths,
@@ -109,6 +102,7 @@ def update(
     rate = ppo.learning_rate(job.round_id, job.game)
     config = deepspeed_config(settings, dtype=job.model.dtype, world=team.world, micro_batch=size, learning_rate=rate)
     config["optimizer"]["params"]["eps"] = ADAM_EPS
+    setup.merge_where_equal(model, dtype=job.model.dtype, dropout=0.0, deepspeed=config)
     engine = _start_engine(job, policy, config, start)
     try:
         judged = _judge(job, team, engine, own, size)
@@ -126,14 +120,18 @@ def update(
     return Result(content, summary, (STATE,))
 
 
-def _read(job: Job, model: Any, chat: Chat, team: Team, frames: Frames) -> tuple[TurnRows, TurnRows]:
+def _without_dropout(model: Any) -> None:
+    """An answer is weighed by the policy that gave it, which has none; with dropout ratios would not begin at 1."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+
+
+def _read(
+    job: Job, turns: Sequence[Turn], model: Any, chat: Chat, team: Team, frames: Frames
+) -> tuple[TurnRows, TurnRows]:
     """The turns under their own prompts, and under the prompts that the update weighs them with."""
-    turns = read_turns(job.turns)
-    tower = towers.take_out(model, device=team.device)
-    pictures = Pictures(frames, chat, tower, None)
-    refs = list(dict.fromkeys(turn.image for turn in turns))
-    for seen in team.gather(pictures.look(refs[team.local_index :: team.num_local])):
-        pictures.learn(seen)
+    pictures = setup.look((turn.image for turn in turns), model, chat, team, frames)
     weight = job.game.thought_weight
     own = TurnRows(turns, pictures, chat, model.config, thought_weight=weight)
     if job.game.reread == "own_prompt":
@@ -143,19 +141,12 @@ def _read(job: Job, model: Any, chat: Chat, team: Team, frames: Frames) -> tuple
 
 def _start_engine(job: Job, policy: Policy, config: dict[str, Any], start: dict[str, torch.Tensor]) -> Engine:
     """Weights of the round before, and its moments where there are any; the warm-up trained no head."""
-    saved = None if job.state is None else checkpoint.newest(job.state, OWNER)
-    if job.state is not None and saved is None:
+    before = None if job.state is None else checkpoint.newest(job.state, OWNER)
+    if job.state is not None and before is None:
         raise TrainingError(f"{job.state}: no whole state to go on from; remove that round's marker and submit again")
-    params = adapter.trainable(policy)
-    weights = saved.state.weights if saved else {**{name: p.detach().clone() for name, p in params.items()}, **start}
-    for name, param in params.items():
-        param.data.copy_(weights[name])
-    if job.finetune.gradient_checkpointing:
-        policy.model.activation_checkpointing_enable({"use_reentrant": False})
-    policy.train()
-    engine = Engine(policy, config)
-    engine.set_state(saved.state if saved else TrainState(weights, {}, 0))
-    return engine
+    fresh = {name: param.detach().clone() for name, param in adapter.trainable(policy).items()}
+    state = before.state if before else None
+    return setup.start_engine(policy, job.finetune, config, state=state, start={**fresh, **start})
 
 
 @torch.no_grad()
@@ -234,7 +225,6 @@ def _backward(job: Job, team: Team, engine: Engine, rows: TurnRows, judged: Judg
     scale = team.world * len(share) / len(step.rows)
     sums = np.zeros(5)
     for number, part in enumerate(share):
-        torch.manual_seed(derive_seed(job.seed, "dropout", step.number, team.rank + number * team.world))
         batch = rows.batch(part, stand_in=step.rows[0]).to(team.device)
         logprobs_b, values_b = _forward(engine, batch)
         at = torch.tensor(batch.rows, device=team.device)
@@ -290,6 +280,7 @@ def _summary(
         "learning_rate": ppo.learning_rate(job.round_id, job.game),
         "value_explains": round(1 - float(error.var(unbiased=False)) / spread, 4) if spread > 0 else 0.0,
         "ratio_first": round(curve[0]["ratio"], 6),
+        "clipped_first": round(curve[0]["clipped"], 4),
         "clipped_last": round(curve[-1]["clipped"], 4),
         "policy_loss_last": round(curve[-1]["policy_loss"], 6),
         "value_loss_last": round(curve[-1]["value_loss"], 6),

@@ -27,6 +27,7 @@ from selu_hpc.stages import entry
 if TYPE_CHECKING:
     from selu_hpc.train import sft
     from selu_hpc.train.ranks import Team
+    from selu_hpc.train.result import Result
     from selu_hpc.train.stop import StopWish
 
 
@@ -48,7 +49,8 @@ def run(*, run: str, round_id: int, shard: int, attempt: int, role: str) -> None
 
 def _train(place: ShardDir, config: RunConfig, attempt: int, role: Role) -> None:
     from selu_hpc.store.truth import forbid_truth
-    from selu_hpc.train import ranks, sft, stop
+    from selu_hpc.train import ranks, stop
+    from selu_hpc.train.result import Stopped
 
     forbid_truth(place.run.truth)
     me = ranks.find_place(os.environ)
@@ -62,7 +64,7 @@ def _train(place: ShardDir, config: RunConfig, attempt: int, role: Role) -> None
     with stop.listen() as wish, ranks.meet(me, meeting_file=place.path / "meeting.json") as team:
         try:
             result = _learn(place, config, role, team, wish, on_step)
-        except sft.Stopped as stopped:
+        except Stopped as stopped:
             raise entry.RequeueRequested(f"{stopped}, asked to by {wish.signal_name or 'another rank'}") from stopped
         if team.leads:
             place.write_marker(
@@ -76,7 +78,7 @@ def _train(place: ShardDir, config: RunConfig, attempt: int, role: Role) -> None
 
 def _learn(
     place: ShardDir, config: RunConfig, role: Role, team: Team, wish: StopWish, on_step: Callable[[int, int], None]
-) -> sft.Result:
+) -> Result:
     from selu_hpc.store.frames import FrameSource
     from selu_hpc.train import keep, sft
 

@@ -15,7 +15,8 @@ from selu_hpc.records import derive_seed
 from selu_hpc.train import adapter
 from selu_hpc.train.curve import write_curve
 from selu_hpc.train.ranks import Team
-from selu_hpc.train.sft import Job, Result
+from selu_hpc.train.result import Result
+from selu_hpc.train.sft import Job
 
 
 def teaches_nothing(datasets: tuple[Path, ...]) -> bool:

@@ -1,8 +1,8 @@
 """Supervised fine-tuning of one LoRA adapter under DeepSpeed: the same code on one CPU core and on 8×A100.
 
 Owns the training loop and what surrounds it, read top to bottom in `train`. What it uses: ranks.py (who are we),
-data.py and loader.py (batches), order.py (which samples when), towers.py and features.py (frames encoded once),
-zero.py (DeepSpeed), checkpoint.py, curve.py, stop.py.
+setup.py (base, adapter, pictures, engine), data.py and loader.py (batches), order.py (which samples when), towers.py,
+features.py (frames encoded once), zero.py (DeepSpeed), checkpoint.py, curve.py, result.py, stop.py.
 Simplifications on purpose: one learning-rate shape (warm-up, cosine); one sample a row, no packing; no evaluation.
 """
 
@@ -24,27 +24,22 @@ from torch.nn.functional import cross_entropy
 
 from selu_hpc.config import FinetuneConfig, ModelConfig, RoleTraining
 from selu_hpc.errors import TrainingError
-from selu_hpc.models.backbone import find, fingerprint
+from selu_hpc.models.backbone import fingerprint
 from selu_hpc.models.chat import Chat
-from selu_hpc.models.vlm import load_backbone
 from selu_hpc.records import derive_seed
-from selu_hpc.train import adapter, checkpoint, towers
+from selu_hpc.train import adapter, checkpoint, setup
 from selu_hpc.train.checkpoint import Checkpoint
 from selu_hpc.train.curve import Events, write_curve
-from selu_hpc.train.data import Batch, Dataset, Frames, Pictures, read_samples
-from selu_hpc.train.features import FeatureCache, cache_folder, cache_limit_bytes
+from selu_hpc.train.data import Batch, Dataset, Frames, read_samples
 from selu_hpc.train.loader import Loader
-from selu_hpc.train.order import Step, micro_batch_size, plan_steps
+from selu_hpc.train.order import Step, plan_steps
 from selu_hpc.train.ranks import Team
-from selu_hpc.train.shortcuts import LastLayer, merge_lora
+from selu_hpc.train.result import Result, Stopped
+from selu_hpc.train.shortcuts import LastLayer
 from selu_hpc.train.stop import StopWish
-from selu_hpc.train.zero import Engine, TrainState, check_dtype, deepspeed_config
+from selu_hpc.train.zero import Engine, deepspeed_config
 
 EXPLODED_TIMES_CHANCE = 4.0
-
-
-class Stopped(Exception):  # noqa: N818 - a request was granted, nothing failed
-    """Training saved a checkpoint and ended because a signal asked for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,15 +63,6 @@ class Job:
 
 
 @dataclass(slots=True)
-class Result:
-    """What a training made; `content` is equal for equal work however it was interrupted. more: further files of it."""
-
-    content: str
-    summary: dict[str, Any]
-    more: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
 class _Run:
     """A training under way on this rank."""
 
@@ -97,15 +83,14 @@ def train(
 ) -> Result:
     """Train to the end or until a signal; raises Stopped after a save, TrainingError when it must not go on."""
     begin = time.monotonic()
-    check_dtype(job.model.dtype, team.device)
     settings = job.finetune
-    size = micro_batch_size(world=team.world, global_batch=settings.global_batch, micro_batch=settings.micro_batch)
+    size = setup.check(job.model, settings, team)
     samples = read_samples(job.datasets)
-    base = find(job.model.base)
-    backbone, processor = load_backbone(job.model)
-    model = adapter.put_on(backbone, job.model, seed=derive_seed(job.seed, "lora"))
+    base, model, processor = setup.load(job.model, seed=job.seed)
     start = None if job.start is None else adapter.read(job.start, model, base)
-    pictures, dataset = _prepare(samples, model, processor, team, frames)
+    chat = Chat(processor)
+    pictures = setup.look((ref for _, sample in samples for ref in sample.images), model, chat, team, frames)
+    dataset = Dataset(samples, pictures, chat, model.config)
     steps = plan_steps(
         [row.length for row in dataset.rows],
         epochs=job.training.epochs,
@@ -118,11 +103,10 @@ def train(
     )
     identity = _identity(job, base, config)
     saved = checkpoint.newest(job.folder / "checkpoints", identity)
-    if job.model.dtype == "float32" and not job.model.lora_dropout and config["zero_optimization"]["stage"] < 3:
-        merge_lora(model)
+    setup.merge_where_equal(model, dtype=job.model.dtype, dropout=job.model.lora_dropout, deepspeed=config)
     last_layer = LastLayer.of(model)
-    engine = _start_engine(model, settings, config, saved.state if saved else None, start)
-    vocabulary = int(backbone.config.get_text_config().vocab_size)
+    engine = setup.start_engine(model, settings, config, state=saved.state if saved else None, start=start)
+    vocabulary = int(model.get_base_model().config.get_text_config().vocab_size)
     run = _Run(job, team, engine, dataset, steps, identity, vocabulary, last_layer, saved.curve if saved else [])
     if team.leads:
         resumed = f"resumed after step {saved.step}, " if saved else ""
@@ -152,45 +136,6 @@ def learning_rate(step: int, *, total: int, peak: float, warmup_fraction: float)
     if step <= warmup:
         return peak * step / warmup
     return peak * 0.5 * (1 + math.cos(math.pi * (step - 1 - warmup) / max(1, total - warmup)))
-
-
-def _prepare(
-    samples: Sequence[Any], model: Any, processor: Any, team: Team, frames: Frames
-) -> tuple[Pictures, Dataset]:
-    """Read every frame once, shared out over the ranks of a host, and encode what no one has encoded yet."""
-    chat = Chat(processor)
-    tower = towers.take_out(model, device=team.device)
-    cache = FeatureCache(cache_folder(), tower.identity, cache_limit_bytes()) if tower else None
-    pictures = Pictures(frames, chat, tower, cache)
-    refs = list(dict.fromkeys(ref for _, sample in samples for ref in sample.images))
-    found = pictures.look(refs[team.local_index :: team.num_local])
-    for seen in team.gather(found):
-        pictures.learn(seen)
-    if tower is not None:
-        tower.to(torch.device("cpu"))  # a frame the cache could not keep brings it back
-    return pictures, Dataset(samples, pictures, chat, model.config)
-
-
-def _start_engine(
-    model: Any,
-    settings: FinetuneConfig,
-    config: dict[str, Any],
-    state: TrainState | None,
-    start: dict[str, torch.Tensor] | None,
-) -> Engine:
-    weights = state.weights if state else start
-    if weights is not None:
-        for name, param in adapter.trainable(model).items():
-            param.data.copy_(weights[name])
-    if settings.gradient_checkpointing:
-        model.activation_checkpointing_enable({"use_reentrant": False})
-    model.train()
-    engine = Engine(model, config)
-    if state is not None:
-        engine.set_state(state)
-    elif weights is not None:
-        engine.set_weights(weights)
-    return engine
 
 
 def _loop(run: _Run, steps: Sequence[Step], wish: StopWish, on_step: Callable[[int, int], None]) -> tuple[float, float]:

@@ -11,12 +11,13 @@ from selu_hpc.rounds.rundir import ShardDir, Stage
 from selu_hpc.store.frames import FrameSource
 from selu_hpc.train import sft
 from selu_hpc.train.ranks import Team
+from selu_hpc.train.result import Result
 from selu_hpc.train.stop import StopWish
 
 
 def learn(
     place: ShardDir, config: RunConfig, team: Team, wish: StopWish, on_step: Callable[[int, int], None]
-) -> sft.Result:
+) -> Result:
     frames = FrameSource(place.run.path)
     if place.round_id == 0:
         return sft.train(warmup_job(place, config), team, frames, wish, on_step)
