@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from selu_hpc.engines.belonging import require_all_seen, require_original
 from selu_hpc.engines.ledger import Ledger, match
 from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.errors import SeluError
@@ -50,6 +51,9 @@ def cancel(run: RunDir, slurm: Slurm, *, wait: bool = True) -> str:
     with hold_lock(run.lock_file, purpose="a cancel"):
         journal = Journal(run.journal_file)
         ledger = Ledger.read(journal)
+        require_original(ledger, run)
+        if ledger.entries:
+            require_all_seen(ledger, run, slurm.config())
         queue = match(ledger, slurm.squeue(ledger.entries) if ledger.entries else [])
         jobs = {live.entry.job_id: name for name, live in queue.live.items()}
         jobs |= {job_id: name for name, job_id in queue.strays}
@@ -59,9 +63,11 @@ def cancel(run: RunDir, slurm: Slurm, *, wait: bool = True) -> str:
             slurm.cancel(sorted(jobs, key=int, reverse=True))
             for job_id, name in jobs.items():
                 journal.append("cancelled", name=name, job=job_id, why="cancel was asked for")
-        ended = not wait or _wait_until_gone(slurm, ledger)
+        ended = _wait_until_gone(slurm, ledger) if wait else not jobs
+        if ended and ledger.entries:
+            journal.append("stopped")
     done = f"cancelled {len(jobs)} jobs of {run.path}" if jobs else f"{run.path}: no job of this run is in the queue"
-    late = "" if ended else "; some tasks are still ending"
+    late = "" if ended or not wait else "; some tasks are still ending"
     return f"{done}{late}\ngo on with: python -m selu_hpc.submit --run {run.path}"
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from selu_hpc.engines.calls import Calls, TooSlowError
+from selu_hpc.engines.calls import SHOW_CONFIG, Calls, TooSlowError
 from selu_hpc.engines.slurm_state import (
     SACCT_FORMAT,
     SQUEUE_FORMAT,
     QueueRow,
     SacctRow,
+    read_config,
     read_sacct,
     read_squeue,
 )
@@ -40,6 +41,11 @@ def ask_accounting(ids: Iterable[str], calls: Calls) -> tuple[list[SacctRow], st
     if silence:
         return [], f"Slurm's accounting is not known: {silence}"
     return read_sacct(said), ""
+
+
+def ask_config(calls: Calls) -> dict[str, str]:
+    """The cluster's settings; none where it did not answer."""
+    return read_config(_ask(SHOW_CONFIG, calls)[0])
 
 
 def _ask(command: Sequence[str], calls: Calls) -> tuple[str, str]:

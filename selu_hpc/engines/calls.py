@@ -15,7 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-NOT_FOR_JOBS = re.compile(r"SLURM_(?!CONF)|SBATCH_|SALLOC_|SUBMITIT_|SELU_(?!CLUSTER)|PYTHON")
+NOT_FOR_JOBS = re.compile(
+    r"SLURM_(?!CONF)|S(BATCH|ALLOC|RUN|QUEUE|ACCT|INFO|CANCEL|CONTROL)_|SUBMITIT_|SELU_(?!CLUSTER)|PYTHON"
+)
 SHOW_CONFIG = ("scontrol", "show", "config")
 
 
@@ -126,7 +128,11 @@ def _read(process: subprocess.Popen[bytes], name: str, *, timeout_s: float) -> t
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The caller's environment without what would leak into jobs: another job's SLURM_*, SBATCH_* and PYTHON*."""
+    """The caller's environment without what would leak into jobs or change an answer of Slurm's.
+
+    The first are another job's SLURM_*, SBATCH_* and PYTHON*; the others are defaults such as SQUEUE_PARTITION, with
+    which squeue leaves out jobs.
+    """
     kept = {name: value for name, value in environment.items() if not NOT_FOR_JOBS.match(name)}
     return kept | {"SLURM_BITSTR_LEN": "0", "SLURM_TIME_FORMAT": "standard"}
 

@@ -1,8 +1,9 @@
 """What the run's journal says about its Slurm jobs, and which of them the queue still knows. Pure.
 
-Events of this engine: `slurm_run` (the id in every job's name), `started` (a person's submit: retries are counted
-anew, and no node is excluded any more), `intent` → `submitted` | `adopted` | `abandoned`, `released`, `rewired`,
-`cancelled`, `corrupt`, `quarantined`, `readmitted`, `gave_up`, `code`.
+Events of this engine: `slurm_run` (the id in every job's name; another begins anew in a copied folder), `started` (a
+person's submit: retries are counted anew, no node is excluded any more), `intent` → `submitted` | `adopted` |
+`abandoned`, `released`, `rewired`, `cancelled`, `stopped` (none is in the queue any more), `corrupt`, `quarantined`,
+`readmitted`, `gave_up`, `code`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from selu_hpc.rounds.rundir import Stage
 
 @dataclass(slots=True, kw_only=True)
 class Entry:
-    """One job this run wanted: from its intent to what became of it."""
+    """One job this run wanted: from its intent to what became of it.
+
+    uid: the user who submitted it.  over: it is known to have left the queue.
+    """
 
     name: str
     label: str
@@ -32,6 +36,8 @@ class Entry:
     job_id: str = ""
     released: bool = False
     abandoned: bool = False
+    over: bool = False
+    uid: int | None = None
     time: float = 0.0
 
     @property
@@ -44,11 +50,15 @@ class Entry:
 class Ledger:
     """The journal, read once.
 
+    cluster, folder, inodes: where the jobs are and the folder they were sent from.
     quarantined: by (partition, node), with the reason.  lifted: jobs from before the last `started` may still avoid
     nodes.
     """
 
     run_id: str = ""
+    cluster: str = ""
+    folder: str = ""
+    inodes: list[int] = field(default_factory=list)
     epoch: int = 0
     entries: dict[str, Entry] = field(default_factory=dict)
     gave_up: dict[tuple[Key, int], str] = field(default_factory=dict)
@@ -69,7 +79,7 @@ class Ledger:
     def _take(self, event: dict[str, Any]) -> None:
         kind, entry = event["event"], self.entries.get(event.get("name", ""))
         if kind == "slurm_run":
-            self.run_id = self.run_id or event["id"]
+            self._begin(event)
         elif kind == "started":
             self.epoch += 1
             self.gave_up.clear()
@@ -79,6 +89,9 @@ class Ledger:
             self.entries[event["name"]] = self._entry(event)
         elif kind in ("submitted", "adopted") and entry:
             entry.job_id = str(event["job"])
+        elif kind == "stopped":
+            for one in self.entries.values():
+                one.over = True
         elif kind == "abandoned" and entry:
             entry.abandoned, entry.job_id = True, ""
         elif kind == "released":
@@ -96,6 +109,18 @@ class Ledger:
         elif kind == "code":
             self.code = event
 
+    def _begin(self, event: dict[str, Any]) -> None:
+        if self.run_id and self.run_id != event["id"]:
+            self.forget_jobs()
+        self.run_id, self.cluster = event["id"], event.get("cluster", "")
+        self.folder, self.inodes = event.get("folder", ""), event.get("inodes", [])
+
+    def forget_jobs(self) -> None:
+        """They belong to the folder that this one was copied from."""
+        self.run_id = self.cluster = self.folder = ""
+        self.entries.clear()
+        self.gave_up.clear()
+
     def _entry(self, event: dict[str, Any]) -> Entry:
         return Entry(
             name=event["name"],
@@ -106,6 +131,7 @@ class Ledger:
             generation=event["generation"],
             epoch=self.epoch,
             waits=_read_waits(event["waits"]),
+            uid=event.get("uid"),
             time=event["time"],
         )
 

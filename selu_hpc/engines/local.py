@@ -18,6 +18,7 @@ from loguru import logger
 
 from selu_hpc.engines.attempts import describe_exit
 from selu_hpc.engines.base import Job
+from selu_hpc.engines.belonging import own_jobs, require_all_seen
 from selu_hpc.engines.broken import put_aside_broken_shards
 from selu_hpc.engines.contained import ContainedShards
 from selu_hpc.engines.frontier import Frontier, State
@@ -79,7 +80,7 @@ class LocalEngine:
 
 def refuse_live_slurm_jobs(job: Job, slurm: Slurm) -> None:
     """No shard is worked on by two engines: jobs of this run that Slurm still has come first."""
-    ledger = Ledger.read(job.journal)
+    ledger = own_jobs(Ledger.read(job.journal), job.run)
     if not ledger.entries:
         return
     where = f"--run {job.run.path}"
@@ -88,6 +89,7 @@ def refuse_live_slurm_jobs(job: Job, slurm: Slurm) -> None:
         return
     try:
         queue = match(ledger, slurm.squeue(ledger.entries))
+        require_all_seen(ledger, job.run, slurm.config() if ledger.cluster else {})
     except EngineError as error:
         raise EngineError(
             f"{job.run.path}: was handed to Slurm before, and whether jobs of it are left is not known ({error}); "

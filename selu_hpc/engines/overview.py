@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from selu_hpc.engines.asking import ask_queue
+from selu_hpc.engines.asking import ask_config, ask_queue
 from selu_hpc.engines.attempts import EXIT_REQUEUE, read_attempts
+from selu_hpc.engines.belonging import own_jobs, why_unseen
 from selu_hpc.engines.calls import Calls
 from selu_hpc.engines.ledger import InQueue, Ledger, match, read_key
 from selu_hpc.engines.slurm_state import QueueRow
@@ -100,7 +101,7 @@ class Known:
 def look(run: RunDir, calls: Calls) -> Overview:
     """Read the run folder and, if something is unfinished and was handed to Slurm, its queue."""
     events = list(Journal(run.journal_file))
-    ledger = Ledger.read(events)
+    ledger = own_jobs(Ledger.read(events), run)
     shape = plan_shape(run, events)
     unfinished = {key: run.unfinished(key.round_id, key.stage, count) for key, count in shape.items()}
     known = ask(run, events, ledger, {key for key, shards in unfinished.items() if shards}, calls)
@@ -137,6 +138,9 @@ def ask(run: RunDir, events: list[dict[str, Any]], ledger: Ledger, open_stages: 
     if not names or not open_stages:
         return known
     known.rows, known.why_not = ask_queue(names, calls)
+    if ledger.cluster and not known.why_not and not any(row.will_run for row in known.rows):
+        why = why_unseen(ledger, run, ask_config(calls))
+        known.why_not = f"Slurm's queue is not known: {why}" if why else ""
     known.answered = not known.why_not
     known.queue = match(ledger, known.rows) if known.answered else known.queue
     return known

@@ -16,7 +16,15 @@ from pathlib import Path
 from loguru import logger
 
 from selu_hpc.engines.calls import SHOW_CONFIG, Calls, TooSlowError
-from selu_hpc.engines.slurm_state import SACCT_FORMAT, SQUEUE_FORMAT, QueueRow, SacctRow, read_sacct, read_squeue
+from selu_hpc.engines.slurm_state import (
+    SACCT_FORMAT,
+    SQUEUE_FORMAT,
+    QueueRow,
+    SacctRow,
+    read_config,
+    read_sacct,
+    read_squeue,
+)
 from selu_hpc.errors import EngineError
 
 TIMEOUT_S = 120.0
@@ -130,14 +138,14 @@ class Slurm:
             done = self._call(SHOW_CONFIG, timeout_s=20.0)
         except (EngineError, OSError) as error:
             return False, f"sbatch is here but does not answer: {error}"
-        self._config = _read_config(done.stdout)
+        self._config = read_config(done.stdout)
         if done.returncode or not self._config:
             return False, "sbatch is here but its controller does not answer"
         return True, f"Slurm {self._config.get('SLURM_VERSION', '?')} answers"
 
     def config(self) -> dict[str, str]:
         """`scontrol show config` as a table, asked once."""
-        self._config = self._config or _read_config(self._ask(list(SHOW_CONFIG)))
+        self._config = self._config or read_config(self._ask(list(SHOW_CONFIG)))
         return self._config
 
     def text(self, *command: str, timeout_s: float = 30.0) -> str | None:
@@ -201,11 +209,6 @@ def _squeue(names: Iterable[str]) -> Iterator[list[str]]:
     for block in _blocks(sorted(set(names)), 200):
         wanted = ("--states=all", "--name=" + ",".join(block), SQUEUE_FORMAT)
         yield ["squeue", "--noheader", *wanted]
-
-
-def _read_config(text: str) -> dict[str, str]:
-    pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
-    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _blocks(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -126,6 +126,12 @@ def read_sacct(text: str) -> list[SacctRow]:
     return rows
 
 
+def read_config(text: str) -> dict[str, str]:
+    """What `scontrol show config` says, as a table."""
+    pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
 def causes(rows: Iterable[SacctRow], *, job_id: str, name: str) -> dict[int, Cause]:
     """Why each element of a job ended, by index (0 for a plain job); rows of another job with this id are left out."""
     ours = [row for row in rows if row.job_id == job_id]

@@ -19,6 +19,7 @@ from loguru import logger
 
 from selu_hpc.engines.attempts import count_failures, known_causes, read_attempts, tried_in_vain
 from selu_hpc.engines.base import Job
+from selu_hpc.engines.belonging import identity, own_jobs, require_all_seen
 from selu_hpc.engines.launch import commands, script, script_file
 from selu_hpc.engines.ledger import Entry, InQueue, Ledger, Live, match, shards_json, waits_json
 from selu_hpc.engines.limits import Limits, rounds_that_fit
@@ -91,6 +92,7 @@ class Submission:
         on their way; when there are none, it decides itself and what waits for it stays as it is.
         """
         ledger = self._ledger()
+        require_all_seen(ledger, self.job.run, self.slurm.config())
         rows = self.slurm.squeue(ledger.entries) if ledger.entries else []
         queue = self._settle(ledger, rows)
         live = {name: one for name, one in queue.live.items() if one.entry.job_id != self.me}
@@ -134,10 +136,18 @@ class Submission:
             self._settle(ledger, self.slurm.squeue(ledger.entries))
 
     def _ledger(self) -> Ledger:
+        """The journal's jobs; a new run, and a copy of another, gets an id of its own.
+
+        A job never takes its run for a copy: its path is the one it was submitted with.
+        """
         ledger = Ledger.read(self.job.journal)
+        if self.by_person:
+            ledger = own_jobs(ledger, self.job.run)
         if not ledger.run_id:
             ledger.run_id = os.urandom(4).hex()
-            self.job.journal.append("slurm_run", sync=False, id=ledger.run_id, cluster=self.limits.cluster)
+            self.job.run.journal_file.touch()
+            begun = {"id": ledger.run_id, "cluster": self.limits.cluster, **identity(self.job.run)}
+            self.job.journal.append("slurm_run", sync=False, **begun)
         return ledger
 
     # --- what a crash left behind
@@ -410,6 +420,7 @@ def _intent(spec: JobSpec) -> dict[str, object]:
         "offset": spec.offset,
         "generation": int(spec.name.rpartition("-g")[2].partition("c")[0]),
         "waits": waits_json(spec.waits),
+        "uid": os.getuid(),
     }
 
 

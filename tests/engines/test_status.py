@@ -64,6 +64,31 @@ def test_a_run_with_nothing_on_its_way_is_stopped_and_says_how_to_go_on(job, squ
     assert f"go on: python -m selu_hpc.submit --run {job.run.path}" in status.as_text(found)
 
 
+def says_cluster(squeue, text):
+    tool = squeue.tool.with_name("scontrol")
+    tool.write_text(f"#!/bin/sh\nprintf '{text}'\n")
+    tool.chmod(0o755)
+
+
+def test_on_another_cluster_than_the_jobs_the_empty_queue_says_nothing(job, squeue):
+    job.journal.append("slurm_run", id="1a2b3c4d", cluster="lab")
+    submitted(job, "r01-rollout", "7")
+    says_cluster(squeue, "ClusterName = annex\n")
+    found = look(job.run, squeue.calls)
+    assert found.verdict is Verdict.UNKNOWN
+    assert found.answer == "Slurm's queue is not known: its jobs are on cluster lab, this one is annex"
+    says_cluster(squeue, "ClusterName = lab\n")
+    assert look(job.run, squeue.calls).verdict is Verdict.STOPPED
+
+
+def test_a_copy_of_a_run_has_none_of_its_jobs(job, squeue, tmp_path):
+    job.journal.append("slurm_run", id="1a2b3c4d", cluster="lab", folder="/elsewhere/run", inodes=[1, 2])
+    rollout = submitted(job, "r01-rollout", "7")
+    squeue.says(f"7|0|7_0|RUNNING|2026-01-01T00:00:00|{rollout}|None|c1|")
+    assert look(job.run, squeue.calls).verdict is Verdict.STOPPED
+    assert squeue.times_asked == 0
+
+
 def test_a_queue_that_does_not_answer_is_not_known_and_not_empty(job, squeue):
     submitted(job, "r01-rollout", "7")
     squeue.fails("slurm_load_jobs error: Unable to contact slurm controller")

@@ -1,4 +1,4 @@
-"""A real Slurm for the tests marked `slurm`: one that is up, or brought up and down; and a job for the Slurm in memory."""
+"""A real Slurm for the tests marked `slurm`, used when it is up, else brought up; a job for the Slurm in memory."""
 
 import os
 import shutil

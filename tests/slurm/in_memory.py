@@ -21,11 +21,14 @@ SITE = Site.model_validate({"name": "lab", "partitions": {"cpu": {"name": "cpu"}
 class SlurmInMemory:
     """Takes jobs on hold, remembers them by id. `trouble(number, name)` may raise; `lies` are accepted all the same.
 
+    settings: what `scontrol show config` says.  is_blind: squeue shows nothing, as that of another user or cluster may.
     states: of a job or of one element, `{"103": "RUNNING", ("101", 1): "COMPLETED"}`; all others are pending.
     """
 
     trouble: object = None
     lies: bool = False
+    is_blind: bool = False
+    settings: dict = field(default_factory=lambda: {"ClusterName": "lab", "PrivateData": "none"})
     jobs: dict = field(default_factory=dict)
     released: list = field(default_factory=list)
     cancelled: list = field(default_factory=list)
@@ -62,8 +65,11 @@ class SlurmInMemory:
             with self._lock:
                 self._at_once -= 1
 
+    def config(self):
+        return self.settings
+
     def squeue(self, names):
-        wanted = set(names)
+        wanted = set() if self.is_blind else set(names)
         return [
             QueueRow(job_id, (index,), self.state(job_id, index), "", name,
                      "" if job_id in self.released else "JobHeldUser", "", "")
@@ -99,7 +105,8 @@ class SlurmInMemory:
 
 
 def submit(job, slurm, last_round=9):
-    submission = Submission(job, SITE, slurm, Limits(), by_person=True, grace_s=0.0)
+    limits = Limits(cluster=slurm.settings["ClusterName"])
+    submission = Submission(job, SITE, slurm, limits, by_person=True, grace_s=0.0)
     job.journal.append("started", engine="slurm")
     return submission.advance(last_round=last_round)
 

@@ -134,8 +134,17 @@ def test_a_job_that_asks_for_more_than_its_qos_allows_is_no_submit_limit(reason,
     assert not isinstance(refused.value, SubmitLimitError)
 
 
-def test_what_another_job_or_shell_set_does_not_leak_into_ours():
-    leaking = {"SLURM_CPU_BIND": "x", "SBATCH_PARTITION": "x", "PYTHONPATH": "x", "SELU_OFFSET": "3"}
+def test_what_another_job_or_shell_set_neither_leaks_into_ours_nor_changes_an_answer():
+    leaking = {"SQUEUE_PARTITION": "gpu", "SACCT_FORMAT": "x", "SINFO_PARTITION": "x", "SCANCEL_STATE": "x"}
+    leaking |= {
+        "SCONTROL_ALL": "1",
+        "SRUN_EXPORT_ENV": "NONE",
+        "SALLOC_QOS": "x",
+        "SLURM_CPU_BIND": "x",
+        "SBATCH_PARTITION": "x",
+        "PYTHONPATH": "x",
+        "SELU_OFFSET": "3",
+    }
     kept = {"SLURM_CONF": "/etc/slurm.conf", "HOME": "/h", "PATH": "/bin"}
     cleaned = clean_environment(leaking | kept)
     assert cleaned.items() >= kept.items()

@@ -15,6 +15,7 @@ from typing import Any
 
 from selu_hpc.engines.asking import ask_accounting
 from selu_hpc.engines.attempts import Attempt, known_causes, read_attempt
+from selu_hpc.engines.belonging import own_jobs
 from selu_hpc.engines.calls import Calls
 from selu_hpc.engines.copying import code_digest
 from selu_hpc.engines.ledger import Entry, Ledger
@@ -117,7 +118,7 @@ class Noted:
     @classmethod
     def read(cls, run: RunDir) -> Noted:
         events = list(Journal(run.journal_file))
-        return cls(events, Ledger.read(events), plan_shape(run, events))
+        return cls(events, own_jobs(Ledger.read(events), run), plan_shape(run, events))
 
 
 def gather(run: RunDir, noted: Noted, calls: Calls) -> Facts:
