@@ -78,7 +78,12 @@ def load_recipe(name: str, overrides: Sequence[str] = (), flags: Mapping[str, An
             continue
         layers.lay(_nested(path.strip(), _read_value(text)), f"--set {override}")
     layers.lay(flags or {}, "a command-line flag")
-    return _build(RunConfig, layers, problems)
+    built = _build(RunConfig, layers, problems)
+    if built.env.verbs:
+        from selu_hpc.envs.goals import verbs_of
+
+        verbs_of(built.env)  # a run is what its verbs are: a wrong one could not be mended later
+    return built
 
 
 def load_run(run: str | Path) -> RunConfig:

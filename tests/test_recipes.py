@@ -68,6 +68,12 @@ def test_a_recipe_that_extends_itself_is_refused(tmp_path):
     assert "extends itself" in said(recipe=str(tmp_path / "a.yaml"))
 
 
+def test_a_verb_that_the_simulator_does_not_have_is_refused_before_it_becomes_a_runs_identity():
+    assert "env.verbs has opne; thor has pick up, put, open" in said("env.verbs=[opne, open]")
+    assert "env.verbs has slice; virtualhome has grab" in said("env.simulator=virtualhome", "env.verbs=[slice]")
+    assert load_recipe("selu", ["env.verbs=[open, slice]"]).env.verbs == ("open", "slice")
+
+
 def test_batches_that_do_not_divide_over_ranks_are_refused():
     assert "finetune.num_ranks 3" in said("finetune.num_ranks=3")
 
