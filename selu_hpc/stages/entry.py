@@ -24,10 +24,12 @@ from types import FrameType
 
 from loguru import logger
 
-from selu_hpc.errors import SeluError
+from selu_hpc.errors import RunFolderError, SeluError
 from selu_hpc.rounds.rundir import RunDir, ShardDir, Stage
 
 EXIT_FAILED = 1
+EXIT_USAGE = 2
+"""What was asked for is not in the run's plan."""
 EXIT_REQUEUE = 75
 """EX_TEMPFAIL: the stage saved what it had and wants to be started again; engines requeue it and count no failure."""
 
@@ -158,12 +160,34 @@ def main(stages: Sequence[Stage], argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     set_up_logging()
     stage = Stage(f"finetune_{options.role}") if len(stages) > 1 else stages[0]
+    try:
+        require_planned(RunDir(Path(options.run)).shard(options.round_id, stage, options.shard))
+    except SeluError as error:
+        logger.error("{}", error)
+        sys.exit(EXIT_USAGE)
     code = EXIT_REQUEUE
     with suppress(Told), told_by_signals():
         code = run_stage(
             stage, run=options.run, round_id=options.round_id, shard=options.shard, attempt=options.attempt
         )
     sys.exit(code)
+
+
+def require_planned(place: ShardDir) -> None:
+    """Refuse what the run's plan does not have, before a folder is made for it; the message lists what it has."""
+    from selu_hpc.recipes import load_run
+    from selu_hpc.rounds.plan import make_plan
+
+    place.run.require()
+    rounds = {one.key.round_id: one for one in make_plan(load_run(place.run.path)) if one.key.stage is place.stage}
+    if place.round_id not in rounds:
+        there = f"in rounds {min(rounds)} to {max(rounds)}" if rounds else "in no round"
+        raise RunFolderError(f"{place.run.path}: no {place.stage} in round {place.round_id}; its plan has it {there}")
+    last = rounds[place.round_id].num_shards - 1
+    if not 0 <= place.shard <= last:
+        raise RunFolderError(
+            f"{place.run.path}: no shard {place.shard} of {rounds[place.round_id].key}; its plan has 0 to {last}"
+        )
 
 
 @contextmanager

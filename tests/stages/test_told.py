@@ -28,19 +28,19 @@ STAGES = {
 
 @pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGTERM])
 @pytest.mark.parametrize("body", STAGES.values(), ids=STAGES)
-def test_a_warned_stage_ends_with_the_wish_to_be_started_again(tmp_path, body, number):
+def test_a_warned_stage_ends_with_the_wish_to_be_started_again(tmp_path, small_run, body, number):
     (tmp_path / "a_stage.py").write_text(
         "import time\nfrom concurrent.futures import ThreadPoolExecutor\nfrom contextlib import suppress\n"
         f"def run(**_):\n    print('at work', flush=True)\n    {body}\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
-    line = [sys.executable, "-c", START, "--run", str(tmp_path / "run"), "--round", "1", "--shard", "0"]
+    line = [sys.executable, "-c", START, "--run", str(small_run.path), "--round", "1", "--shard", "0"]
     with subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "at work\n"
         process.send_signal(number)
         time.sleep(0.1)
         process.send_signal(signal.SIGTERM)  # Slurm's second word, which must not turn it into a failure
         assert process.wait(30) == entry.EXIT_REQUEUE
-    said = (tmp_path / "run/rounds/01" / Stage.ROLLOUT / "shard-0000/attempt-0/log.txt").read_text()
+    said = small_run.shard(1, Stage.ROLLOUT, 0).log(0).read_text()
     if body == STAGES["waits"]:
         assert f"stopped by {number.name}: what is flushed stays" in said
