@@ -119,7 +119,7 @@ class EnvConfig(Settings):
     start_timeout_s: Annotated[float, Field(gt=0)] = 120.0
     """How long a simulator may take to start."""
     max_restarts: Annotated[int, Field(ge=0)] = 5
-    """Restarts of one simulator process before the task fails."""
+    """Restarts of the simulators during one episode before the task fails; the next episode may have as many."""
 
 
 class ModelConfig(Settings):

@@ -39,6 +39,8 @@ FACTORY = "selu_hpc.envs.make:make_environment"
 CLOSE_S = 5.0
 """How long a worker may take to stop its simulators before it is killed."""
 LAST_LINES = 12
+_LOGS = (".ai2thor/log/unity.log", "virtualhome-*.out", "virtualhome-*.log", ".config/unity3d/**/Player.log")
+"""Below a worker's HOME: what clients and servers print, and what Unity players write by themselves."""
 
 Request = tuple[int, str, tuple[Any, ...]]
 
@@ -65,6 +67,7 @@ class EnvironmentPool:
             for n in range(min(num_processes, self.num_slots))
         ]
         self._episodes: dict[int, list[Request]] = {}
+        self._failures: dict[int, int] = {}
         self._closed = False
 
     @property
@@ -160,6 +163,8 @@ class EnvironmentPool:
                 worker.replaying -= 1
             else:
                 self._remember(request)
+                if request[1] == "reset":
+                    self._failures.pop(request[0], None)
                 answers[request[0]] = value
             self._advance(worker)
         elif outcome == "hopeless":
@@ -181,12 +186,15 @@ class EnvironmentPool:
         worker.end(grace_s=0.0)
         worker.num_restarts += 1
         todo = worker.queue[worker.replaying :]
+        failed, what, arguments = worker.queue[0]
+        self._failures[failed] = self._failures.get(failed, 0) + 1
         slots = sorted(slot for slot in range(self.num_slots) if self._worker_of(slot) is worker)
         where = ", ".join(str(slot) for slot in slots)
-        if worker.num_restarts > self._config.max_restarts:
+        if self._failures[failed] > self._config.max_restarts:
             raise SimulatorError(
-                f"the {self._config.simulator} process of slots {where} failed {worker.num_restarts} times, more than "
-                f"env.max_restarts {self._config.max_restarts} allows; the last time: {why}; its last lines:\n{told}"
+                f"the {self._config.simulator} process of slots {where} failed {self._failures[failed]} times in slot "
+                f"{failed}'s episode{self._told(failed, what, arguments)}, more than env.max_restarts "
+                f"{self._config.max_restarts} allows; the last time: {why}; its last lines:\n{told}"
             )
         logger.warning("slots {}: {}; starting the simulator again and replaying\n{}", where, why, told)
         worker.start()
@@ -195,6 +203,13 @@ class EnvironmentPool:
         worker.replaying = len(past)
         worker.queue = past + todo
         self._advance(worker)
+
+    def _told(self, slot: int, what: str, arguments: tuple[Any, ...]) -> str:
+        """Which task it was and what was asked, as far as it is known."""
+        begun = (what, arguments) if what == "reset" else self._episodes.get(slot, [(slot, "", ())])[0][1:]
+        task = f" ({begun[1][0].instruction!r} in {begun[1][0].scene})" if begun[0] == "reset" else ""
+        asked = f"{what} {arguments[0]!r}"[:120] if what == "step" else what
+        return f"{task} at {asked}"
 
     def _remember(self, request: Request) -> None:
         """What was answered is what a replay must do again."""
@@ -277,9 +292,11 @@ class _Worker:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def last_words(self) -> str:
-        """The end of the worker's and of the simulator's log."""
+        """The end of the worker's log and of every simulator's."""
+        home = self._spec.home
+        found = [log for pattern in _LOGS for log in sorted(home.glob(pattern))]
         lines: list[str] = []
-        for log in (self.folder / "worker.log", self._spec.home / ".ai2thor" / "log" / "unity.log"):
+        for log in (self.folder / "worker.log", *found):
             with contextlib.suppress(OSError):
                 lines += log.read_text(errors="replace").splitlines()[-LAST_LINES:]
         return "\n".join(f"    {line[:500]}" for line in lines)

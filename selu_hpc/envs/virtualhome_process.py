@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import psutil
+
 from selu_hpc.config import Backend, EnvConfig
 from selu_hpc.envs.launch import Launch, quick_command
 from selu_hpc.envs.virtualhome import Client, VirtualHomeEnvironment
@@ -22,6 +24,8 @@ from selu_hpc.errors import ConfigError, SimulatorError
 
 LOOK_EVERY_S = 0.05
 _EXECUTABLE = "*.x86_64"
+_LISTENS = "0A"
+"""The state of a listening socket in /proc/net/tcp."""
 
 
 class HomeProcess:
@@ -90,11 +94,20 @@ class HomeProcess:
         deadline = time.monotonic() + self._config.start_timeout_s
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1.0):
+                self._refuse_stranger(port)
                 return
             if self.death():
                 raise SimulatorError(self.death())
             time.sleep(0.02)
         raise SimulatorError(f"VirtualHome opened no port within env.start_timeout_s {self._config.start_timeout_s:g}")
+
+    def _refuse_stranger(self, port: int) -> None:
+        """A Unity player that finds its port taken logs it and lives on; the stand-in ends (and is another's fork)."""
+        process = self._process
+        if process is None or (self._config.backend is Backend.STAND_IN and not self._executable):
+            return
+        if not listens(process.pid, port):
+            raise SimulatorError(f"another process listens on port {port}, which VirtualHome was to have")
 
 
 def virtualhome_environment(
@@ -126,6 +139,19 @@ def command_for(config: EnvConfig, home: Path) -> list[str]:
             "docs/real-simulators.md says how to fetch VirtualHome"
         )
     return [str(found[0].resolve())]
+
+
+def listens(pid: int, port: int) -> bool:
+    """Whether a process or one it started listens on a port; True where the kernel does not say."""
+    tables = [Path("/proc/net/tcp"), Path("/proc/net/tcp6")]
+    try:
+        rows = [row.split() for table in tables if table.exists() for row in table.read_text().splitlines()[1:]]
+        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        links = [fd.readlink() for one in family for fd in Path(f"/proc/{one.pid}/fd").iterdir()]
+    except (OSError, psutil.Error):
+        return True
+    wanted = {f"socket:[{row[9]}]" for row in rows if row[3] == _LISTENS and row[1].endswith(f":{port:04X}")}
+    return not wanted or not wanted.isdisjoint(map(str, links))
 
 
 def free_port() -> int:

@@ -13,6 +13,7 @@ from typing import Any
 
 import google_crc32c
 
+from selu_hpc.errors import RunFolderError
 from selu_hpc.store import arrays
 from selu_hpc.store.arrays import damaged
 
@@ -56,7 +57,10 @@ def read_root(folder: Path, kind: str, *, verify: bool = False) -> dict[str, Any
     if not whole:
         raise damaged(folder / ROOT, "does not match its checksum")
     if (attributes["kind"], attributes["version"]) != (kind, VERSION):
-        raise damaged(folder, f"holds {attributes['kind']} in version {attributes['version']}, not {kind} {VERSION}")
+        raise RunFolderError(
+            f"{folder}: holds {attributes['kind']} in version {attributes['version']}, not {kind} {VERSION}; "
+            "it is left as it is. Read it with the code that wrote it (RUN/code), or name another folder"
+        )
     if verify:
         _verify(folder, attributes["files"])
     return attributes

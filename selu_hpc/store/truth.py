@@ -1,7 +1,8 @@
 """What the simulator knows of success: written by rollouts, read by evaluation and reports, closed to learning.
 
 `forbid_truth` is a guard against mistakes, not against malice: it sees every file that is opened through Python, and
-what a started program is told on its command line; native code of one's own would get past it.
+what a started program is told on its command line. Native code of one's own would get past it, and a program that
+looks through whole folders by itself.
 Does not own how lines are stored (lines.py) or who may evaluate.
 """
 
@@ -67,8 +68,10 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
             if isinstance(path, str | bytes | os.PathLike):
                 _refuse_path(path)
     elif event in _PROGRAMS:
+        folder = arguments[2] if event == "subprocess.Popen" else None
+        start = Path(os.fsdecode(folder)) if isinstance(folder, str | bytes | os.PathLike) else Path()
         for text in _texts(arguments):
-            _refuse_word(text)
+            _refuse_word(text, start)
     elif event == "import" and str(arguments[0]).partition(".")[0] == _BEHIND_PYTHON:
         raise TruthLeakError(f"{_BEHIND_PYTHON} opens files behind Python's back; a learning stage may not load it")
 
@@ -85,15 +88,15 @@ def _refuse_path(path: str | bytes | os.PathLike[Any]) -> None:
             raise TruthLeakError(f"{text}: a learning stage may not open what the simulator knows of success")
 
 
-def _refuse_word(text: str) -> None:
-    """Raise when a word of a command line names a forbidden folder."""
+def _refuse_word(text: str, start: Path) -> None:
+    """Raise when a word of a command line names a forbidden folder, seen from where the program starts."""
     for folder in _forbidden:
         if folder in text:
             raise TruthLeakError(
                 f"{text}: a learning stage may not start programs on what the simulator knows of success"
             )
-    if "\n" not in text and len(text) < 4096 and os.path.lexists(text):
-        _refuse_path(text)
+    if "\n" not in text and len(text) < 4096 and os.path.lexists(start / text):
+        _refuse_path(start / text)
 
 
 def _is_under(path: str, folder: str) -> bool:

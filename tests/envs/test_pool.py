@@ -80,10 +80,29 @@ def test_a_reset_is_not_preceded_by_the_old_episode(pool: EnvironmentPool, tmp_p
 
 def test_it_gives_up_after_the_allowed_restarts_and_says_why(pool: EnvironmentPool) -> None:
     pool.reset(0, TASK, 1)
-    with pytest.raises(SimulatorError, match=r"slots 0, 2, 4 failed 3 times, more than env.max_restarts 2"):
+    with pytest.raises(
+        SimulatorError, match=r"slots 0, 2, 4 failed 3 times in slot 0's .* at step 'always raise', more"
+    ):
         pool.step({0: "always raise"})
     with pytest.raises(SimulatorError, match="closed"):
         pool.step({1: "a"})
+
+
+def test_what_failed_in_one_episode_is_forgiven_in_the_next(pool: EnvironmentPool, tmp_path: Path) -> None:
+    for number in range(4):
+        for slot in (0, 2):
+            pool.reset(slot, TASK, 1)
+            assert pool.step({slot: f"kill:{tmp_path / f'mark-{number}-{slot}'}"})[slot].observation.text == "3"
+    assert pool.num_restarts == 8
+
+
+@pytest.mark.parametrize("log", ["virtualhome-3.out", ".config/unity3d/a/b/Player.log", ".ai2thor/log/unity.log"])
+def test_the_words_of_whatever_simulator_died_are_told(pool: EnvironmentPool, log: str) -> None:
+    pool.reset(0, TASK, 1)
+    file = pool._workers[0]._spec.home / log
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("could not open display\n")
+    assert "could not open display" in pool._workers[0].last_words()
 
 
 def test_a_simulator_that_can_never_start_is_not_tried_again(pool: EnvironmentPool) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +20,8 @@ from selu_hpc.envs.goals import VIRTUALHOME_VERBS, make_task
 from selu_hpc.envs.pool import EnvironmentPool
 from selu_hpc.envs.tasks import feasible_goals
 from selu_hpc.envs.virtualhome import VirtualHomeEnvironment
-from selu_hpc.envs.virtualhome_process import virtualhome_environment
+from selu_hpc.envs.virtualhome_process import HomeProcess, listens, virtualhome_environment
+from selu_hpc.errors import SimulatorError
 from selu_hpc.records import Goal, Task
 
 CONFIG = EnvConfig(simulator=Simulator.VIRTUALHOME, world=World.KNOWN, width=48, height=48)
@@ -89,6 +93,47 @@ def test_what_cannot_be_done_is_a_failed_step_that_says_why(home: VirtualHomeEnv
         result = home.step(text)
         assert not result.ok
         assert reason in result.error
+
+
+def test_whose_port_it_is() -> None:
+    code = "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        port = int(other.stdout.readline())
+        assert listens(other.pid, port)
+        assert listens(os.getpid(), port), "it is our child's"
+        with subprocess.Popen(["sleep", "60"]) as stranger:
+            assert not listens(stranger.pid, port)
+            stranger.kill()
+        other.kill()
+
+
+def test_a_server_that_finds_its_port_taken_and_lives_on_is_not_mistaken_for_ours(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setattr("selu_hpc.envs.virtualhome_process.free_port", lambda: port)
+        lives_on = tmp_path / "player"
+        lives_on.write_text("#!/bin/sh\nexec sleep 60\n")
+        lives_on.chmod(0o755)
+        process = HomeProcess(CONFIG, tmp_path, 0, (str(lives_on),))
+        with pytest.raises(SimulatorError, match=f"another process listens on port {port}"):
+            process.client()
+        process.close()
+
+
+def test_scripts_get_a_folder_that_may_be_written(
+    home: VirtualHomeEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, said = home._process.client(), []
+    answer = client.render_script
+    monkeypatch.setattr(client, "render_script", lambda *a, **given: said.append(given) or answer(*a, **given))
+    home.reset(FRIDGE, seed=3)
+    home.step("walk to the fridge")
+    folders = {Path(given["output_folder"]) for given in said}
+    assert len(folders) == 1
+    assert all(folder.is_absolute() and os.access(folder, os.W_OK) for folder in folders)
 
 
 def test_an_episode_survives_the_death_of_its_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

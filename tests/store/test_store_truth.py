@@ -41,6 +41,8 @@ ATTACKS = {
     "a program": "import subprocess; subprocess.run(['cat', chunk])",
     "a shell": "os.system('cat ' + chunk)",
     "a program there": "import subprocess; subprocess.run(['ls'], cwd=truth)",
+    "a program beside it": "import subprocess; subprocess.run(['cat', 'truth/01/truth.zarr/zarr.json'], cwd=run)",
+    "a program below it": "import subprocess; subprocess.run(['ls', '../truth'], cwd=run + '/rounds')",
 }
 PREPARE = """
 import os, sys
