@@ -1,4 +1,7 @@
-"""Draws a run's learning as SVG: critic accuracy and actor success by round, with their 95 % intervals."""
+"""Draws a run's learning as SVG: critic accuracy and actor success by round, with their 95 % intervals.
+
+Colours are the page's own (report.css), so that the drawing is as readable in the dark as in the light.
+"""
 
 from __future__ import annotations
 
@@ -10,44 +13,54 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib.figure import Figure
 
+from selu_hpc.viz.figures import escaped, share_of
 from selu_hpc.viz.results import RoundNumbers
 
 Lines = Sequence[tuple[tuple[str, ...], str, str, str]]
-"""Of a plot: a figure's path, its name, colour and marker."""
+"""Of a plot: a figure's path, its name, its colour's name and its marker."""
 LINES: Lines = (
-    (("critic", "accuracy"), "critic accuracy", "#1b6ca8", "o"),
-    (("actor", "success"), "actor success", "#c8553d", "s"),
+    (("actor", "success"), "actor success", "actor", "s"),
+    (("critic", "accuracy"), "critic accuracy", "critic", "o"),
 )
 GAME_LINES: Lines = (
-    (("success",), "games won", "#c8553d", "s"),
-    (("said",), "actions that could be read", "#7a7a7a", "o"),
+    (("success",), "games won", "actor", "s"),
+    (("said",), "actions read", "critic", "o"),
 )
+COLOURS = {"critic": "#1b6ca8", "actor": "#c0492f", "ink": "#222222", "line": "#dcdcd8"}
+"""What matplotlib draws with; the page's variable of the same name takes each one's place."""
+INK = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), COLOURS["ink"])
+STYLE = {**INK, "font.size": 10, "svg.fonttype": "none", "svg.hashsalt": "selu_hpc"}
 
 
 def learning_curve(rounds: Sequence[RoundNumbers], lines: Lines = LINES, *, base: str = "base model") -> str:
     """An SVG element; percentages over rounds, round 0 is the base model, or what `base` says."""
-    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
-    axes = figure.subplots()
-    for path, label, colour, marker in lines:
-        points = [(one.round_id, one.figure(*path)) for one in rounds]
-        points = [(x, y) for x, y in points if y["value"] is not None]
-        if not points:
-            continue
-        xs = [x for x, _ in points]
-        values = [100 * y["value"] for _, y in points]
-        axes.plot(xs, values, color=colour, marker=marker, label=label, linewidth=2)
-        axes.fill_between(xs, [100 * y["low"] for _, y in points], [100 * y["high"] for _, y in points],
-                          color=colour, alpha=0.15, linewidth=0)  # fmt: skip
-    axes.set_xlabel(f"round (0 = {base})")
-    axes.set_ylabel("% on the frozen test sets")
-    axes.set_ylim(0, 100)
-    axes.set_xticks([one.round_id for one in rounds])
-    axes.grid(axis="y", alpha=0.3)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    axes.legend(frameon=False, loc="best")
-    out = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "selu_hpc"}):
-        figure.savefig(out, format="svg", metadata={"Date": None})
-    text = out.getvalue()
-    return text[text.index("<svg") :]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(5.0, 3.1), layout="constrained")
+        axes = figure.subplots()
+        for path, label, colour, marker in lines:
+            points = [(one.round_id, share_of(one.figure(*path))) for one in rounds]
+            points = [(x, y) for x, y in points if y["value"] is not None]
+            xs = [x for x, _ in points]
+            values, lows, highs = ([100 * y[name] for _, y in points] for name in ("value", "low", "high"))
+            axes.plot(xs, values, color=COLOURS[colour], marker=marker, label=label, linewidth=2)
+            axes.fill_between(xs, lows, highs, color=COLOURS[colour], alpha=0.15, linewidth=0)
+            axes.vlines(xs, lows, highs, color=COLOURS[colour], alpha=0.5, linewidth=1)
+        axes.set_xlabel(f"round (0 = {base})")
+        axes.set_ylabel("% on the frozen test sets")
+        axes.set_ylim(0, 102)
+        axes.set_xticks([one.round_id for one in rounds])
+        axes.grid(axis="y", color=COLOURS["line"])
+        axes.set_axisbelow(True)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(lines), borderaxespad=0)
+        out = io.StringIO()
+        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+    return _on_page(out.getvalue(), " and ".join(label for _, label, _, _ in lines))
+
+
+def _on_page(text: str, what: str) -> str:
+    """The drawing as an element that says what it shows and has the page's colours."""
+    for name, colour in COLOURS.items():
+        text = text.replace(colour, f"var(--{name})")
+    return text[text.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{escaped(what)} by round"', 1)

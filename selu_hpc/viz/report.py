@@ -1,31 +1,89 @@
-"""Writes RUN/report/index.html: one self-contained page with the learning curve, tables, data cards and time spent."""
+"""Writes RUN/report/index.html: one self-contained page with the learning curve, tables, data cards and time spent.
+
+report.css beside this file says how it looks. Does not own how a figure is written (figures.py), the drawing
+(curves.py) or what was measured (results.py, times.py).
+"""
 
 from __future__ import annotations
 
 import base64
-import html
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from selu_hpc.config import Learning, RunConfig
 from selu_hpc.recipes import load_run, to_yaml
 from selu_hpc.rounds.rundir import RunDir, Stage, write_bytes
-from selu_hpc.viz.curves import GAME_LINES, learning_curve
-from selu_hpc.viz.results import RoundNumbers, read_cards, read_rounds, seconds_by_stage, world_of
+from selu_hpc.viz.curves import GAME_LINES, LINES, Lines, learning_curve
+from selu_hpc.viz.figures import Figure, duration, escaped, mean_cell, score_cell, share_cell
+from selu_hpc.viz.plain import plain
+from selu_hpc.viz.results import RoundNumbers, read_cards, read_rounds, world_of
+from selu_hpc.viz.times import Spent, read_times
 
-STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:60rem;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.5rem;margin-bottom:0}h2{font-size:1.1rem;margin-top:2rem}
-.quiet{color:#666;margin-top:.2rem}
-table{border-collapse:collapse;margin:.5rem 0}th,td{padding:.2rem .8rem .2rem 0;text-align:right;vertical-align:top}
-th:first-child,td:first-child{text-align:left}th{border-bottom:1px solid #999;font-weight:600}
-td small{color:#777}.wide{overflow-x:auto}img{image-rendering:pixelated;max-width:100%}
-figure{margin:1rem 0}figcaption{color:#666}pre{background:#f6f6f4;padding:1rem;overflow-x:auto}
-"""
 Cells = Sequence[str]
+EACH = "Below each figure stand its 95 % interval and how many outcomes it rests on (n)."
+BANDS = (
+    "Bands are 95 % intervals: bootstrap over {over}, Wilson’s where all came out alike. They say how sure a figure is "
+    "of this run, not of another seed’s."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table over rounds: its name, its figure's path, and what it means."""
+
+    name: str
+    path: tuple[str, ...]
+    meaning: str
+    cell: Callable[[Figure], str] = share_cell
+
+
+LEARNING = (
+    Column("critic accuracy", ("critic", "accuracy"), "Of the test episodes, those whose first verdict is right."),
+    Column(
+        "critic F1",
+        ("critic", "f1"),
+        "Of its yes: the harmonic mean of how many are right and how many successes it finds. It has an interval only "
+        "where resampling shows one.",
+        score_cell,
+    ),
+    Column("false yes", ("critic", "false_yes"), "Of the failed test episodes, those it calls done."),
+    Column("false no", ("critic", "false_no"), "Of the done test episodes, those it calls not done."),
+    Column("actor success", ("actor", "success"), "Of the held-out tasks, those that are done in the last frame."),
+    Column(
+        "probe, actor",
+        ("probe", "actor", "accuracy"),
+        "Of the questions about plain states in the world that the base model knows, those the actor’s adapter "
+        "answers rightly: what fine-tuning cost.",
+    ),
+    Column("probe, critic", ("probe", "critic", "accuracy"), "The same questions, asked of the critic’s adapter."),
+)
+LABELS = (
+    Column("succeeded", ("labels", "success"), "Of the round’s episodes, those whose task was done in the end."),
+    Column("first verdict", ("labels", "first", "accuracy"), "Of the first verdicts, those that are right."),
+    Column("last verdict", ("labels", "verdict", "accuracy"), "The same after self-asking; these are learned from."),
+    Column("false yes", ("labels", "verdict", "false_yes"), "Of the failed episodes, those labelled yes in the end."),
+    Column("false no", ("labels", "verdict", "false_no"), "Of the done episodes, those labelled no in the end."),
+    Column("relabelled", ("labels", "relabelled"), "Of the instructions found in hindsight, those really achieved."),
+)
+GAMES = (
+    Column("games won", ("success",), "Of the held-out games, those with a return above 0."),
+    Column("return", ("return",), "What a game pays in all, on average.", mean_cell),
+    Column("steps", ("steps",), "How many steps a game takes, on average.", mean_cell),
+    Column("actions read", ("said",), "Of a game’s steps, those whose answer names an action, averaged over games."),
+)
+SOURCES = {
+    "success": "steps of episodes that were judged done",
+    "relabelled": "under an instruction found in hindsight",
+    "unjudged": "steps of episodes that nobody judged",
+    "verdict": "verdicts that self-asking left as they were",
+    "corrected": "verdicts that self-asking changed",
+}
+"""Of samples; a source that is not here is called by its name alone."""
 
 
 def make_report(run: RunDir, out: Path | None = None) -> Path:
@@ -40,11 +98,16 @@ def make_report(run: RunDir, out: Path | None = None) -> Path:
         _head(run, config),
         *(learned(run, config, rounds) if rounds else ["<p>No round has been evaluated yet.</p>"]),
         *_film(run, views=1 if plays else 2),
-        *_time(run),
-        f"<h2>Settings</h2><details><summary>resolved config</summary><pre>{_text(to_yaml(config))}</pre></details>",
+        *_time(run, base="warm-up" if plays else "base"),
+        f"<h2>Settings</h2><details><summary>resolved config</summary><pre>{escaped(to_yaml(config))}</pre></details>",
     ]
-    page = f"<!doctype html><html lang=en><meta charset=utf-8><title>{_text(run.path.name)}</title>"
-    write_bytes(out, f"{page}<style>{STYLE}</style>{''.join(sections)}</html>\n".encode())
+    style = (files("selu_hpc.viz") / "report.css").read_text(encoding="utf-8")
+    page = (
+        "<!doctype html><html lang=en><meta charset=utf-8>"
+        '<meta name=viewport content="width=device-width, initial-scale=1"><link rel=icon href="data:,">'
+        f"<title>{escaped(run.path.name)}</title><style>{style}</style>{''.join(sections)}</html>\n"
+    )
+    write_bytes(out, page.encode())
     return out
 
 
@@ -52,117 +115,107 @@ def _head(run: RunDir, config: RunConfig) -> str:
     made = json.loads(run.provenance_file.read_bytes())
     code = made["code"]
     commit = f"commit {code['commit'][:12]}{' (changed)' if code['dirty'] else ''}" if code["commit"] else "no commit"
-    words = f"{world_of(config)}, seed {config.seed} · signature {config.signature} · {commit} · image {config.image}"
-    return f"<h1>{_text(config.recipe)}: {_text(run.path.name)}</h1><p class=quiet>{_text(words)}</p>"
+    words = f"recipe {config.recipe} · {world_of(config)} · seed {config.seed}"
+    origin = f"signature {config.signature} · {commit} · image {config.image}"
+    return f"<h1>{escaped(run.path.name)}</h1><p class=quiet>{escaped(words)}</p><p class=quiet>{escaped(origin)}</p>"
 
 
 def _learned(run: RunDir, config: RunConfig, rounds: Sequence[RoundNumbers]) -> Iterable[str]:
     """What SELU and its baselines came to."""
-    yield from _learning(rounds)
+    yield _tiles(config, rounds, LINES, base="base")
+    yield f"<h2>Learning</h2><figure>{learning_curve(rounds)}"
+    yield f"<figcaption>{BANDS.format(over='episodes')}</figcaption></figure>"
+    yield _by_round(rounds, LEARNING, base="base")
     yield from _by_type(rounds)
-    yield from _labels(rounds)
+    if labelled := [one for one in rounds if one.numbers.get("labels")]:
+        yield "<h2>How far the labels were from the truth</h2>"
+        yield "<p class=quiet>Measured after the fact by the evaluation stage; no learning stage can read this.</p>"
+        yield _by_round(labelled, LABELS, base="base")
     yield from _cards(run, config)
 
 
 def _games(run: RunDir, config: RunConfig, rounds: Sequence[RoundNumbers]) -> Iterable[str]:
     """What RL4VLM came to: held-out games by round, and the games that were learned from."""
+    yield _tiles(config, rounds, GAME_LINES, base="warm-up")
     yield f"<h2>Learning</h2><figure>{learning_curve(rounds, GAME_LINES, base='warm-up')}"
-    yield "<figcaption>Held-out games, sampled as in training; bands are 95 % intervals.</figcaption></figure>"
+    yield f"<figcaption>Held-out games, sampled as in training. {BANDS.format(over='games')}</figcaption></figure>"
+    yield _by_round(rounds, GAMES, base="warm-up")
     rows = [
         [
-            _game_round(one.round_id),
-            _percent(one.figure("success")),
-            *(_plain(one.figure(name)) for name in ("return", "steps")),
-            _percent(one.figure("said")),
+            _round(round_id, "warm-up"),
+            str(card["episodes"]),
+            str(card["steps"]),
+            f"{100 * card['success']:.0f} %<small>n {card['episodes']}</small>",
+            f"{card['return']:.2f}",
         ]
-        for one in rounds
+        for round_id, card in read_cards(run, config).items()
     ]
-    yield _table(["round", "games won", "return", "steps", "actions read"], rows)
     yield "<h2>Games played to learn from</h2>"
-    yield "<p class=quiet>Round 0 is the expert's, whose moves are random for a share of the steps.</p>"
-    cards = read_cards(run, config)
-    names = ("episodes", "steps", "success", "return")
-    yield _table(
-        ["round", *names], [[_game_round(n), *(str(card[name]) for name in names)] for n, card in cards.items()]
-    )
+    yield "<p class=quiet>The warm-up’s are the expert’s, whose moves are random for a share of the steps.</p>"
+    yield _table(["round", "games", "steps of all", "games won", "mean return"], rows)
 
 
-def _game_round(round_id: int) -> str:
-    return f"round {round_id}" if round_id else "warm-up"
+def _tiles(config: RunConfig, rounds: Sequence[RoundNumbers], lines: Lines, *, base: str) -> str:
+    """What most readers come for: the newest figures, and where they began."""
+    first, last = rounds[0], rounds[-1]
+    tiles = []
+    for path, name, colour, _ in lines:
+        value, begun = last.figure(*path), first.figure(*path)["value"]
+        since = "" if last is first or begun is None else f" <span>from {100 * begun:.0f} %</span>"
+        number, small, rest = share_cell(value).partition("<small>")
+        tiles.append(f"<div class={colour}><dt>{name}</dt><dd>{number}{since}{small}{rest}</dd></div>")
+    of = f"<small>of {config.rounds} evaluated; {_round(0, base)} is round 0</small>"
+    tiles.append(f"<div><dt>round</dt><dd>{last.round_id}{of}</dd></div>")
+    return f"<dl class=tiles>{''.join(tiles)}</dl>"
 
 
-def _plain(figure: dict[str, Any]) -> str:
-    return f"{figure['value']:.2f} <small>[{figure['low']:.2f}, {figure['high']:.2f}]</small>"
-
-
-def _learning(rounds: Sequence[RoundNumbers]) -> Iterable[str]:
-    yield f"<h2>Learning</h2><figure>{learning_curve(rounds)}"
-    yield "<figcaption>Bands are 95 % bootstrap intervals over episodes.</figcaption></figure>"
-    columns = {
-        "critic accuracy": ("critic", "accuracy"),
-        "critic F1": ("critic", "f1"),
-        "false yes": ("critic", "false_yes"),
-        "false no": ("critic", "false_no"),
-        "actor success": ("actor", "success"),
-        "probe, actor": ("probe", "actor", "accuracy"),
-        "probe, critic": ("probe", "critic", "accuracy"),
-    }
-    rows = [[_round(one), *(_percent(one.figure(*path)) for path in columns.values())] for one in rounds]
-    yield _table(["round", *columns], rows)
+def _by_round(rounds: Sequence[RoundNumbers], columns: Sequence[Column], *, base: str) -> str:
+    rows = [
+        [_round(one.round_id, base), *(column.cell(one.figure(*column.path)) for column in columns)] for one in rounds
+    ]
+    table = _table(["round", *(column.name for column in columns)], rows)
+    return f"{table}<p class=quiet>{EACH}</p>{_meanings({column.name: column.meaning for column in columns})}"
 
 
 def _by_type(rounds: Sequence[RoundNumbers]) -> Iterable[str]:
-    if not rounds:
-        return
-    first, last = rounds[0], rounds[-1]
-    kinds = sorted({*last.numbers["critic_by_type"], *last.numbers["actor_by_type"]})
-    columns = [f"{what}, {_round(one)}" for what in ("critic accuracy", "actor success") for one in (first, last)]
+    ends = [rounds[0]] if len(rounds) == 1 else [rounds[0], rounds[-1]]
+    kinds = sorted({*ends[-1].numbers["critic_by_type"], *ends[-1].numbers["actor_by_type"]})
+    figures = {"critic accuracy": ("critic_by_type", "accuracy"), "actor success": ("actor_by_type", "success")}
+    columns = [f"{name}, {_round(one.round_id, 'base')}" for name in figures for one in ends]
     rows = [
         [
-            _text(kind),
-            *(_percent(one.figure("critic_by_type", kind, "accuracy")) for one in (first, last)),
-            *(_percent(one.figure("actor_by_type", kind, "success")) for one in (first, last)),
+            escaped(kind),
+            *(share_cell(one.figure(table, kind, name)) for table, name in figures.values() for one in ends),
         ]
         for kind in kinds
     ]
     yield "<h2>By task type</h2>" + _table(["task type", *columns], rows)
-
-
-def _labels(rounds: Sequence[RoundNumbers]) -> Iterable[str]:
-    seen = [one for one in rounds if one.numbers.get("labels")]
-    if not seen:
-        return
-    yield "<h2>How far the labels were from the truth</h2>"
-    yield "<p class=quiet>Measured after the fact by the evaluation stage; no learning stage can read this.</p>"
-    columns = {
-        "episodes that succeeded": ("labels", "success"),
-        "first verdicts right": ("labels", "first", "accuracy"),
-        "after self-asking": ("labels", "verdict", "accuracy"),
-        "false yes": ("labels", "verdict", "false_yes"),
-        "relabelled and true": ("labels", "relabelled"),
-    }
-    rows = [[_round(one), *(_percent(one.figure(*path)) for path in columns.values())] for one in seen]
-    yield _table(["round", *columns], rows)
+    yield f"<p class=quiet>{EACH} A type has few: weigh a difference against them.</p>"
 
 
 def _cards(run: RunDir, config: RunConfig) -> Iterable[str]:
     cards = read_cards(run, config)
     if not cards:
         return
+    roles = ("actor", "critic")
     rows = [
         [
-            f"round {round_id}",
-            *(f"{card[role]['samples']} <small>({card[role]['kept']} kept)</small>" for role in ("actor", "critic")),
-            *(_text(", ".join(f"{n} {k}" for k, n in card[role]["by_source"].items())) for role in ("actor", "critic")),
+            _round(round_id, "base"),
+            *(f"{card[role]['samples']}<small>{card[role]['kept']} kept</small>" for role in roles),
+            *(escaped(", ".join(f"{n} {k}" for k, n in card[role]["by_source"].items())) for role in roles),
         ]
         for round_id, card in cards.items()
     ]
+    seen = {name for card in cards.values() for role in roles for name in card[role]["by_source"]}
     yield "<h2>Fine-tuning sets</h2>"
-    yield _table(["", "actor samples", "critic samples", "actor's sources", "critic's sources"], rows)
+    yield _table(
+        ["round", "actor samples", "critic samples", "actor’s sources", "critic’s sources"], rows, words=(3, 4)
+    )
+    yield _meanings({"kept": "taken over from the last round’s set", **{k: v for k, v in SOURCES.items() if k in seen}})
 
 
 def _film(run: RunDir, *, views: int) -> Iterable[str]:
-    """The first episode of the newest labelled round, its first views, as one strip."""
+    """The first episode of the newest round that was played, its first views, as one strip."""
     shards = sorted(run.path.glob(f"rounds/*/{Stage.ROLLOUT}/shard-0000/done.json"))
     if not shards:
         return
@@ -176,52 +229,54 @@ def _film(run: RunDir, *, views: int) -> Iterable[str]:
     out = io.BytesIO()
     Image.fromarray(strip.reshape(views * height, steps * width, channels)).save(out, format="PNG")
     words = " → ".join(action.parsed or "(unreadable)" for action in episode.actions)
-    yield "<h2>An episode of the last round</h2><figure class=wide>"
-    yield f'<img alt="frames" src="data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}">'
-    yield f"<figcaption>“{_text(episode.task.instruction)}” in {_text(episode.task.scene)}: {_text(words)}. "
-    yield ("Above the actor's view, below the critic's." if views > 1 else "") + "</figcaption></figure>"
+    yield "<h2>The first episode of the newest round</h2><figure><div class=wide>"
+    yield f'<img alt="frames" src="data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"></div>'
+    said = f"“{episode.task.instruction}” in {episode.task.scene}: {words}."
+    above = " Above the actor’s view, below the critic’s." if views > 1 else ""
+    yield f"<figcaption>{escaped(plain(said))}{above} <code>python -m selu_hpc.replay</code> plays others back."
+    yield "</figcaption></figure>"
 
 
-def _time(run: RunDir) -> Iterable[str]:
-    spent = seconds_by_stage(run)
-    if not spent:
+def _time(run: RunDir, *, base: str) -> Iterable[str]:
+    times = read_times(run)
+    if not times.spent:
         return
-    stages = [stage for stage in Stage if any(str(stage) == name for _, name in spent)]
-    rows = [
-        [
-            f"round {round_id}" if round_id else "base",
-            *(_seconds(spent.get((round_id, str(stage)))) for stage in stages),
-        ]
-        for round_id in sorted({round_id for round_id, _ in spent})
-    ]
-    yield "<h2>Time</h2><p class=quiet>Seconds of work of all shards; repeated work in brackets.</p>"
-    yield _table(["", *(str(stage).replace("_", " ") for stage in stages)], rows)
+    stages = [stage for stage in Stage if any(str(stage) == name for _, name in times.spent)]
+    rows = []
+    for round_id in sorted({round_id for round_id, _ in times.spent}):
+        spent = [times.spent.get((round_id, str(stage)), Spent()) for stage in stages]
+        whole = Spent(sum(one.useful_s for one in spent), sum(one.failed_s for one in spent))
+        rows.append([_round(round_id, base), *map(_spent, [*spent, whole])])
+    yield "<h2>Time</h2>"
+    yield _table(["round", *(str(stage).replace("_", " ") for stage in stages), "together"], rows)
+    yield "<p class=quiet>Work of all shards added up, without waiting for a turn. "
+    yield "In brackets attempts that failed or were killed; work that was saved and gone on with is not among them."
+    if times.num_open:
+        yield f" Not in here: {times.num_open} attempts that are at work or were killed with whoever watched them."
+    yield "</p>"
 
 
-def _seconds(spent: dict[str, float] | None) -> str:
-    if spent is None:
-        return ""
-    wasted = f" <small>({spent['wasted']:.0f})</small>" if spent["wasted"] >= 0.5 else ""
-    return f"{spent['useful']:.0f}{wasted}"
+def _spent(spent: Spent) -> str:
+    failed = f"<small>({duration(spent.failed_s)})</small>" if spent.failed_s >= 0.5 else ""
+    return f"{duration(spent.useful_s)}{failed}" if spent.all_s else ""
 
 
-def _percent(figure: dict[str, Any]) -> str:
-    if figure["value"] is None:
-        return "–"
-    if figure.get("low") is None:
-        return f"{100 * figure['value']:.0f}"
-    return f"{100 * figure['value']:.0f} <small>[{100 * figure['low']:.0f}, {100 * figure['high']:.0f}]</small>"
+def _round(round_id: int, base: str) -> str:
+    return f"round {round_id}" if round_id else base
 
 
-def _round(one: RoundNumbers) -> str:
-    return f"round {one.round_id}" if one.round_id else "base"
-
-
-def _table(columns: Cells, rows: Iterable[Cells]) -> str:
-    head = "".join(f"<th>{_text(column)}</th>" for column in columns)
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+def _table(columns: Cells, rows: Iterable[Cells], *, words: Sequence[int] = ()) -> str:
+    """words: the places of columns whose cells are sentences and may be broken."""
+    kinds = [" class=words" if place in words else "" for place in range(len(columns))]
+    head = "".join(f"<th scope=col{kind}>{escaped(column)}</th>" for kind, column in zip(kinds, columns, strict=True))
+    body = "".join(
+        "<tr>" + "".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(kinds, row, strict=True)) + "</tr>"
+        for row in rows
+    )
     return f"<div class=wide><table><tr>{head}</tr>{body}</table></div>"
 
 
-def _text(value: object) -> str:
-    return html.escape(str(value))
+def _meanings(meanings: Mapping[str, Any]) -> str:
+    """What names in a table mean, a sentence each."""
+    told = "".join(f"<dt>{escaped(name)}</dt><dd>{escaped(words)}</dd>" for name, words in meanings.items())
+    return f"<dl class=meanings>{told}</dl>"

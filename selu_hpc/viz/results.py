@@ -1,16 +1,16 @@
-"""Reads what a run has measured so far: one `RoundNumbers` per evaluated round, and where the time went."""
+"""Reads what a run has measured so far: one `RoundNumbers` per evaluated round, and the cards of its sets.
+
+Does not own where the time went (times.py).
+"""
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from selu_hpc.config import Learning, RunConfig
 from selu_hpc.rl4vlm import results as games
-from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.rundir import RunDir, Stage
 from selu_hpc.selu.results import merge, numbers
 
@@ -61,14 +61,3 @@ def read_cards(run: RunDir, config: RunConfig) -> dict[int, dict[str, Any]]:
         if place.marker_file.exists():
             cards[round_id] = place.read_json("card.json")
     return cards
-
-
-def seconds_by_stage(run: RunDir) -> dict[tuple[int, str], dict[str, float]]:
-    """Work by round and stage: seconds of attempts that counted, and of those that failed or were repeated."""
-    found: dict[tuple[int, str], dict[str, float]] = defaultdict(lambda: {"useful": 0.0, "wasted": 0.0})
-    for event in Journal(run.journal_file):
-        if event["event"] == "ended" and "seconds" in event:
-            round_name, stage, _ = event["shard"].split("-")
-            kind = "useful" if event["code"] == 0 else "wasted"
-            found[int(round_name[1:]), stage][kind] += event["seconds"]
-    return dict(found)

@@ -1,11 +1,43 @@
-"""Reads a replay page as a browser would: its elements, and the data in it."""
+"""Reads a page as a browser would, its elements and the data in it, and asks a browser how it lays it out."""
 
 from __future__ import annotations
 
+import html
 import json
+import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+
+def needs_browser(test):
+    missing = pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
+    return pytest.mark.browser(missing(test))
+
+
+def in_a_browser(made: Path, asked: str, folder: Path, *, width: int = 360, dark: bool = False) -> Any:
+    """What a JavaScript expression about `page`, its document, comes to in a window of this width.
+
+    The window is a frame, for Chromium's own does not get narrower than 500 pixels.
+    """
+    inside = html.escape(made.read_text(encoding="utf-8"))
+    outer = folder / "outer.html"
+    outer.write_text(
+        f'<!doctype html><meta charset=utf-8><iframe width={width} height=900 srcdoc="{inside}"></iframe><script>'
+        "onload = () => { const page = document.querySelector('iframe').contentDocument; "
+        f"document.title = JSON.stringify({asked}); }}</script>",
+        encoding="utf-8",
+    )
+    line = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"]
+    line += ["--hide-scrollbars", f"--blink-settings=preferredColorScheme={0 if dark else 1}", "--dump-dom"]
+    shown = subprocess.run([*line, outer.as_uri()], capture_output=True, text=True, check=True).stdout
+    title = re.search("<title>(.*?)</title>", shown)
+    assert title, "the page's own script failed, or the expression"
+    return json.loads(html.unescape(title[1]))
 
 
 class Page(HTMLParser):

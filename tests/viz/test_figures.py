@@ -1,0 +1,45 @@
+"""A figure on a page: how sure it is, of how many, and in which unit."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from selu_hpc.selu.measures import mean_number
+from selu_hpc.viz.figures import duration, mean_cell, score_cell, share_cell, share_of
+
+
+def measured(outcomes):
+    return mean_number(outcomes, name="x", samples=200, seed=0)["x"].to_json()
+
+
+def test_twelve_of_twelve_are_not_said_to_be_certain():
+    assert share_cell(measured([1] * 12)) == "100 %<small>76 to 100, n 12</small>"
+    assert share_cell(measured([0] * 12)) == "0 %<small>0 to 24, n 12</small>"
+
+
+def test_any_other_share_keeps_the_interval_it_was_measured_with():
+    found = measured([0, 1, 1, 1])
+    assert share_of(found) == found
+    assert share_cell(found) == "75 %<small>25 to 100, n 4</small>"
+
+
+@given(st.integers(1, 10_000), st.sampled_from([0.0, 1.0]))
+def test_equal_outcomes_leave_the_less_doubt_the_more_they_are(count, value):
+    few, many = (share_of({"value": value, "low": value, "high": value, "count": n}) for n in (count, count + 1))
+    assert 0 <= few["low"] <= value <= few["high"] <= 1
+    assert 0 < many["high"] - many["low"] < few["high"] - few["low"]
+
+
+def test_what_is_not_defined_is_a_dash_and_says_of_how_many():
+    assert share_cell(measured([])) == "–<small>n 0</small>"
+
+
+def test_a_figure_without_spread_that_is_no_share_has_no_interval():
+    assert score_cell({"value": 1.0, "low": 1.0, "high": 1.0, "count": 8}) == "100 %<small>n 8</small>"
+    assert mean_cell(measured([-2.0] * 3)) == "-2.00<small>n 3</small>"
+    assert mean_cell(measured([-2.0, 1.0])) == "-0.50<small>-2.00 to 1.00, n 2</small>"
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (99, "99 s"), (112, "1.9 min"), (12_240, "3.4 h")])
+def test_a_time_has_the_unit_that_fits_it(seconds, words):
+    assert duration(seconds) == words

@@ -1,0 +1,143 @@
+"""The report: figures with what they rest on, columns that are explained, and a page that fits a phone and the dark."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from evaluated_runs import KINDS, selu_rows, write_card, write_evaluation, write_job
+from pages import in_a_browser, needs_browser
+
+from selu_hpc.recipes import load_recipe
+from selu_hpc.rounds.provenance import open_run
+from selu_hpc.rounds.rundir import RunDir
+from selu_hpc.viz.report import GAMES, LABELS, LEARNING, make_report
+from selu_hpc.viz.times import SAVED
+
+NUM_BROKEN = """[...page.querySelectorAll("td small")].filter((one) => {
+  const words = page.createRange();
+  words.selectNodeContents(one);
+  return words.getClientRects().length > 1;
+}).length"""
+
+
+@pytest.fixture
+def evaluated(small_run) -> RunDir:
+    """Two rounds after the base; slicing is learned in the first."""
+    for round_id in range(3):
+        rows = selu_rows(sliced=round_id > 0)
+        write_evaluation(small_run, round_id, rows if round_id else {**rows, "labels": []})
+    sets = {"samples": 40, "kept": 12, "by_source": {"success": 30, "relabelled": 10}}
+    write_card(small_run, 1, {"actor": sets, "critic": {**sets, "by_source": {"verdict": 39, "corrected": 1}}})
+    return small_run
+
+
+@pytest.fixture
+def played_games(tmp_path) -> RunDir:
+    small = ["rounds=1", "evaluate.num_shards=1", "evaluate.bootstrap_samples=20"]
+    run, _ = open_run(tmp_path / "games", load_recipe("rl4vlm", small))
+    games = [{"return": 1.0 - 2 * (n % 2), "success": n % 2 == 0, "steps": 4, "said": 4} for n in range(6)]
+    for round_id in range(2):
+        write_evaluation(run, round_id, {"games": games})
+        write_card(run, round_id, {"episodes": 6, "steps": 24, "success": 0.1667, "return": -0.6667, "said": 1.0})
+    return run
+
+
+def text_of(run: RunDir) -> str:
+    return make_report(run).read_text(encoding="utf-8")
+
+
+def rows_of(page: str, heading: str) -> list[list[str]]:
+    """The cells of the table below a heading."""
+    table = page.partition(f"<h2>{heading}</h2>")[2].partition("</table>")[0]
+    return [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in table.split("<tr>")[2:]]
+
+
+def test_a_type_that_always_came_out_alike_is_said_to_be_no_more_certain_than_it_is(evaluated):
+    always, never = "100 %<small>76 to 100, n 12</small>", "0 %<small>0 to 24, n 12</small>"
+    opened, sliced = rows_of(text_of(evaluated), "By task type")
+    assert (opened[0], *opened[3:]) == ("open", always, always)
+    assert (sliced[0], *sliced[3:]) == ("slice", never, always)
+
+
+def test_a_false_verdicts_share_says_how_many_could_be_false(evaluated):
+    base = rows_of(text_of(evaluated), "Learning")[0]
+    assert base[0] == "base"
+    assert base[3] == "0 %<small>0 to 24, n 12</small>"
+    assert base[4].startswith("33 %<small>")
+    assert base[4].endswith(", n 12</small>")
+
+
+def test_every_column_over_rounds_is_explained(evaluated, played_games):
+    page = text_of(evaluated)
+    for column in (*LEARNING, *LABELS):
+        assert f"<th scope=col>{column.name}</th>" in page
+        assert f"<dt>{column.name}</dt><dd>{column.meaning}</dd>" in page
+    assert "<dt>corrected</dt><dd>verdicts that self-asking changed</dd>" in page
+    assert all(f"<dt>{one.name}</dt><dd>{one.meaning}</dd>" in text_of(played_games) for one in GAMES)
+
+
+def test_the_newest_figures_stand_first_with_where_they_began(evaluated):
+    tiles = text_of(evaluated).partition("<h2>")[0]
+    assert "<dt>actor success</dt><dd>100 % <span>from 50 %</span><small>86 to 100, n 24</small></dd>" in tiles
+    assert "<dt>round</dt><dd>2<small>of 2 evaluated; base is round 0</small></dd>" in tiles
+
+
+def test_games_won_are_percent_wherever_they_stand(played_games):
+    page = text_of(played_games)
+    assert rows_of(page, "Learning")[1][1].startswith("50 %<small>")
+    assert rows_of(page, "Games played to learn from") == [
+        [name, "6", "24", "17 %<small>n 6</small>", "-0.67"] for name in ("warm-up", "round 1")
+    ]
+
+
+def test_time_on_slurm_is_told_and_what_cannot_be_known_is_said(evaluated):
+    write_job(evaluated, 0, 0, seconds=90, code=SAVED)
+    write_job(evaluated, 0, 1, seconds=60, code=0)
+    write_job(evaluated, 1, 0, seconds=7, code=1)
+    write_job(evaluated, 1, 1)
+    page = text_of(evaluated)
+    assert rows_of(page, "Time") == [["round 1", *["2.5 min<small>(7 s)</small>"] * 2]]
+    assert "Not in here: 1 attempts that are at work" in page
+
+
+def test_a_run_that_was_not_evaluated_yet_says_so(small_run):
+    assert "No round has been evaluated yet." in text_of(small_run)
+
+
+def test_the_drawing_has_the_pages_colours_only(evaluated):
+    drawing = text_of(evaluated).partition("<svg")[2].partition("</svg>")[0]
+    colours = set(re.findall(r"(?:fill|stroke): ([^;\"]+)", drawing))
+    assert colours - {"none"} == {"var(--ink)", "var(--line)", "var(--actor)", "var(--critic)"}
+
+
+def test_a_hostile_kind_of_task_is_shown_and_nothing_else(evaluated):
+    rows = selu_rows(sliced=True)
+    rows["critic"][0]["verb"] = "<script>alert(1)</script>"
+    write_evaluation(evaluated, 2, rows)
+    page = text_of(evaluated)
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert KINDS[0] in page
+
+
+def test_the_same_run_makes_the_same_report(evaluated):
+    assert make_report(evaluated).read_bytes() == make_report(evaluated).read_bytes()
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [360, 500])
+def test_on_a_phone_the_report_is_as_wide_as_the_window_and_no_interval_is_broken(evaluated, tmp_path, width):
+    page = make_report(evaluated)
+    assert in_a_browser(page, "page.documentElement.scrollWidth", tmp_path, width=width) == width
+    assert in_a_browser(page, NUM_BROKEN, tmp_path, width=width) == 0
+    assert "<meta name=viewport" in page.read_text(encoding="utf-8")
+
+
+@needs_browser
+def test_in_the_dark_the_report_is_dark(evaluated, tmp_path):
+    page = make_report(evaluated)
+    asked = "getComputedStyle(page.body).backgroundColor + getComputedStyle(page.querySelector('svg text')).fill"
+    light, dark = (in_a_browser(page, asked, tmp_path, dark=dark) for dark in (False, True))
+    assert light == "rgb(255, 255, 255)rgb(34, 34, 34)"
+    assert dark == "rgb(24, 25, 27)rgb(226, 226, 223)"
