@@ -38,7 +38,7 @@ function showHead() {
   let text = num === total ? `all ${total} episodes of the round` : `${num} of the round’s ${total} episodes`;
   if (data.by_name) text += ", chosen by name";
   else if (data.show !== "all") text += `, of ${data.totals[data.show]} that were ${MEANINGS[data.show]}`;
-  else if (num < total) text += ", chosen from every kind, the rare ones first";
+  else if (num < total) text += data.num_judged ? ", chosen from every kind, the rare ones first" : ", spread over the round";
   if (!data.has_critic) text += ". A game pays a reward, so there is no critic.";
   else if (data.num_judged === 0) text += ". The round is not labelled yet.";
   else if (data.num_judged < total) text += `. ${total - data.num_judged} of the round are not labelled yet.`;
@@ -175,10 +175,8 @@ function go(to) {
   at("slider").setAttribute("aria-valuetext", place);
   at("where").textContent = place;
   const told = episode.seen[step];
-  at("now").replaceChildren(
-    make("span", { className: "quiet" }, told ? "The actor is told " : "", told ? quoted(told) : "",
-      ended ? "" : told ? " and says" : "The actor says"),
-    make("br"), ended ? "" : quoted(action.text));
+  at("now").replaceChildren(...(ended ? [] : [make("span", { className: "quiet", text: "The actor says " }), quoted(action.text)]));
+  at("told").replaceChildren(...(told ? ["It was told ", quoted(told)] : []));
   const judged = episode.label !== null && episode.label.judged_by.includes(step) && episode.label.exchanges.length > 0;
   for (const [view, name] of VIEWS) {
     const mine = judged && view === "third_person";

@@ -7,11 +7,12 @@ import hashlib
 import io
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from pages import Page
+from pages import Page, in_a_browser, needs_browser
 from PIL import Image
 from played_runs import JUDGED, OTHER, MadeRound, judged, make_episode, write_episodes, write_labels
 
@@ -229,8 +230,7 @@ def test_the_script_is_valid(played, tmp_path):
     subprocess.run(["node", "--check", str(tmp_path / "page.js")], check=True)
 
 
-@pytest.mark.browser
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
+@needs_browser
 def test_a_browser_shows_hostile_words_as_words(small_run, tmp_path):
     name = "r01-s0000-e0000"
     exchange = Exchange(purpose="verdict", question=HOSTILE, answer=HOSTILE, taken="no")
@@ -244,6 +244,53 @@ def test_a_browser_shows_hostile_words_as_words(small_run, tmp_path):
     assert "<img" not in shown
     assert '<dd><span><b class="no">no</b></span></dd>' in shown
     assert 'aria-valuetext="step 1 of 2"' in shown
+
+
+NUM_BROKEN = r"""[...page.querySelectorAll("td bdi")].flatMap((one) => {
+  const words = one.firstChild;
+  return [...words.data.matchAll(/\S+/g)].filter((word) => {
+    const range = page.createRange();
+    range.setStart(words, word.index);
+    range.setEnd(words, word.index + word[0].length);
+    return range.getClientRects().length > 1;
+  });
+}).length"""
+WITHIN = """Math.max(...[...page.querySelectorAll("#controls *")].map((one) => one.getBoundingClientRect().right))
+  <= page.querySelector("#controls").getBoundingClientRect().right + 0.5"""
+
+
+@needs_browser
+def test_on_a_phone_no_word_of_a_table_is_broken_and_nothing_runs_past_the_edge(played, tmp_path):
+    made = make_replay(played, with_truth=True)
+    assert in_a_browser(made, NUM_BROKEN, tmp_path) == 0
+    assert in_a_browser(made, WITHIN, tmp_path)
+    assert in_a_browser(
+        made, "page.querySelector('.wide').scrollWidth <= page.querySelector('.wide').clientWidth", tmp_path
+    )
+
+
+@needs_browser
+def test_what_the_actor_says_is_seen_however_much_it_was_told(small_run, tmp_path):
+    episode = make_episode("r01-s0000-e0000")
+    write_episodes(small_run, 1, 0, [replace(episode, seen=("the rules of the game " * 80,) * 3)])
+    asked = "[page.querySelector('#now').textContent, page.querySelector('#now').scrollHeight <= 30]"
+    assert in_a_browser(make_replay(small_run), asked, tmp_path) == ["The actor says “Step 0: open the fridge.”", True]
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    ("labelled", "words"),
+    [
+        ((0, 1), "chosen from every kind, the rare ones first"),
+        ((), "spread over the round. The round is not labelled yet."),
+    ],
+)
+def test_kinds_are_spoken_of_where_there_are_any(small_run, tmp_path, labelled, words):
+    MadeRound(small_run, labelled=labelled).write()
+    made = make_replay(small_run, limit=4)
+    assert in_a_browser(made, "page.querySelector('#count').textContent", tmp_path) == (
+        f"4 of the round’s 12 episodes, {words}"
+    )
 
 
 def test_the_same_run_makes_the_same_page_wherever_it_lies(played, tmp_path):
