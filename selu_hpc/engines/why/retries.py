@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from selu_hpc.engines.attempts import count_failures
+from selu_hpc.engines.attempts import EXIT_REQUEUE, count_failures
 from selu_hpc.engines.ledger import Live
-from selu_hpc.engines.overview import EXIT_REQUEUE, ShardState
+from selu_hpc.engines.overview import ShardState
 from selu_hpc.engines.reconcile import Failures
 from selu_hpc.engines.sbatch import grown
 from selu_hpc.engines.why.facts import Facts, ShardFacts
