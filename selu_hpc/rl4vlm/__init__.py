@@ -7,6 +7,7 @@ gae.py       returns and advantages
 ppo.py       the loss and the rate
 policy.py    the model with its value head
 order.py     which turns make a step
+judged.py    what an update compares with
 update.py    one update under DeepSpeed
 results.py   what an evaluation comes to
 

@@ -2,8 +2,8 @@
 
 Read top to bottom in `update`. Every answer is weighed anew before the first step, by the very code that trains, so
 that ratios begin at 1 whatever the rollouts generated with; that pass gives the values as well, so rollouts need no
-value head. Adam's moments go on from the round before. An update that is stopped begins again: it is short, and its
-bytes are the same.
+value head. Adam's moments go on from the round before. An update that is stopped goes on after its last step, against
+the same judgement, to the same bytes.
 Owns the order of things. Does not own the loss (ppo.py), batches (rows.py) or DeepSpeed (train/zero.py).
 
 Shape legend: T turns of the round.
@@ -11,9 +11,11 @@ Shape legend: T turns of the round.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +25,16 @@ from loguru import logger
 
 from selu_hpc.config import FinetuneConfig, GameConfig, ModelConfig
 from selu_hpc.errors import TrainingError
+from selu_hpc.models.backbone import fingerprint
 from selu_hpc.models.chat import Chat
 from selu_hpc.records import derive_seed
-from selu_hpc.rl4vlm import gae, ppo
+from selu_hpc.rl4vlm import ppo
+from selu_hpc.rl4vlm.judged import Judged
 from selu_hpc.rl4vlm.order import plan_steps
 from selu_hpc.rl4vlm.policy import Policy
 from selu_hpc.rl4vlm.rows import TurnBatch, TurnRows
 from selu_hpc.rl4vlm.turns import Turn, read_turns
+from selu_hpc.rounds.rundir import MARKER
 from selu_hpc.train import adapter, checkpoint, setup
 from selu_hpc.train.checkpoint import Checkpoint
 from selu_hpc.train.curve import Events, write_curve
@@ -45,7 +50,11 @@ STATE = "state"
 OWNER = "rl4vlm"
 PREFIX = "model."
 """The adapter's matrices inside the policy; the head's are called head.…"""
+CHECKPOINTS, JUDGED = "checkpoints", "judged.safetensors"
+"""Folder and file of an update that is under way."""
 ADAM_EPS = 1e-7
+FIGURES = ("loss", "policy_loss", "value_loss", "ratio", "clipped")
+"""Of a step's answers on average, in the order in which `_backward` sums them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,20 +76,25 @@ class Job:
     seed: int
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """What the update compares with: each turn's log-probability and value when it was given, and how good it was."""
+@dataclass(slots=True)
+class _Run:
+    """An update under way on this rank. rows: the turns under the prompts that it weighs them with."""
 
-    logprobs_t: torch.Tensor
-    values_t: torch.Tensor
-    advantages_t: torch.Tensor
-    returns_t: torch.Tensor
+    job: Job
+    team: Team
+    engine: Engine
+    rows: TurnRows
+    judged: Judged
+    steps: Sequence[Step]
+    identity: str
+    curve: list[dict[str, Any]]
+    saved_at: float = field(default_factory=time.monotonic)
 
 
 def update(
     job: Job, team: Team, frames: Frames, wish: StopWish, on_step: Callable[[int, int], None] = lambda done, total: None
 ) -> Result:
-    """Weigh, judge, learn, write; raises Stopped on a signal and TrainingError when it must not go on."""
+    """Weigh, judge, learn, write; raises Stopped after a save, TrainingError when it must not go on."""
     begin = time.monotonic()
     settings = job.finetune
     size = setup.check(job.model, settings, team)
@@ -103,11 +117,18 @@ def update(
     config = deepspeed_config(settings, dtype=job.model.dtype, world=team.world, micro_batch=size, learning_rate=rate)
     config["optimizer"]["params"]["eps"] = ADAM_EPS
     setup.merge_where_equal(model, dtype=job.model.dtype, dropout=0.0, deepspeed=config)
-    engine = _start_engine(job, policy, config, start)
+    identity = _identity(job, base, config)
+    judged = Judged.load(job.folder / CHECKPOINTS / JUDGED, identity)
+    saved = checkpoint.newest(job.folder / CHECKPOINTS, identity) if judged else None
+    engine = _start_engine(job, policy, config, saved.state if saved else _state_before(job), start)
     try:
-        judged = _judge(job, team, engine, own, size)
+        if judged is None:
+            judged = _judge(job, team, engine, own, size)
+            if team.leads:
+                judged.save(job.folder / CHECKPOINTS / JUDGED, identity)
         engine.set_learning_rate(rate)
-        curve = list(_learn(job, team, engine, reread, judged, steps, wish, on_step))
+        curve = saved.curve if saved else []
+        _learn(_Run(job, team, engine, reread, judged.to(team.device), steps, identity, curve), wish, on_step)
         state = engine.state()
     finally:
         engine.close()
@@ -115,6 +136,7 @@ def update(
     content = ""
     if team.leads:
         content = _write(job, model, state, base, curve, summary)
+        checkpoint.remove_all(job.folder / CHECKPOINTS)
         logger.info("{}: {}", job.name, summary)
     team.barrier()
     return Result(content, summary, (STATE,))
@@ -139,13 +161,20 @@ def _read(
     return own, TurnRows(turns, pictures, chat, model.config, thought_weight=weight, first_prompt=True)
 
 
-def _start_engine(job: Job, policy: Policy, config: dict[str, Any], start: dict[str, torch.Tensor]) -> Engine:
-    """Weights of the round before, and its moments where there are any; the warm-up trained no head."""
-    before = None if job.state is None else checkpoint.newest(job.state, OWNER)
-    if job.state is not None and before is None:
+def _state_before(job: Job) -> TrainState | None:
+    """Weights and moments after the round before; None after the warm-up, which had neither a head nor this Adam."""
+    if job.state is None:
+        return None
+    before = checkpoint.newest(job.state, OWNER)
+    if before is None:
         raise TrainingError(f"{job.state}: no whole state to go on from; remove that round's marker and submit again")
+    return before.state
+
+
+def _start_engine(
+    job: Job, policy: Policy, config: dict[str, Any], state: TrainState | None, start: dict[str, torch.Tensor]
+) -> Engine:
     fresh = {name: param.detach().clone() for name, param in adapter.trainable(policy).items()}
-    state = before.state if before else None
     return setup.start_engine(policy, job.finetune, config, state=state, start={**fresh, **start})
 
 
@@ -163,70 +192,76 @@ def _judge(job: Job, team: Team, engine: Engine, rows: TurnRows, size: int) -> J
         mine |= dict(zip(part, zip(logprobs_b.tolist(), values_b.tolist(), strict=True), strict=False))
     engine.engine.train()
     found = {row: pair for part in team.gather(mine) for row, pair in part.items()}
-    logprobs, values = np.array([found[row] for row in range(len(rows.turns))]).T
-    rewards = np.array([turn.reward for turn in rows.turns])
-    last = np.array([turn.last for turn in rows.turns])
-    gained = gae.advantages(rewards, values, last, discount=job.game.discount, gae_lambda=job.game.gae_lambda)
-    tensors = (logprobs, values, gae.normalised(gained), gained + values)
-    return Judged(*(torch.tensor(one, dtype=torch.float32, device=team.device) for one in tensors))
+    return Judged.of(rows.turns, found, job.game)
 
 
-def _learn(
-    job: Job,
-    team: Team,
-    engine: Engine,
-    rows: TurnRows,
-    judged: Judged,
-    steps: tuple[Step, ...],
-    wish: StopWish,
-    on_step: Callable[[int, int], None],
-) -> Iterator[dict[str, Any]]:
-    events = Events(job.folder / "tensorboard", []) if team.leads else None
+def _learn(run: _Run, wish: StopWish, on_step: Callable[[int, int], None]) -> None:
+    events = Events(run.job.folder / "tensorboard", run.curve) if run.team.leads else None
     try:
-        for step in steps:
-            begin = time.perf_counter()
-            sums = _backward(job, team, engine, rows, judged, step)
-            *totals, stops = team.total(*sums, bool(wish))
-            if stops:
-                raise Stopped(f"{job.name}: stopped after step {step.number - 1} of {len(steps)}")
-            names = ("loss", "policy_loss", "value_loss", "ratio", "clipped")
-            figures = {name: value / len(step.rows) for name, value in zip(names, totals, strict=True)}
-            norm = engine.step()
-            if not np.isfinite([*figures.values(), norm]).all():
-                raise TrainingError(
-                    f"{job.name}: step {step.number} gave {figures} and a gradient of norm {norm}; lower "
-                    "game.learning_rate or finetune.max_grad_norm"
-                )
-            seconds = time.perf_counter() - begin
-            tokens = sum(rows.length(row) for row in step.rows)
-            record = {
-                "step": step.number,
-                "epoch": step.epoch,
-                **figures,
-                "learning_rate": engine.engine.optimizer.param_groups[0]["lr"],
-                "gradient_norm": norm,
-                "tokens": tokens,
-                "seconds": round(seconds, 4),
-                "tokens_per_s": round(tokens / seconds, 1),
-                "time": round(time.time(), 2),
-            }
+        for step in run.steps[len(run.curve) :]:
+            _step(run, step, wish)
             if events is not None:
-                events.add(record)
-                on_step(step.number, len(steps))
-            yield record
+                events.add(run.curve[-1])
+                on_step(step.number, len(run.steps))
     finally:
         if events is not None:
             events.close()
 
 
-def _backward(job: Job, team: Team, engine: Engine, rows: TurnRows, judged: Judged, step: Step) -> list[float]:
+def _step(run: _Run, step: Step, wish: StopWish) -> None:
+    """Forward and backward, agree, update, save if due. Who is stopped has gone on by a step, so it ends some day."""
+    begin = time.perf_counter()
+    job, team = run.job, run.team
+    sums = _backward(run, step)
+    due = time.monotonic() - run.saved_at > job.finetune.checkpoint_minutes * 60
+    *totals, stops, saves = team.total(*sums, bool(wish), team.leads and due)
+    figures = {name: value / len(step.rows) for name, value in zip(FIGURES, totals, strict=True)}
+    norm = run.engine.step()
+    if not np.isfinite([*figures.values(), norm]).all():
+        raise TrainingError(
+            f"{job.name}: step {step.number} gave {figures} and a gradient of norm {norm}; lower "
+            "game.learning_rate or finetune.max_grad_norm"
+        )
+    seconds = time.perf_counter() - begin
+    tokens = sum(run.rows.length(row) for row in step.rows)
+    run.curve.append(
+        {
+            "step": step.number,
+            "epoch": step.epoch,
+            **figures,
+            "learning_rate": run.engine.engine.optimizer.param_groups[0]["lr"],
+            "gradient_norm": norm,
+            "tokens": tokens,
+            "seconds": round(seconds, 4),
+            "tokens_per_s": round(tokens / seconds, 1),
+            "time": round(time.time(), 2),
+        }
+    )
+    if (stops or saves) and step.number < len(run.steps):
+        _save(run)
+        if stops:
+            raise Stopped(f"{job.name}: stopped after step {step.number} of {len(run.steps)}")
+
+
+def _save(run: _Run) -> None:
+    state = run.engine.state()
+    done = len(run.curve)
+    if run.team.leads:
+        place = checkpoint.save(run.job.folder / CHECKPOINTS, Checkpoint(done, run.identity, state, run.curve))
+        logger.info("{}: step {} of {} saved in {}", run.job.name, done, len(run.steps), place)
+    run.team.barrier()
+    run.saved_at = time.monotonic()
+
+
+def _backward(run: _Run, step: Step) -> list[float]:
     """Accumulate this rank's gradients; returns its sums. DeepSpeed averages over ranks and micro-batches."""
+    team, judged = run.team, run.judged
     share = step.share(team.rank, team.world)
     scale = team.world * len(share) / len(step.rows)
-    sums = np.zeros(5)
+    sums = np.zeros(len(FIGURES))
     for number, part in enumerate(share):
-        batch = rows.batch(part, stand_in=step.rows[0]).to(team.device)
-        logprobs_b, values_b = _forward(engine, batch)
+        batch = run.rows.batch(part, stand_in=step.rows[0]).to(team.device)
+        logprobs_b, values_b = _forward(run.engine, batch)
         at = torch.tensor(batch.rows, device=team.device)
         found = ppo.losses(
             logprobs_b,
@@ -235,13 +270,13 @@ def _backward(job: Job, team: Team, engine: Engine, rows: TurnRows, judged: Judg
             old_values_b=judged.values_t[at],
             advantages_b=judged.advantages_t[at],
             returns_b=judged.returns_t[at],
-            settings=job.game,
+            settings=run.job.game,
         )
-        engine.engine.backward(found.total * (batch.weight * scale))
+        run.engine.engine.backward(found.total * (batch.weight * scale))
         figures = (found.total.detach(), found.policy, found.value, found.ratio, found.clipped)
         sums += batch.weight * np.array([float(one) for one in figures])
         if number < len(share) - 1:
-            engine.engine.step()  # counts the micro-batch; no update yet
+            run.engine.engine.step()  # counts the micro-batch; no update yet
     return [float(one) for one in sums]
 
 
@@ -267,6 +302,28 @@ def _write(
     checkpoint.save(job.folder / STATE, Checkpoint(job.round_id, OWNER, state, []))
     write_curve(job.folder / "curve.json", curve, summary)
     return f"{content}-{adapter.digest(head, model.peft_config['default'])}"
+
+
+def _identity(job: Job, base: Path, config: dict[str, Any]) -> str:
+    """What a checkpoint belongs to; ranks, stage and scheduling are not in it."""
+    hashed = hashlib.blake2b(digest_size=16)
+    hashed.update(job.turns.read_bytes())
+    hashed.update((job.start / adapter.WEIGHTS).read_bytes())
+    for marker in sorted(job.state.glob(f"step-*/{MARKER}")) if job.state else ():
+        hashed.update(marker.read_bytes())
+    lora = {name: value for name, value in job.model.model_dump().items() if name.startswith("lora")}
+    told = [
+        fingerprint(base),
+        job.model.dtype,
+        lora,
+        job.game.model_dump(mode="json"),
+        config["optimizer"],
+        job.finetune.max_grad_norm,
+        job.round_id,
+        job.seed,
+    ]
+    hashed.update(json.dumps(told, sort_keys=True).encode())
+    return hashed.hexdigest()
 
 
 def _summary(

@@ -3,10 +3,12 @@
 import json
 
 import pytest
-import torch
 from make_update import Updater
 
+from selu_hpc.rl4vlm import update as module
 from selu_hpc.train import setup, towers
+from selu_hpc.train.result import Stopped
+from selu_hpc.train.stop import StopWish
 
 pytestmark = pytest.mark.deepspeed
 LANGUAGE_ONLY = r".*language_model.*(q_proj|v_proj)"
@@ -55,3 +57,47 @@ def test_a_frozen_tower_sees_each_picture_once(learner, monkeypatch):
     monkeypatch.setattr(towers.Tower, "_encode", lambda self, parts: calls.append(len(parts)) or encode(self, parts))
     learner(model={"lora_targets": LANGUAGE_ONLY})()
     assert calls == [towers.IMAGES_PER_CALL] * 2, "24 pictures are two calls"
+
+
+def stop_after(train, step):
+    wish = StopWish()
+
+    def on_step(done, total):
+        if done == step - 1:
+            wish.signal_name = "SIGUSR2"
+
+    if step == 1:
+        wish.signal_name = "SIGUSR2"
+    with pytest.raises(Stopped, match=f"after step {step} of 6"):
+        train(wish=wish, on_step=on_step)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_an_update_that_is_stopped_goes_on_to_the_same_bytes_and_judges_once(learner, monkeypatch, dtype):
+    whole = learner("whole", model={"dtype": dtype})().content
+    judged = []
+    judge = module._judge
+    monkeypatch.setattr(module, "_judge", lambda *args: judged.append(1) or judge(*args))
+    train = learner("stopped", model={"dtype": dtype})
+    for step in (1, 3, 5):
+        stop_after(train, step)
+    done = []
+    assert train(on_step=lambda number, total: done.append(number)).content == whole
+    assert (done, judged) == ([6], [1])
+    assert [step["step"] for step in curve(train)] == [1, 2, 3, 4, 5, 6]
+    assert not (train.job.folder / "checkpoints").exists()
+
+
+def test_each_attempt_that_is_stopped_at_once_has_gone_on_by_a_step(learner):
+    train = learner()
+    for step in (1, 2, 3):
+        wish = StopWish("SIGUSR2")
+        with pytest.raises(Stopped, match=f"after step {step} of 6"):
+            train(wish=wish)
+
+
+def test_a_stopped_update_of_other_settings_is_not_continued(learner):
+    stop_after(learner("one"), 2)
+    done = []
+    learner("one", game={"clip": 0.2})(on_step=lambda number, total: done.append(number))
+    assert done == [1, 2, 3, 4, 5, 6]
