@@ -1,7 +1,7 @@
 """Tables like the paper's over run summaries: base, last round, gain with its interval, for any set of runs. Pure.
 
-A row is a recipe in one simulator and world, averaged over its seeds. A gain's interval resamples seeds and, within
-them, episodes; base and last round are compared on the same episodes.
+A row is a recipe with one set of settings in one simulator and world, averaged over its seeds. A gain's interval
+resamples seeds and, within them, episodes; base and last round are compared on the same episodes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selu_hpc.selu.summary import Summary
+from selu_hpc.selu.summary import Summary, settings_of, without_copies
 
 BOOTSTRAP = 2000
 ORDER = (
@@ -37,11 +37,15 @@ class Gain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableRow:
-    """One recipe in one simulator and world."""
+    """One recipe in one simulator and world.
+
+    settings: which, where other rows of the recipe have others; else empty.
+    """
 
     recipe: str
     simulator: str
     world: str
+    settings: str = ""
     seeds: tuple[int, ...]
     rounds: int
     critic: Gain
@@ -59,14 +63,28 @@ class TableRow:
 
 
 def make_rows(summaries: Sequence[Summary]) -> list[TableRow]:
-    """A row for every recipe, simulator and world among the summaries; seeds of one row have the same base and test
-    sets."""
+    """A row for every recipe, simulator and world among the summaries; seeds of one row have the same base, test sets
+    and settings, and no run is counted twice."""
     groups: dict[tuple[str, ...], list[Summary]] = defaultdict(list)
-    for one in summaries:
+    for one in without_copies(summaries):
         base = one.get("base", "")
         groups[one["simulator"], one["world"], one["recipe"], base, str(one["testset"])].append(one)
-    rows = [_row(sorted(group, key=lambda one: int(one["seed"]))) for group in groups.values()]
-    return sorted(rows, key=lambda row: (row.simulator, row.world, _place(row.recipe), row.recipe))
+    rows = [_row(part, settings) for group in groups.values() for settings, part in _by_settings(group)]
+    return sorted(rows, key=lambda row: (row.simulator, row.world, _place(row.recipe), row.recipe, row.settings))
+
+
+def _by_settings(group: Sequence[Summary]) -> Iterator[tuple[str, list[Summary]]]:
+    """The summaries of each row, sorted by seed. One that doesn't say its settings is a further seed of the only ones
+    there are; where there are several it stands alone, under its signature."""
+    group = sorted(group, key=lambda one: int(one["seed"]))
+    known = {settings_of(one) for one in group} - {""}
+    if len(known) < 2 and len({one["seed"] for one in group}) == len(group):
+        yield "", group
+        return
+    parts: dict[str, list[Summary]] = defaultdict(list)
+    for one in group:
+        parts[settings_of(one) or one["signature"]].append(one)
+    yield from parts.items()
 
 
 def markdown(rows: Sequence[TableRow]) -> str:
@@ -88,7 +106,7 @@ def markdown(rows: Sequence[TableRow]) -> str:
 
 def by_type_markdown(row: TableRow) -> str:
     """Critic and actor by task type, base → last."""
-    lines = [f"#### {row.recipe}, {row.simulator}: by task type", "", "| type | critic | actor |", "|---|--:|--:|"]
+    lines = [f"#### {_name(row)}, {row.simulator}: by task type", "", "| type | critic | actor |", "|---|--:|--:|"]
     lines += [
         f"| {verb} | {_arrow(critic_base, critic_last)} | {_arrow(actor_base, actor_last)} |"
         for verb, (critic_base, critic_last, actor_base, actor_last) in row.by_verb.items()
@@ -118,7 +136,7 @@ def by_round_markdown(summary: Summary) -> str:
 def _line(row: TableRow) -> str:
     minutes = "" if row.minutes is None else f"{row.minutes:.1f}"
     cells = [
-        row.recipe,
+        _name(row),
         str(len(row.seeds)),
         _arrow(row.critic.base, row.critic.last),
         _interval(row.critic),
@@ -137,7 +155,11 @@ def _line(row: TableRow) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _row(group: Sequence[Summary]) -> TableRow:
+def _name(row: TableRow) -> str:
+    return f"{row.recipe} ({row.settings})" if row.settings else row.recipe
+
+
+def _row(group: Sequence[Summary], settings: str) -> TableRow:
     first = group[0]
     truth = np.array([_array(one["truth"]) for one in group])
     critic = _pair(group, "first")
@@ -149,6 +171,7 @@ def _row(group: Sequence[Summary]) -> TableRow:
         recipe=first["recipe"],
         simulator=first["simulator"],
         world=first["world"],
+        settings=settings,
         seeds=tuple(one["seed"] for one in group),
         rounds=max(one["rounds"][-1]["round"] for one in group),
         critic=_gain(right[0], right[1]),

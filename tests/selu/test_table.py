@@ -12,7 +12,8 @@ VERBS = ["open", "open", "put", "put"]
 def summary(*, recipe: str = "selu", seed: int = 0, last: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
     base = {"round": 0, "first": "0000", "verdict": "1000", "success": "1000", "probe": {"actor": 0.5, "critic": 0.9}}
     return {
-        "recipe": recipe, "simulator": "thor", "world": "unknown", "seed": seed, "testset": ["a"], "truth": "1010",
+        "recipe": recipe, "simulator": "thor", "world": "unknown", "seed": seed, "signature": f"{recipe}-{seed}",
+        "settings": f"{recipe}-0", "testset": ["a"], "truth": "1010",
         "critic_verbs": VERBS, "actor_verbs": VERBS, "episodes": 10, "steps": 30,
         "rounds": [base, {**base, **(last or {})}], **more,
     }  # fmt: skip
@@ -48,6 +49,33 @@ def test_runs_over_other_test_sets_bases_or_worlds_have_rows_of_their_own():
         [summary(), summary(testset=["b"]), summary(base="1b3d"), summary(world="known", recipe="zero_shot")]
     )
     assert [row.world for row in rows] == ["known", "unknown", "unknown", "unknown"]
+
+
+def test_a_run_found_twice_is_one_seed_and_as_far_as_it_came():
+    further = summary(seed=1, last={"round": 5, "first": "1010"})
+    (row,) = make_rows([summary(), summary(seed=1), {**further, "rounds": [*further["rounds"], further["rounds"][1]]}])
+    assert (row.seeds, row.critic.last) == ((0, 1), 75.0)
+    assert markdown([row]) == markdown(make_rows([summary(), further]))
+
+
+def test_runs_of_other_settings_are_no_further_seeds_and_the_rows_say_which():
+    other = {"signature": "other-0", "settings": "other-0"}
+    rows = make_rows([summary(), summary(seed=1), summary(**other), summary(seed=1, **{**other, "signature": "o-1"})])
+    assert [(row.settings, row.seeds) for row in rows] == [("other-0", (0, 1)), ("selu-0", (0, 1))]
+    assert "| selu (other-0) | 2 |" in markdown(rows)
+
+
+def test_summaries_from_before_settings_were_written_down_are_seeds_of_the_only_ones_there_are():
+    """Seed 0's signature is its settings; a later seed's says nothing of them."""
+    before = [summary(seed=seed) for seed in (0, 1, 2)]
+    for one in before:
+        del one["settings"]
+    (row,) = make_rows([*before, summary(seed=3), summary(seed=0)])
+    assert (row.seeds, row.settings) == ((0, 1, 2, 3), "")
+    rows = make_rows([*before, summary(seed=3, settings="other-0")])
+    assert [(row.settings, row.seeds) for row in rows] == [
+        ("other-0", (3,)), ("selu-0", (0,)), ("selu-1", (1,)), ("selu-2", (2,)),
+    ]  # fmt: skip
 
 
 def test_rows_stand_in_the_papers_order_and_every_line_has_the_heads_columns():
