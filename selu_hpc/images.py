@@ -28,6 +28,7 @@ from selu_hpc.recipes import load_site
 from selu_hpc.rounds.provenance import SOURCE
 from selu_hpc.rounds.rundir import RunDir
 from selu_hpc.stages.entry import set_up_logging
+from selu_hpc.terminal import enter
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -114,6 +115,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SeluError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
+    except OSError as error:
+        sys.stderr.write(
+            f"error: {options.images}: {error.strerror or error} ({error.filename or options.command}); choose a shelf "
+            "that you may use by --images or SELU_IMAGES, or ask whoever keeps this one\n"
+        )
+        return ImageError.exit_code
     return 0
 
 
@@ -225,4 +232,4 @@ COMMANDS = {
 }
 
 if __name__ == "__main__":
-    sys.exit(main())
+    enter(main)

@@ -19,7 +19,7 @@ from loguru import logger
 
 from selu_hpc.containers.apptainer import Apptainer
 from selu_hpc.containers.digest import digest_of
-from selu_hpc.containers.shelf import Entry, Shelf
+from selu_hpc.containers.shelf import Entry, Made, Shelf
 from selu_hpc.errors import ImageError
 from selu_hpc.rounds.provenance import SOURCE, code_state
 
@@ -79,9 +79,11 @@ def build(options: BuildOptions, *, shelf: Shelf, apptainer: Apptainer) -> Entry
         entry = shelf.add(
             made,
             name=options.name,
-            commit=_commit(),
-            definition=definition,
-            dependencies=dependencies if options.definition.name == DEFINITION else "",
+            made=Made(
+                commit=_commit(),
+                definition=definition,
+                dependencies=dependencies if options.definition.name == DEFINITION else "",
+            ),
         )
     logger.info("built {} in {:.0f} s", entry.title, time.monotonic() - started)
     return entry
@@ -107,8 +109,9 @@ def build_line(
         "DATE": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", time.time())))),
         "DEPENDENCIES": dependencies,
         "DEFINITION": definition,
+        "ORIGIN": origin(options),
     }
-    line = ["build", *COMPRESSION] if compress else ["build"]
+    line = ["build", "--force", *(COMPRESSION if compress else ())]  # else a base's labels outlive the build's own
     if os.getuid() != 0:
         line.append("--fakeroot")
     for key, value in arguments.items():
@@ -122,12 +125,19 @@ def build_line(
 
 def hashes(options: BuildOptions) -> tuple[str, str]:
     """(what is installed, everything that makes the image), twelve hex digits each."""
-    chosen = [options.requirement, options.variant, *_installed()]
-    base = [] if options.bootstrap == "localimage" else [options.bootstrap, options.base]
+    chosen = [options.requirement, options.variant, *_installed(), origin(options)]
     files = [SOURCE / name for name in DEPENDENCY_FILES if name != PROJECT]
-    dependencies = _hash([*files, options.definition], [*chosen, *base])
+    dependencies = _hash([*files, options.definition], chosen)
     sources = [file for folder in SOURCE_FOLDERS for file in _source_files(SOURCE / folder)]
     return dependencies, _hash(sources, [dependencies])
+
+
+def origin(options: BuildOptions) -> str:
+    """What the build starts from, as far as this machine knows: a local image by its digest, a folder by its path."""
+    base = Path(options.base).absolute()
+    is_local = options.bootstrap == "localimage"
+    named = digest_of(base) if is_local and base.is_file() else str(base) if is_local else options.base
+    return f"{options.bootstrap} {named}"
 
 
 def _commit() -> str:
@@ -159,7 +169,8 @@ def _base(options: BuildOptions, shelf: Shelf) -> Path | None:
     if options.fresh or options.definition.name != DEFINITION:
         return None
     dependencies, _ = hashes(options)
-    return next((shelf.file(e) for e in shelf.entries() if e.dependencies == dependencies), None)
+    same = [entry for entry in shelf.entries() if entry.dependencies == dependencies]
+    return next((shelf.file(entry) for entry in same if digest_of(shelf.file(entry)) == entry.digest), None)
 
 
 class _context:  # noqa: N801 - a context manager in function's clothes

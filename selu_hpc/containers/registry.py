@@ -8,6 +8,7 @@ oras://HOST/REPOSITORY@sha256:M#sha256:F         pull; M is the registry's manif
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -16,11 +17,18 @@ from pathlib import Path
 from loguru import logger
 
 from selu_hpc.containers.apptainer import Apptainer
-from selu_hpc.containers.shelf import Entry, Shelf
+from selu_hpc.containers.digest import digest_of
+from selu_hpc.containers.shelf import Entry, Made, Shelf
 from selu_hpc.errors import ImageError
-from selu_hpc.rounds.lock import wait_for_lock
 
 ORAS = "oras://"
+SHELVED = re.compile(r"(?P<name>.+)-[0-9a-f]{12}")
+"""How a shelf names its files."""
+LABELS = {
+    "commit": "org.opencontainers.image.revision",
+    "definition": "selu_hpc.definition",
+    "dependencies": "selu_hpc.dependencies",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +41,10 @@ class Place:
 
     @classmethod
     def parse(cls, text: str) -> Place:
-        body, _, file_digest = text.partition("#")
-        if body.startswith(ORAS):
-            reference, _, manifest = body.partition("@")
-            return cls(reference, manifest, file_digest)
-        reference, _, digest = body.partition("@")
+        body, file_digest = _split_digest(text, "#")
+        reference, digest = _split_digest(body, "@")
+        if reference.startswith(ORAS):
+            return cls(reference, digest, file_digest)
         return cls(reference, "", digest or file_digest)
 
     @property
@@ -46,8 +53,11 @@ class Place:
 
     @property
     def name(self) -> str:
-        last = self.reference.rstrip("/").rpartition("/")[2]
-        return last.partition(":")[0].removesuffix(".sif").partition("-")[0] if last else "image"
+        last = self.reference.rstrip("/").rpartition("/")[2].removesuffix(".sif")
+        if self.is_registry:
+            last = last.partition(":")[0]
+        shelved = SHELVED.fullmatch(last)
+        return shelved["name"] if shelved else last or "image"
 
     def __str__(self) -> str:
         parts = [self.reference.rpartition(":")[0] if self.manifest and ":" in self.name_and_tag else self.reference]
@@ -66,7 +76,7 @@ def push(entry: Entry, place: Place, *, shelf: Shelf, apptainer: Apptainer, plai
     """Copy an image to a registry or folder and return where to pull it from, by digest."""
     if not place.is_registry:
         there = Shelf(Path(place.reference).absolute()).copy_in(
-            shelf.file(entry), name=entry.name, expected=entry.digest
+            shelf.file(entry), name=entry.name, made=entry.made, expected=entry.digest
         )
         made = Place(str(Shelf(Path(place.reference).absolute()).file(there)), file_digest=entry.digest)
     else:
@@ -85,19 +95,17 @@ def pull(place: Place, *, shelf: Shelf, apptainer: Apptainer, plain_http: bool =
             f"{place.reference}: pull by digest, not by tag, since tags move: `oras resolve` or the line that "
             "`images push` printed names it"
         )
-    with shelf.locked(f"pulling {place.reference}"):
-        here = _already(place, shelf)
-    if here:
+    if here := _already(place, shelf):
         logger.info("{} is already in {}", here.title, shelf.path)
         return here
     if not place.is_registry:
-        return shelf.copy_in(Path(place.reference), name=place.name, expected=place.file_digest)
+        entry = shelf.copy_in(Path(place.reference), name=place.name, expected=place.file_digest)
+        return shelf.describe(entry, _made(shelf.file(entry), apptainer=apptainer))
     return _pull_oras(place, shelf=shelf, apptainer=apptainer, plain_http=plain_http)
 
 
 def _pull_oras(place: Place, *, shelf: Shelf, apptainer: Apptainer, plain_http: bool) -> Entry:
-    shelf.path.mkdir(parents=True, exist_ok=True)
-    with wait_for_lock(shelf.path / ".pull.lock", purpose=f"pulling {place.reference}"):
+    with shelf.locked(f"pulling {place.reference}", name=".pull.lock"):
         if here := _already(place, shelf):
             return here
         partial = shelf.path / f".{place.name}.{os.getpid()}.partial"
@@ -119,7 +127,8 @@ def _pull_oras(place: Place, *, shelf: Shelf, apptainer: Apptainer, plain_http: 
                 ],
                 show=True,
             )
-            return shelf.add(partial, name=place.name, place=str(place), expected=place.file_digest)
+            entry = shelf.add(partial, name=place.name, place=str(place), expected=place.file_digest)
+            return shelf.describe(entry, _made(shelf.file(entry), apptainer=apptainer))
         finally:
             partial.unlink(missing_ok=True)
 
@@ -137,10 +146,33 @@ def resolve(reference: str, *, plain_http: bool) -> str:
 
 
 def _already(place: Place, shelf: Shelf) -> Entry | None:
+    """The image on the shelf, if its file is still what its digest says: what is not is brought anew."""
     for entry in shelf.entries():
-        if entry.digest == place.file_digest or (place.manifest and any(place.manifest in p for p in entry.places)):
+        if place.file_digest:
+            is_asked = entry.digest == place.file_digest
+        else:
+            is_asked = place.manifest in {Place.parse(known).manifest for known in entry.places}
+        if is_asked and digest_of(shelf.file(entry)) == entry.digest:
             return entry
     return None
+
+
+def _made(image: Path, *, apptainer: Apptainer) -> Made:
+    """What the image says of itself by its labels; nothing where they can't be read, since only the digest counts."""
+    try:
+        labels = apptainer.labels(image)
+    except ImageError:
+        return Made()
+    if "selu_hpc.base" not in labels or "selu_hpc.unity" in labels:
+        return Made()  # its labels may be those of the image it was laid over
+    found = {name: labels.get(label, "") for name, label in LABELS.items()}
+    return Made(**{name: "" if value == "unknown" else value for name, value in found.items()})
+
+
+def _split_digest(text: str, mark: str) -> tuple[str, str]:
+    """`WHERE`, and the digest behind the last `@sha256:` or `#sha256:`; folders may have these signs in their names."""
+    where, found, digest = text.rpartition(f"{mark}sha256:")
+    return (where, f"sha256:{digest}") if found else (text, "")
 
 
 def _without_tag(place: Place) -> str:

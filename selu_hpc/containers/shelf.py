@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -21,23 +21,34 @@ from rich.console import Console
 from selu_hpc.containers.digest import digest_of, short
 from selu_hpc.errors import ImageError
 from selu_hpc.rounds.lock import wait_for_lock
-from selu_hpc.rounds.rundir import write_json
+from selu_hpc.rounds.rundir import sync_folder, write_json
 
+READABLE = 0o444
 LEFT_BEHIND_S = 24 * 3600.0
 """Builds and pulls end within a day; what is older was left by one that was killed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Made:
+    """What an image was made of: the commit, and the two hashes of build.py."""
+
+    commit: str = ""
+    definition: str = ""
+    dependencies: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry(Made):
     """One image: its name, the SHA-256 of its file, and where it came from or was pushed to."""
 
     name: str
     digest: str
     size: int
-    commit: str = ""
-    definition: str = ""
-    dependencies: str = ""
     places: tuple[str, ...] = ()
+
+    @property
+    def made(self) -> Made:
+        return Made(commit=self.commit, definition=self.definition, dependencies=self.dependencies)
 
     @property
     def title(self) -> str:
@@ -71,46 +82,31 @@ class Shelf:
         known = ", ".join(entry.title for entry in self.entries()) or "none"
         raise ImageError(f"no image {wanted!r} in {self.path}; there are: {known}")
 
-    def add(
-        self,
-        made: Path,
-        *,
-        name: str,
-        commit: str = "",
-        definition: str = "",
-        dependencies: str = "",
-        place: str = "",
-        expected: str = "",
-    ) -> Entry:
+    def add(self, file: Path, *, name: str, made: Made = Made(), place: str = "", expected: str = "") -> Entry:
         """Move a finished file onto the shelf, read-only; a digest other than the expected one is refused."""
-        digest = digest_of(made, remember=False)
+        digest = digest_of(file, remember=False)
         if expected and digest != expected:
-            raise ImageError(f"{place or made}: came as {short(digest)}, expected {short(expected)}; nothing was kept")
-        entry = Entry(
-            name=name,
-            digest=digest,
-            size=made.stat().st_size,
-            commit=commit,
-            definition=definition,
-            dependencies=dependencies,
-            places=(place,) if place else (),
-        )
+            raise ImageError(f"{place or file}: came as {short(digest)}, expected {short(expected)}; nothing was kept")
+        places = (place,) if place else ()
+        entry = Entry(name=name, digest=digest, size=file.stat().st_size, places=places, **asdict(made))
         with self.locked("adding an image"):
-            made.chmod(0o444)
-            made.replace(self.file(entry))
-            self._write(entry)
-        return entry
+            file.chmod(READABLE)
+            sync_file(file)
+            file.replace(self.file(entry))
+            sync_folder(self.path)
+            return self._write(entry)
 
-    def copy_in(self, source: Path, *, name: str, expected: str = "", place: str = "") -> Entry:
+    def copy_in(self, source: Path, *, name: str, made: Made = Made(), expected: str = "", place: str = "") -> Entry:
         partial = self.path / f".{name}.{os.getpid()}.partial"
-        self.path.mkdir(parents=True, exist_ok=True)
         try:
+            self.path.mkdir(parents=True, exist_ok=True)
             copy_shown(source, partial)
-            return self.add(partial, name=name, place=place or str(source), expected=expected)
+            return self.add(partial, name=name, made=made, place=place or str(source), expected=expected)
         except OSError as error:
             raise ImageError(f"{source} could not be copied to {self.path}: {error.strerror or error}") from error
         finally:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink()
 
     def sign(self, entry: Entry, signer: Callable[[Path], None]) -> Entry:
         """Sign a copy and shelve it under its new digest: a signature lies in the file and so changes it."""
@@ -118,19 +114,21 @@ class Shelf:
         try:
             shutil.copyfile(self.file(entry), partial)
             signer(partial)
-            return self.add(
-                partial,
-                name=entry.name,
-                commit=entry.commit,
-                definition=entry.definition,
-                dependencies=entry.dependencies,
-            )
+            return self.add(partial, name=entry.name, made=entry.made)
+        except OSError as error:
+            raise ImageError(f"{self.file(entry)} could not be signed: {error.strerror or error}") from error
         finally:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink()
 
     def note_place(self, entry: Entry, place: str) -> None:
         with self.locked("noting where an image lies"):
-            self._write(replace(entry, places=tuple(dict.fromkeys((*entry.places, place)))))
+            self._write(replace(entry, places=(place,)))
+
+    def describe(self, entry: Entry, made: Made) -> Entry:
+        """Note what an image was made of, where that was found out after it was shelved."""
+        with self.locked("noting what an image was made of"):
+            return self._write(replace(entry, **asdict(made)))
 
     def prune(self, *, keep: int, used: Sequence[str] = (), dry_run: bool = False) -> list[tuple[str, int]]:
         """Remove all but the newest images of each name, and what interrupted work left; returns names and sizes.
@@ -159,9 +157,16 @@ class Shelf:
         return gone
 
     @contextmanager
-    def locked(self, purpose: str) -> Iterator[None]:
-        self.path.mkdir(parents=True, exist_ok=True)
-        with wait_for_lock(self.path / ".lock", purpose=purpose):
+    def locked(self, purpose: str, *, name: str = ".lock") -> Iterator[None]:
+        with ExitStack() as held:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                held.enter_context(wait_for_lock(self.path / name, purpose=purpose))
+            except OSError as error:
+                raise ImageError(
+                    f"{self.path}: {error.strerror or error} while {purpose}; this shelf is not yours to write: choose "
+                    "another by --images or SELU_IMAGES"
+                ) from error
             yield
 
     def _listed(self) -> list[Entry]:
@@ -169,11 +174,24 @@ class Shelf:
             listed = json.loads(self.lock_file.read_bytes())["images"]
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise ImageError(
+                f"{self.lock_file}: {error.strerror}; whoever keeps this shelf must let others read it "
+                f"(chmod a+rX {self.path} {self.lock_file}), or choose another by --images or SELU_IMAGES"
+            ) from error
         return [Entry(**{**one, "places": tuple(one["places"])}) for one in listed]
 
-    def _write(self, entry: Entry) -> None:
-        others = [one for one in self._listed() if one.digest != entry.digest]
+    def _write(self, entry: Entry) -> Entry:
+        """Called under the lock; what is known of the image already stays."""
+        listed = self._listed()
+        for known in (one for one in listed if one.digest == entry.digest):
+            made = known.made if entry.made == Made() else entry.made
+            entry = replace(entry, places=tuple(dict.fromkeys([*known.places, *entry.places])), **asdict(made))
+        others = [one for one in listed if one.digest != entry.digest]
         write_json(self.lock_file, {"images": [asdict(one) for one in (*others, entry)]})
+        # As the images themselves: the keeper's umask must not shut the other users of a shared shelf out.
+        self.lock_file.chmod(self.lock_file.stat().st_mode | READABLE)
+        return entry
 
 
 def copy_shown(source: Path, target: Path) -> None:
@@ -182,6 +200,12 @@ def copy_shown(source: Path, target: Path) -> None:
     shown = progress.open(source, "rb", description=source.name, console=console, disable=not console.is_terminal)
     with shown as file, target.open("wb") as out:
         shutil.copyfileobj(file, out, 1 << 20)
+
+
+def sync_file(file: Path) -> None:
+    """Make a file's bytes durable, so that after a power cut its final name does not stand for half of it."""
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
 
 
 def _size(path: Path) -> int:

@@ -41,7 +41,7 @@ def built():
 
 
 def definition():
-    return hashes(BuildOptions(bootstrap="localimage"))[1]
+    return hashes(BuildOptions(bootstrap="localimage", base=str(BASE)))[1]
 
 
 def is_built():

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from selu_hpc.containers import build
+from selu_hpc.containers.apptainer import Apptainer
 from selu_hpc.containers.build import BuildOptions, build_line, hashes
+from selu_hpc.containers.shelf import Made, Shelf
 
 
 @pytest.fixture
@@ -22,11 +24,12 @@ def test_the_whole_line_of_a_build_for_gpus_from_a_local_base(fixed):
     )
     line = build_line(options, Path("/i/x.sif"), dependencies="d", definition="e", on=None)
     assert line == [
-        *("build", "--mksquashfs-args", "-comp zstd -Xcompression-level 6", "--fakeroot"),
+        *("build", "--force", "--mksquashfs-args", "-comp zstd -Xcompression-level 6", "--fakeroot"),
         *("--build-arg", "BOOTSTRAP=localimage", "--build-arg", "BASE=/b"),
         *("--build-arg", "TORCH=torch===2.13.0", "--build-arg", "VARIANT=cuda"),
         *("--build-arg", "COMMIT=c0ffee+", "--build-arg", "DATE=1970-01-01T00:00:00Z"),
         *("--build-arg", "DEPENDENCIES=d", "--build-arg", "DEFINITION=e"),
+        *("--build-arg", "ORIGIN=localimage /b"),
         *("--bind", "/wheels:/build/wheels", "--bind", "/ca.crt:/build/ca.crt"),
         *("/i/x.sif", "Apptainer.def"),
     ]
@@ -40,7 +43,7 @@ def test_an_image_of_the_same_dependencies_is_the_base_of_the_next(fixed):
 def test_root_builds_without_fakeroot_and_an_old_apptainer_without_its_new_option(fixed, monkeypatch):
     monkeypatch.setattr(build.os, "getuid", lambda: 0)
     line = build_line(BuildOptions(), Path("/x.sif"), dependencies="d", definition="e", on=None, compress=False)
-    assert line[:2] == ["build", "--build-arg"]
+    assert line[:3] == ["build", "--force", "--build-arg"]
 
 
 @pytest.fixture
@@ -76,3 +79,46 @@ def test_what_is_installed_makes_new_dependencies_and_code_only_a_new_definition
 def test_another_variant_torch_or_base_is_another_image(source, other):
     options = BuildOptions(definition=source / build.DEFINITION)
     assert not set(hashes(options)) & set(hashes(replace(options, **other)))
+
+
+def test_another_local_base_is_another_image(source, tmp_path):
+    base, options = tmp_path / "base.sif", BuildOptions(definition=source / build.DEFINITION, bootstrap="localimage")
+    found = set()
+    for content in (b"one", b"two"):
+        base.write_bytes(content)
+        found |= set(hashes(replace(options, base=str(base))))
+    found |= set(hashes(replace(options, base=str(tmp_path))))
+    assert len(found) == 6
+
+
+def bases(options, shelf, monkeypatch):
+    """What apptainer is told to build on."""
+    told = []
+
+    def run(_self, arguments, **_words):
+        told.extend(arguments)
+        if "--help" not in arguments:
+            Path(arguments[-2]).write_bytes(b"a new image")
+        return ""
+
+    monkeypatch.setattr(Apptainer, "run", run)
+    shelf.file(build.build(options, shelf=shelf, apptainer=Apptainer())).unlink()
+    return [word for word in told if word.startswith("BASE=")]
+
+
+def test_an_image_that_lost_its_bytes_is_no_base(source, monkeypatch):
+    monkeypatch.setenv("SELU_SCRATCH", str(source))
+    options, shelf = BuildOptions(definition=source / build.DEFINITION), Shelf(source / "shelf")
+    shelf.path.mkdir()
+    (source / "made.sif").write_bytes(b"made")
+    made = Made(definition="old", dependencies=hashes(options)[0])
+    file = shelf.file(shelf.add(source / "made.sif", name="selu_hpc", made=made))
+    assert bases(options, shelf, monkeypatch) == [f"BASE={file}"]
+    file.chmod(0o644)
+    file.write_bytes(b"MADE")
+    assert bases(options, shelf, monkeypatch) == ["BASE=debian:bookworm-slim"]
+
+
+def test_what_the_definition_installs_by_name_has_a_version():
+    pinned = {line.partition("==")[0] for line in (build.SOURCE / "constraints.txt").read_text().splitlines()}
+    assert {"numpy", "setuptools"} <= pinned

@@ -1,0 +1,148 @@
+"""A shelf that several people use, and names of places; no image here is a real one."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from selu_hpc.containers.apptainer import Apptainer
+from selu_hpc.containers.digest import digest_of, require_digest
+from selu_hpc.containers.registry import Place, pull, push
+from selu_hpc.containers.shelf import Made, Shelf
+from selu_hpc.errors import ImageError
+
+MADE = Made(commit="c0ffee", definition="d" * 12, dependencies="e" * 12)
+ONE, TWO = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
+NONE = Apptainer("no apptainer here")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, which needs root")
+
+
+@pytest.fixture(autouse=True)
+def node(tmp_path, monkeypatch):
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setenv("SELU_SCRATCH", str(tmp_path / "scratch"))
+
+
+@pytest.fixture
+def lab(tmp_path):
+    return Shelf(tmp_path / "lab")
+
+
+@pytest.fixture
+def entry(lab, tmp_path):
+    (tmp_path / "made.sif").write_bytes(b"an image" * 1000)
+    lab.path.mkdir()
+    return lab.add(tmp_path / "made.sif", name="selu_hpc", made=MADE)
+
+
+@pytest.fixture
+def mine(tmp_path):
+    return Shelf(tmp_path / "mine")
+
+
+@pytest.mark.parametrize("left", [b"", b"an image" * 999 + b"AN IMAGE"])
+def test_a_file_that_lost_its_bytes_is_pulled_again_by_digest(lab, entry, mine, left):
+    place = Place(str(lab.file(entry)), file_digest=entry.digest)
+    file = mine.file(pull(place, shelf=mine, apptainer=NONE))
+    file.chmod(0o644)
+    file.write_bytes(left)
+    with pytest.raises(ImageError, match="pull it again by digest"):
+        require_digest(file, entry.digest)
+    assert mine.file(pull(place, shelf=mine, apptainer=NONE)) == file
+    require_digest(file, entry.digest)
+
+
+def test_a_manifest_that_is_known_does_not_stand_for_another_file_than_was_asked_for(lab, entry):
+    lab.note_place(entry, f"oras://x/lab/selu@{ONE}#{entry.digest}")
+    assert pull(Place.parse(f"oras://x/lab/selu@{ONE}"), shelf=lab, apptainer=NONE).digest == entry.digest
+    for asked in (f"oras://x/lab/selu@{ONE}#{TWO}", f"oras://x/lab/selu@{ONE[:20]}"):
+        with pytest.raises(ImageError, match="no 'no apptainer here'"):
+            pull(Place.parse(asked), shelf=lab, apptainer=NONE)
+
+
+def test_what_an_image_was_made_of_and_where_it_lies_stays_with_it(lab, entry, mine):
+    lab.note_place(entry, "oras://x/lab/selu")
+    for shelf in (lab, mine):
+        push(entry, Place(str(shelf.path)), shelf=lab, apptainer=NONE)
+        (there,) = shelf.entries()
+        assert there.made == MADE
+    assert "oras://x/lab/selu" in lab.entries()[0].places
+    mine.file(entry).unlink()
+    assert pull(Place(str(lab.file(entry)), file_digest=entry.digest), shelf=mine, apptainer=NONE).made == MADE
+
+
+LABELS = {
+    "org.opencontainers.image.revision": "c0ffee",
+    "selu_hpc.definition": "d" * 12,
+    "selu_hpc.dependencies": "e" * 12,
+    "selu_hpc.base": "docker debian:bookworm-slim",
+}
+
+
+@pytest.mark.parametrize(
+    ("more", "made"),
+    [({}, MADE), ({"selu_hpc.unity": "x"}, Made()), (dict.fromkeys(LABELS, "unknown"), Made())],
+)
+def test_a_pulled_image_says_by_its_labels_what_it_was_made_of(lab, entry, mine, tmp_path, more, made):
+    said = json.dumps({"data": {"attributes": {"labels": {**LABELS, **more}}}})
+    (tmp_path / "apptainer").write_text(f"#!/bin/sh\necho '{said}'\n")
+    (tmp_path / "apptainer").chmod(0o755)
+    place = Place(str(lab.file(entry)), file_digest=entry.digest)
+    pulled = pull(place, shelf=mine, apptainer=Apptainer(str(tmp_path / "apptainer")))
+    assert pulled.made == made
+    assert mine.entries() == [pulled]
+
+
+@pytest.mark.parametrize(
+    ("text", "reference", "manifest", "file_digest", "name"),
+    [
+        (f"oras://x/lab/selu-cuda:v1@{ONE}#{TWO}", "oras://x/lab/selu-cuda:v1", ONE, TWO, "selu-cuda"),
+        (f"oras://x/lab/selu-cpu@{ONE}", "oras://x/lab/selu-cpu", ONE, "", "selu-cpu"),
+        (f"/home/me@x.org/i/selu_hpc-012345678901.sif@{ONE}", "", "", ONE, "selu_hpc"),
+        (f"/home/me@x.org/i/selu-cuda-0123456789ab.sif@{ONE}", "", "", ONE, "selu-cuda"),
+        ("/home/me@x.org/images, #2", "/home/me@x.org/images, #2", "", "", "images, #2"),
+    ],
+)
+def test_a_place_is_read_from_its_end(text, reference, manifest, file_digest, name):
+    place = Place.parse(text)
+    assert place == Place(reference or text.rpartition("@")[0], manifest, file_digest)
+    assert place.name == name
+
+
+def images(*words, user, umask=0o022):
+    """The images command as somebody; of root's rights only those to read the checkout's own folders are kept."""
+    line = [sys.executable, "-m", "selu_hpc.images", *words]
+    if user:
+        keep = "--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"
+        line = ["setpriv", f"--reuid={user}", "--regid=nogroup", "--clear-groups", *keep, *line]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "HOME": "/nonexistent"}
+    return subprocess.run(line, env=environment, capture_output=True, text=True, check=False, umask=umask, cwd="/")
+
+
+def test_the_list_of_a_shelf_can_be_read_by_others_whatever_its_keepers_umask(tmp_path):
+    (tmp_path / "one.sif").write_bytes(b"image")
+    before = os.umask(0o077)
+    try:
+        shelf = Shelf(tmp_path / "lab")
+        shelf.copy_in(tmp_path / "one.sif", name="one")
+    finally:
+        os.umask(before)
+    assert shelf.lock_file.stat().st_mode & 0o777 == 0o644
+
+
+@needs_root
+def test_another_user_finds_a_shared_image_there_without_writing_and_is_told_what_he_may_not(lab, entry, tmp_path):
+    other = tmp_path / "other.sif"
+    other.write_bytes(b"another image")
+    for words in (["pull", f"{lab.file(entry)}@{entry.digest}"], ["list"]):
+        done = images("--images", str(lab.path), *words, user="nobody")
+        assert done.returncode == 0, done.stderr
+    for words in (["pull", f"{other}@{digest_of(other)}"], ["prune"]):
+        done = images("--images", str(lab.path), *words, user="nobody")
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1].startswith("error: ")
+        assert str(lab.path) in done.stderr
+        assert "Traceback" not in done.stderr
