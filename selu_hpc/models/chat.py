@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from loguru import logger
 from PIL import Image
 
 from selu_hpc.errors import ModelError
@@ -68,6 +69,7 @@ class Chat:
         self.image_token: str = processor.image_token
         self.image_token_id: int = int(processor.image_token_id)
         self._images: OrderedDict[bytes, ImagePart] = OrderedDict()
+        self._warned = False
         self._specials = sorted(set(self.tokenizer.all_special_tokens), key=len, reverse=True)
         prompt = self._render("question", 0)
         whole = self._render("question", 0, answer=_MARK)
@@ -87,7 +89,9 @@ class Chat:
         ids: list[int] = []
         num_prefix = 0
         waiting = iter(parts)
-        for token in self._tokens(self._render(self.plain(prompt), len(parts)), first=True):
+        asked = self._render(self.plain(prompt), len(parts))
+        tokens = self._tokens(asked, first=True)
+        for token in tokens:
             if token == self.image_token_id:
                 part = next(waiting, None)
                 if part is None:
@@ -98,11 +102,12 @@ class Chat:
                 ids.append(token)
         if next(waiting, None) is not None:
             raise ModelError(f"the chat template wrote fewer than {len(parts)} picture placeholders")
-        return Encoded(tuple(ids), num_prefix, () if answer is None else self.answer_ids(answer), parts)
+        answer_ids = () if answer is None else self._answer_ids(answer, after=asked, whose=tokens)
+        return Encoded(tuple(ids), num_prefix, answer_ids, parts)
 
     def answer_ids(self, answer: str) -> tuple[int, ...]:
         """The answer as the model is taught to give it, end of turn included."""
-        return tuple(self._tokens(self._lead + self.plain(answer) + self._tail, first=False))
+        return self.encode("question", answer=answer).answer_ids
 
     def decode(self, ids: Sequence[int]) -> str:
         text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
@@ -141,6 +146,22 @@ class Chat:
         """Tokens that stand for a picture or a film. No answer may hold one: read again, it would ask for pixels."""
         names = ("image_token_id", "video_token_id")
         return [int(found) for name in names if (found := getattr(self.processor, name, None)) is not None]
+
+    def _answer_ids(self, answer: str, *, after: str, whose: list[int]) -> tuple[int, ...]:
+        """What the tokenizer continues the prompt's ids with. By itself an answer may begin otherwise: SentencePiece
+        puts a space before every text, and the model never says two of them."""
+        said = self._lead + self.plain(answer) + self._tail
+        together = self._tokens(after + said, first=True)
+        if together[: len(whose)] == whose:
+            return tuple(together[len(whose) :])
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "{}: the first letters of {!r} become one token with the prompt's end, which no answer begins with; "
+                "such answers are tokenised by themselves",
+                type(self.tokenizer).__name__, answer[:40],
+            )  # fmt: skip
+        return tuple(self._tokens(said, first=False))
 
     def _process(self, key: bytes, pixels: FrameHWC) -> ImagePart:
         made = self.processor(text=[self.image_token], images=[[Image.fromarray(pixels)]], return_tensors="pt")

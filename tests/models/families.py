@@ -1,4 +1,5 @@
-"""Tiny random checkpoints of the Qwen families in the hub's layout; LlavaNext's is made by tests/tiny_models.py.
+"""Tiny random checkpoints of the Qwen families in the hub's layout, and of LlavaNext with Mistral's words; the plain
+LlavaNext is made by tests/tiny_models.py.
 
 Head sizes are multiples of 16, as real models' are: rows of other sizes lie at different alignments in memory, and MKL
 gives equal bits for equal alignment only.
@@ -12,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import (
+    AutoProcessor,
+    PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2VLConfig,
@@ -23,7 +27,14 @@ from transformers import (
 )
 
 sys.path.append(str(Path(__file__).parents[1]))
-from tiny_models import QWEN_PADS, QWEN_SPECIALS, QWEN_TEMPLATE, llava_next, tokenizer
+from tiny_models import CORPUS, QWEN_PADS, QWEN_SPECIALS, QWEN_TEMPLATE, SPECIALS, llava_next, tokenizer
+
+MISTRAL_TEMPLATE = (
+    "{{ '<s>' }}{% for message in messages %}{% if message['role'] == 'user' %}[INST] "
+    "{% for part in message['content'] if part['type'] == 'image' %}{{ '<image>\n' }}{% endfor %}"
+    "{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] }}{% endfor %} [/INST]"
+    "{% else %}{{ ' ' + message['content'][0]['text'] + '</s> ' }}{% endif %}{% endfor %}"
+)
 
 TEXT = {
     "hidden_size": 64,
@@ -34,6 +45,29 @@ TEXT = {
     "max_position_embeddings": 512,
     "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]},
 }
+
+
+def llava_mistral(folder: Path) -> Path:
+    """LlavaNext with words as LLaVA-v1.6-Mistral's are: SentencePiece's, which puts a space before every text."""
+    llava_next(folder)
+    made = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
+    made.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    made.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
+    made.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    known = [*SPECIALS, "<unk>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=200, special_tokens=known, initial_alphabet=list("▁abcdefghijklmnopqrstuvwxyz[]/INST\n?."),
+        show_progress=False,
+    )  # fmt: skip
+    made.train_from_iterator(CORPUS, trainer)
+    names = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    processor = AutoProcessor.from_pretrained(folder, backend="pil")
+    processor.tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=made, **names, extra_special_tokens={"image_token": "<image>"}, padding_side="left"
+    )
+    processor.chat_template = processor.tokenizer.chat_template = MISTRAL_TEMPLATE
+    processor.save_pretrained(folder)
+    return folder
 
 
 def qwen2_vl(folder: Path) -> Path:
@@ -95,4 +129,10 @@ def _save(
     return folder
 
 
-FAMILIES = {"llava_next": llava_next, "qwen2_vl": qwen2_vl, "qwen2_5_vl": qwen2_5_vl, "qwen3_vl": qwen3_vl}
+FAMILIES = {
+    "llava_next": llava_next,
+    "llava_mistral": llava_mistral,
+    "qwen2_vl": qwen2_vl,
+    "qwen2_5_vl": qwen2_5_vl,
+    "qwen3_vl": qwen3_vl,
+}

@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from selu_hpc.config import ModelConfig
-from selu_hpc.models.chat import stack_images
+from selu_hpc.models.backbone import load_processor
+from selu_hpc.models.chat import Chat, stack_images
 from selu_hpc.models.generate import LocalGenerator
 from selu_hpc.models.vlm import Request
 
 sys.path.append(str(Path(__file__).parent))
 from conftest import make_adapters
-from families import FAMILIES
+from families import FAMILIES, llava_mistral, llava_next
 
 
 @pytest.fixture(scope="module", params=sorted(FAMILIES))
@@ -91,6 +92,23 @@ def test_training_and_generation_share_one_encoding(generator):
     assert taught.labels[: len(asked.prompt_ids)] == (-100,) * len(asked.prompt_ids)
     assert generator.chat.decode(taught.answer_ids) == "green"
     assert taught.answer_ids[-1] == generator.chat.tokenizer.eos_token_id
+
+
+@pytest.mark.parametrize(
+    ("make", "answer", "taught"),
+    [
+        (llava_mistral, "yes", ["▁yes", "</s>"]),
+        (llava_mistral, "open the door", ["▁open", "▁the", "▁door", "</s>"]),
+        # Its prompt ends with a space that "Ġye" would swallow: no answer can begin so, and "yes" stays apart.
+        (llava_next, "yes", ["ye", "s", "</s>"]),
+    ],
+)
+def test_an_answer_is_taught_in_tokens_that_can_follow_the_prompt(make, answer, taught, tmp_path):
+    chat = Chat(load_processor(make(tmp_path)))
+    asked = chat.encode("is the apple red? yes or no")
+    whole = chat.encode("is the apple red? yes or no", answer=answer)
+    assert whole.prompt_ids == asked.prompt_ids
+    assert chat.tokenizer.convert_ids_to_tokens(list(whole.answer_ids)) == taught
 
 
 def test_the_processor_agrees_on_what_a_turn_with_pictures_is(generator):
