@@ -115,6 +115,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SeluError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
+    except BrokenPipeError:
+        raise
     except OSError as error:
         sys.stderr.write(
             f"error: {options.images}: {error.strerror or error} ({error.filename or options.command}); choose a shelf "
