@@ -19,6 +19,7 @@ from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.lock import hold_lock
 from selu_hpc.rounds.rundir import RunDir
 from selu_hpc.stages.entry import set_up_logging
+from selu_hpc.terminal import enter
 
 PATIENCE_S = 90.0
 
@@ -81,4 +82,4 @@ def _wait_until_gone(slurm: Slurm, ledger: Ledger) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    enter(main)

@@ -26,6 +26,7 @@ from selu_hpc.recipes import load_recipe, load_site, to_yaml
 from selu_hpc.rounds.rundir import write_bytes
 from selu_hpc.site import Site
 from selu_hpc.stages.entry import set_up_logging
+from selu_hpc.terminal import enter
 
 COLOURS = {Grade.OK: "green", Grade.WARNING: "yellow", Grade.PROBLEM: "red"}
 
@@ -114,4 +115,4 @@ def show(findings: Sequence[Finding]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    enter(main)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from selu_hpc.errors import RunFolderError, SeluError
+from selu_hpc.terminal import enter
 
 DEFAULT = (Path("docs/results"), Path("runs"))
 
@@ -100,4 +101,4 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    enter(main)

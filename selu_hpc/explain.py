@@ -19,6 +19,7 @@ from selu_hpc.engines.why.explaining import Explanation, explain
 from selu_hpc.engines.why.text import as_text
 from selu_hpc.errors import SeluError
 from selu_hpc.rounds.rundir import RunDir
+from selu_hpc.terminal import enter
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -67,4 +68,4 @@ def _shard(value: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    enter(main)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from selu_hpc.errors import RunFolderError, SeluError
 from selu_hpc.rounds.rundir import RunDir
+from selu_hpc.terminal import enter, positive
 from selu_hpc.viz.choice import Kind
 
 
@@ -66,12 +67,5 @@ def round_of(episodes: Sequence[str]) -> int | None:
     return found[0] if found else None
 
 
-def positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    enter(main)

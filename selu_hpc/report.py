@@ -14,6 +14,7 @@ from pathlib import Path
 
 from selu_hpc.errors import RunFolderError, SeluError
 from selu_hpc.rounds.rundir import RunDir
+from selu_hpc.terminal import enter
 
 
 def write_report(run: RunDir) -> Path:
@@ -58,4 +59,4 @@ def make(run: RunDir, out: Path | None) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    enter(main)

@@ -19,6 +19,7 @@ from selu_hpc.recipes import load_recipe
 from selu_hpc.rounds.plan import make_plan
 from selu_hpc.rounds.provenance import open_run
 from selu_hpc.stages.entry import set_up_logging
+from selu_hpc.terminal import enter
 
 TINY = (
     "rounds=1",
@@ -56,4 +57,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    enter(main)

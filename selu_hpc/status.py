@@ -19,6 +19,7 @@ from selu_hpc.engines.overview import Overview, StageState, Verdict, look
 from selu_hpc.engines.table import Column, text_table
 from selu_hpc.errors import SeluError
 from selu_hpc.rounds.rundir import RunDir
+from selu_hpc.terminal import enter
 
 NUMBERS = ("shards", "done", "running", "pending", "failed", "open")
 
@@ -102,4 +103,4 @@ def next_step(found: Overview) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    enter(main)

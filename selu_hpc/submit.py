@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from selu_hpc.engines.calls import SHOW_CONFIG, Calls, submit_limits
 from selu_hpc.engines.copying import copy_call
+from selu_hpc.terminal import enter, hours, positive
 
 SBATCH_AHEAD = 4
 """A new run's first jobs find theirs started; while those are sent the next are. More made no difference: submit stands
@@ -50,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--engine", choices=["auto", "slurm", "local"], default="auto", help="default: slurm where there is an sbatch"
     )
     where.add_argument("--site", help="site profile in configs/sites/ or a YAML file")
-    where.add_argument("--workers", type=int, help="shards at once on this machine (default: its cores)")
+    where.add_argument("--workers", type=positive, help="shards at once on this machine (default: its cores)")
     where.add_argument(
         "--accept-code", action="store_true", help="go on with this checkout though the run began with another (slurm)"
     )
@@ -67,14 +68,6 @@ def build_parser() -> argparse.ArgumentParser:
     look.add_argument("--print-config", action="store_true", help="print the resolved config and exit")
     look.add_argument("--budget-gpu-hours", type=hours, help="refuse a plan whose worst case is above this")
     return parser
-
-
-def hours(text: str) -> float:
-    """An argument's hours; nothing is above the budget `nan`, so that is none."""
-    number = float(text)
-    if not number >= 0:
-        raise argparse.ArgumentTypeError(f"found {text}; give a number of hours, 0 or more")
-    return number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -266,4 +259,4 @@ def finish(run: RunDir) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    enter(main)

@@ -24,6 +24,7 @@ from selu_hpc.envs.pool import EnvironmentPool
 from selu_hpc.envs.tasks import feasible_goals
 from selu_hpc.errors import SeluError, SimulatorError
 from selu_hpc.records import Task, derive_seed
+from selu_hpc.terminal import enter
 
 _HELP = "move ahead · turn left · look down · go to the fridge · open the fridge · pick up the apple · drop · done"
 
@@ -112,4 +113,4 @@ def _tell(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    enter(main)

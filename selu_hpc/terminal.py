@@ -1,0 +1,64 @@
+"""How a command begins and ends at a terminal: letters it can't show, readers that have gone, Ctrl-C, numbers it takes.
+
+Standard library only: submit loads it before anything else. What a command says is its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import select
+import signal
+import sys
+from collections.abc import Callable
+from typing import NoReturn, TextIO
+
+EXIT_READER_GONE = 128 + signal.SIGPIPE
+EXIT_STOPPED = 128 + signal.SIGINT
+
+
+def enter(main: Callable[[], int]) -> NoReturn:
+    """Run a command's main and end the process with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    try:
+        try:
+            code = main()
+        finally:
+            if sys.stdout:
+                sys.stdout.flush()
+    except BrokenPipeError:
+        gone = [stream for stream in (sys.stdout, sys.stderr) if stream and _reader_is_gone(stream)]
+        if not gone:  # another pipe than ours: a fault
+            raise
+        for stream in gone:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # what is left is flushed at the end
+        code = EXIT_READER_GONE
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+        code = EXIT_STOPPED
+    sys.exit(code)
+
+
+def _reader_is_gone(stream: TextIO) -> bool:
+    ends = select.poll()
+    ends.register(stream.fileno(), 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in ends.poll(0))
+
+
+def positive(text: str) -> int:
+    """An argument's count."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"found {text}; give a number from 1 on")
+    return number
+
+
+def hours(text: str) -> float:
+    """An argument's hours; nothing is above the budget `nan`, so that is none."""
+    number = float(text)
+    if not number >= 0:
+        raise argparse.ArgumentTypeError(f"found {text}; give a number of hours, 0 or more")
+    return number

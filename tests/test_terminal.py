@@ -1,0 +1,83 @@
+"""Commands at a terminal: a reader that has gone, letters it does not have, Ctrl-C, counts that are none."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from test_layers import COMMANDS
+
+from selu_hpc import terminal
+
+INTERRUPTED = """
+import sys, time
+from selu_hpc.terminal import enter
+def main():
+    print("at work", flush=True)
+    time.sleep(60)
+enter(main)
+"""
+OTHER_PIPE = """
+import os
+from selu_hpc.terminal import enter
+def main():
+    end, begin = os.pipe()
+    os.close(end)
+    return os.write(begin, b"words")
+enter(main)
+"""
+
+
+def started(*words, **environment):
+    line = [sys.executable, *words]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "", **environment}
+    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "envs.play"])
+def test_a_reader_that_has_gone_ends_a_command_without_a_word(command):
+    with started("-m", f"selu_hpc.{command}", "--help") as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == terminal.EXIT_READER_GONE
+
+
+def test_an_answer_longer_than_a_pipe_ends_as_quietly(small_run):
+    print_much = "from selu_hpc.terminal import enter; enter(lambda: print('x' * 1_000_000) or 0)"
+    with started("-c", print_much) as process:
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == terminal.EXIT_READER_GONE
+
+
+def test_a_pipe_of_ours_that_breaks_is_a_fault_and_told():
+    with started("-c", OTHER_PIPE) as process:
+        assert b"BrokenPipeError" in process.stderr.read()
+        assert process.wait() == 1
+
+
+def test_letters_that_a_terminal_does_not_have_are_question_marks(small_run):
+    """The folder's name has some."""
+    with started("-m", "selu_hpc.status", "--run", str(small_run.path), PYTHONIOENCODING="ascii") as process:
+        said, error = process.communicate()
+    assert (process.returncode, error) == (0, b"")
+    assert b"r?ume" in said
+
+
+def test_ctrl_c_is_one_word_and_code_130():
+    with started("-c", INTERRUPTED) as process:
+        assert process.stdout.readline() == b"at work\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read() == b"stopped\n"
+        assert process.wait() == 130
+
+
+@pytest.mark.parametrize("words", [["submit", "--workers=0"], ["submit", "--workers=-5"], ["replay", "--limit=0"]])
+def test_a_count_is_a_number_from_1_on(words):
+    command, option = words
+    with started("-m", f"selu_hpc.{command}", option, "--run=nowhere") as process:
+        _, error = process.communicate()
+    assert process.returncode == 2
+    assert f"argument {option.split('=')[0]}: found {option.split('=')[1]}; give a number from 1 on" in error.decode()
