@@ -252,7 +252,7 @@ def _time(run: RunDir, *, base: str) -> Iterable[str]:
     yield "<p class=quiet>Work of all shards added up, without waiting for a turn. "
     yield "In brackets attempts that failed or were killed; work that was saved and gone on with is not among them."
     if times.num_open:
-        yield f" Not in here: {times.num_open} attempts that are at work or were killed with whoever watched them."
+        yield f" Not in here: attempts that are at work or were killed with whoever watched them ({times.num_open})."
     yield "</p>"
 
 

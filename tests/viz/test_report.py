@@ -98,7 +98,7 @@ def test_time_on_slurm_is_told_and_what_cannot_be_known_is_said(evaluated):
     write_job(evaluated, 1, 1)
     page = text_of(evaluated)
     assert rows_of(page, "Time") == [["round 1", *["2.5 min<small>(7 s)</small>"] * 2]]
-    assert "Not in here: 1 attempts that are at work" in page
+    assert "Not in here: attempts that are at work or were killed with whoever watched them (1)." in page
 
 
 def test_a_run_that_was_not_evaluated_yet_says_so(small_run):
