@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from loguru import logger
 
@@ -83,7 +84,6 @@ def refuse_live_slurm_jobs(job: Job, slurm: Slurm) -> None:
     ledger = own_jobs(Ledger.read(job.journal), job.run)
     if not ledger.entries:
         return
-    where = f"--run {job.run.path}"
     if not slurm.calls.has("squeue"):
         logger.warning("{}: was handed to Slurm before, and no squeue here says whether jobs are left", job.run.path)
         return
@@ -100,8 +100,8 @@ def refuse_live_slurm_jobs(job: Job, slurm: Slurm) -> None:
         first = min(alive, key=int)
         raise EngineError(
             f"{job.run.path}: Slurm still has {len(alive)} jobs of this run, the first is {first} ({alive[first]}); "
-            f"see them with `squeue --name={alive[first]}` or `python -m selu_hpc.status {where}`, then go on there "
-            f"with --engine slurm, or stop them with `python -m selu_hpc.cancel {where}` and run this again"
+            f"see them with `squeue --name={alive[first]}` or `{job.run.command('status')}`, then go on there "
+            f"with --engine slurm, or stop them with `{job.run.command('cancel')}` and run this again"
         )
 
 
@@ -131,12 +131,16 @@ class LocalRun:
         if self.gave_up:
             raise StageFailedError(self._why_gave_up(self.gave_up[0]))
 
+    @property
+    def _again(self) -> str:
+        return self.job.run.command("submit", "--engine", "local")
+
     def _loop(self, zygote: ForkServer, view: ProgressView) -> None:
         while not self.frontier.finished:
             if self.stop_signal is not None:
                 raise Interrupted(
                     f"stopped by {signal.Signals(self.stop_signal).name}; finished shards and flushed episodes are "
-                    f"kept: run the same command (or `python -m selu_hpc.submit --run {self.job.run.path}`) to go on"
+                    f"kept: run the same command (or `{self._again}`) to go on"
                 )
             self._start_ready(zygote)
             if not self.running and not self.frontier.finished:
@@ -158,8 +162,7 @@ class LocalRun:
 
     def _on_end(self, ended: Running, code: int, view: ProgressView) -> None:
         place, key, shard = ended.place, ended.key, ended.place.shard
-        seconds = time.monotonic() - ended.since
-        self.job.journal.append("ended", shard=place.name, attempt=ended.attempt, code=code, seconds=round(seconds, 2))
+        seconds = self._note_end(ended, code)
         if code == 0 and place.marker_file.exists():
             self.frontier.set(key, shard, State.DONE)
             view.shard_done(key, seconds)
@@ -181,6 +184,13 @@ class LocalRun:
             self.gave_up.append(ended)
             raise StageFailedError(self._why_gave_up(ended))
 
+    def _note_end(self, ended: Running, code: int, **more: Any) -> float:
+        """Write an attempt's end into the journal; the seconds it took."""
+        seconds = round(time.monotonic() - ended.since, 2)
+        name = ended.place.name
+        self.job.journal.append("ended", shard=name, attempt=ended.attempt, code=code, seconds=seconds, **more)
+        return seconds
+
     def _quorum_can_be_met(self, lost: Running) -> bool:
         """A gate decides over rollouts and labels; whatever else is lost stops the run."""
         total = self.job.plan[lost.key].num_shards
@@ -192,19 +202,22 @@ class LocalRun:
         return (
             f"round {lost.key.round_id} {lost.key.stage}: shard {lost.place.shard} failed "
             f"{self.failures[lost.key, lost.place.shard]} times; the end of {log}:\n{tail(log)}\n{full_disk(log)}"
-            f"mend the cause, then run `python -m selu_hpc.submit --run {self.job.run.path}` to go on"
+            f"mend the cause, then run `{self._again}` to go on"
         )
 
     def _stop_all(self, zygote: ForkServer) -> None:
+        """A shard that is stopped here is no failure of its own: it goes on from what it has flushed."""
         for name in self.running:
             zygote.kill(name, signal.SIGTERM)
         deadline = time.monotonic() + GRACE_S
         while self.running and time.monotonic() < deadline:
             for message in zygote.messages(timeout_s=0.2):
                 if "ended" in message:
-                    self.running.pop(message["ended"], None)
-        for name in self.running:
+                    ended = self.running.pop(message["ended"])
+                    self._note_end(ended, message["code"] and EXIT_REQUEUE, why="stopped")
+        for name, ended in self.running.items():
             zygote.kill(name, signal.SIGKILL)
+            self._note_end(ended, EXIT_REQUEUE, why="stopped")
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self.stop_signal is not None:

@@ -6,11 +6,14 @@ from types import SimpleNamespace
 import pytest
 
 from selu_hpc.engines.base import Job
+from selu_hpc.engines.calls import Calls
 from selu_hpc.engines.local import Interrupted, LocalEngine
+from selu_hpc.engines.why.explaining import explain
+from selu_hpc.engines.why.words import How
 from selu_hpc.errors import StageFailedError
 from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.plan import make_plan
-from selu_hpc.rounds.rundir import Stage
+from selu_hpc.rounds.rundir import Stage, shard_of
 
 
 class ScriptedShards:
@@ -102,7 +105,7 @@ def test_giving_up_shows_the_end_of_the_log_and_the_next_command(job):
     text = str(caught.value)
     assert "round 1 rollout: shard 1 failed 3 times" in text
     assert "the simulator would not start" in text
-    assert f"python -m selu_hpc.submit --run {job.run.path}" in text
+    assert f"`{job.run.command('submit', '--engine', 'local')}`" in text
 
 
 def test_giving_up_on_a_full_disk_says_so_though_the_log_found_no_room(job, monkeypatch):
@@ -156,6 +159,34 @@ def test_a_signal_stops_the_shards_and_says_how_to_go_on(job, number):
     assert shards.killed == signal.SIGTERM
     assert run(job, ScriptedShards()).started
     assert job.due() == {}
+
+
+def stopped_by(job, *, signalled):
+    """A drive that ends while both first rollouts run: by Ctrl-C, or since one of them gives up."""
+
+    def interrupt(shard):
+        if signalled and shard.place.name == "r01-rollout-s0001":
+            signal.raise_signal(signal.SIGINT)
+
+    script = {} if signalled else {"r01-rollout-s0000": [1, 1, 1]}
+    with pytest.raises(Interrupted if signalled else StageFailedError):
+        run(job, ScriptedShards(script, on_start=interrupt))
+
+
+@pytest.mark.parametrize("signalled", [True, False])
+def test_shards_that_the_engine_stops_are_told_as_stopped_and_neither_failed_nor_vanished(job, signalled):
+    job.note_plan()
+    config = job.config.model_copy(update={"retry": job.config.retry.model_copy(update={"max_retries": 0})})
+    stopped_by(Job(job.run, config, job.plan), signalled=signalled)
+    ended = {event["shard"]: event for event in Journal(job.run.journal_file) if event["event"] == "ended"}
+    begun = {shard_of(path).name for path in job.run.path.glob("rounds/*/*/*/attempt-0")}
+    assert begun == set(ended)
+    stopped = [name for name, event in ended.items() if event.get("why") == "stopped"]
+    assert stopped
+    for name in stopped:
+        round_id, stage, shard = name.split("-")
+        (attempt,) = explain(job.run, f"{round_id}/{stage}/{int(shard[1:])}", Calls()).shard.tries
+        assert attempt.how is How.STOPPED
 
 
 def test_the_journal_tells_every_end(job):
