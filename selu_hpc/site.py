@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from selu_hpc.config import Settings
+from selu_hpc.config import Resources, Settings
 
 
 class SitePartition(Settings):
@@ -66,6 +66,8 @@ class Site(Settings):
     resubmit_inside_jobs: bool = True
     """Whether gates may call sbatch; where not, `submit` on the login node resubmits."""
 
-    def partition_name(self, role: str) -> str:
-        """The partition that serves a role, as Slurm calls it; the role where the profile has none."""
-        return next((one.name for mine, one in self.partitions.items() if mine == role), role)
+    def pool(self, asks: Resources) -> str:
+        """The nodes that serve a task, by the partition's name in Slurm and what may tell nodes of one apart: GPUs."""
+        partition = self.partitions.get(asks.partition)
+        name = partition.name if partition else asks.partition
+        return f"{name} with {asks.gpus} GPUs" if asks.gpus else name

@@ -51,7 +51,7 @@ class Ledger:
     """The journal, read once.
 
     cluster, folder, inodes: where the jobs are and the folder they were sent from.
-    quarantined: by (partition, node), with the reason.  lifted: jobs from before the last `started` may still avoid
+    quarantined: by (pool, node), with the reason.  lifted: jobs from before the last `started` may still avoid
     nodes.
     """
 
@@ -103,7 +103,7 @@ class Ledger:
         elif kind == "gave_up" and "key" in event:
             self.gave_up[read_key(event["key"]), int(event["shard"])] = event["why"]
         elif kind == "quarantined":
-            self.quarantined[event.get("partition", ""), event["node"]] = event["why"]
+            self.quarantined[event.get("pool", ""), event["node"]] = event["why"]
         elif kind == "readmitted":
             self.lifted = False
         elif kind == "code":

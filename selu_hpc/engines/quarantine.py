@@ -1,8 +1,9 @@
-"""Which nodes a run keeps away from: tasks fail on them at once, and succeed on others of the same partition. Pure.
+"""Which nodes a run keeps away from: tasks fail on them at once, and succeed on others that serve the same. Pure.
 
-Counts shards, not starts: one that fails wherever it runs says nothing of a node. Partitions are told apart: a success
-on a CPU node says nothing of a GPU node, and a node is excluded from the partition it failed in. The last node of a
-partition never is, for another that succeeded and is not excluded must be left. A person's submit begins anew.
+Counts shards, not starts: one that fails wherever it runs says nothing of a node. Tells pools apart, a partition's
+tasks with so many GPUs: a success on a CPU node says nothing of a GPU node, and a node is excluded from the pool it
+failed in. The last node of a pool never is: another that succeeded and is not excluded must be left. A person's
+submit begins anew.
 """
 
 from __future__ import annotations
@@ -29,29 +30,29 @@ class Start:
     """One start of a shard, as far as it speaks for or against a node."""
 
     place: Place
-    partition: str
+    pool: str
     node: str
     succeeded: bool = False
     failed_fast: bool = False
 
 
 def failing_nodes(starts: Iterable[Start], excluded: Collection[tuple[str, str]] = ()) -> dict[tuple[str, str], str]:
-    """(partition, node) to exclude beside those that are, with the reason."""
+    """(pool, node) to exclude beside those that are, with the reason."""
     fast: dict[tuple[str, str], set[Place]] = {}
     good: dict[str, set[str]] = {}
     for start in starts:
         if start.succeeded:
-            good.setdefault(start.partition, set()).add(start.node)
+            good.setdefault(start.pool, set()).add(start.node)
         elif start.failed_fast:
-            fast.setdefault((start.partition, start.node), set()).add(start.place)
+            fast.setdefault((start.pool, start.node), set()).add(start.place)
     found = {}
-    for (partition, node), places in fast.items():
-        well = good.get(partition, set())
-        is_left = any((partition, other) not in excluded for other in well)
-        if len(places) >= FAST_FAILURES and is_left and node not in well and (partition, node) not in excluded:
-            found[partition, node] = (
+    for (pool, node), places in fast.items():
+        well = good.get(pool, set())
+        is_left = any((pool, other) not in excluded for other in well)
+        if len(places) >= FAST_FAILURES and is_left and node not in well and (pool, node) not in excluded:
+            found[pool, node] = (
                 f"{len(places)} tasks failed on it within {FAST_S:.0f} s and none succeeded, elsewhere in partition "
-                f"{partition} they do"
+                f"{pool} they do"
             )
     return found
 
@@ -68,7 +69,7 @@ def suspects(ledger: Ledger, due: Mapping[Key, Collection[int]], plan: Plan, sit
 def starts(
     attempts: Mapping[Place, Iterable[Attempt]],
     ledger: Ledger,
-    partitions: Mapping[Key | None, str],
+    pools: Mapping[Key | None, str],
     rows: Iterable[QueueRow],
     accounted: Iterable[SacctRow],
 ) -> list[Start]:
@@ -77,7 +78,7 @@ def starts(
     found = [
         Start(
             place=place,
-            partition=partitions[place[0]],
+            pool=pools[place[0]],
             node=attempt.node,
             succeeded=attempt.code == 0,
             failed_fast=attempt.failed_fast,
@@ -93,7 +94,7 @@ def starts(
             continue
         place = entry.key, entry.offset + index
         if place in attempts and (place, name) not in recorded:  # not even its record could be written there
-            found.append(Start(place=place, partition=partitions[entry.key], node=node, failed_fast=True))
+            found.append(Start(place=place, pool=pools[entry.key], node=node, failed_fast=True))
     return found
 
 
@@ -107,14 +108,14 @@ def _failed(rows: Iterable[QueueRow], accounted: Iterable[SacctRow]) -> Iterable
             yield done.name, done.job_id, done.index or 0, done.node
 
 
-def by_partition(quarantined: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+def by_pool(quarantined: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
-    for partition, node in sorted(quarantined):
-        found[partition] = (*found.get(partition, ()), node)
+    for pool, node in sorted(quarantined):
+        found[pool] = (*found.get(pool, ()), node)
     return found
 
 
-def partitions_of(plan: Plan, site: Site) -> dict[Key | None, str]:
-    """The partition that serves each stage, as Slurm calls it; None: the run's last job."""
-    served: dict[Key | None, str] = {stage.key: site.partition_name(stage.resources.partition) for stage in plan}
-    return served | {None: site.partition_name(plan.asks_of_close.partition)}
+def pools_of(plan: Plan, site: Site) -> dict[Key | None, str]:
+    """The pool of each stage; None: of the run's last job."""
+    served: dict[Key | None, str] = {stage.key: site.pool(stage.resources) for stage in plan}
+    return served | {None: site.pool(plan.asks_of_close)}

@@ -38,7 +38,7 @@ class Failures:
 class Situation:
     """All that a decision is made from.
 
-    excluded: the nodes to keep away from, by partition.
+    excluded: the nodes to keep away from, by pool (quarantine.py).
     """
 
     plan: Plan
@@ -231,7 +231,7 @@ class _Decider:
         return escalate(stage.resources, num_oom=failed.num_oom, num_timeout=failed.num_timeout, partition=partition)
 
     def _excluded(self, asks: Resources) -> tuple[str, ...]:
-        return self.now.excluded.get(self.now.site.partition_name(asks.partition), ())
+        return self.now.excluded.get(self.now.site.pool(asks), ())
 
     def _close(self) -> None:
         """The last job looks once more at everything: it retries what no gate came after, and ends the journal."""

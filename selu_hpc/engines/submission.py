@@ -23,7 +23,7 @@ from selu_hpc.engines.belonging import identity, own_jobs, require_all_seen
 from selu_hpc.engines.launch import commands, script, script_file
 from selu_hpc.engines.ledger import Entry, InQueue, Ledger, Live, match, shards_json, waits_json
 from selu_hpc.engines.limits import Limits, rounds_that_fit
-from selu_hpc.engines.quarantine import by_partition, failing_nodes, partitions_of, starts, suspects
+from selu_hpc.engines.quarantine import by_pool, failing_nodes, pools_of, starts, suspects
 from selu_hpc.engines.reconcile import Decision, Failures, Situation, with_commands
 from selu_hpc.engines.sbatch import JobSpec, Wait, array_text, held
 from selu_hpc.engines.scheduler import Slurm, SlurmSilentError, SubmitLimitError
@@ -230,21 +230,21 @@ class Submission:
         rows: list[QueueRow],
         accounted: list[SacctRow],
     ) -> dict[str, tuple[str, ...]]:
-        """Name and exclude nodes on which tasks fail fast, by partition. Only stages with open shards are looked at."""
+        """Name and exclude nodes on which tasks fail fast, by pool. Only stages with open shards are looked at."""
         self._readmit(ledger, live)
-        partitions = partitions_of(self.job.plan, self.site)
+        pools = pools_of(self.job.plan, self.site)
         places = suspects(ledger, due, self.job.plan, self.site)
         attempts = {place: read_attempts(self.job.run, *place) for place in places}
-        new = failing_nodes(starts(attempts, ledger, partitions, rows, accounted), ledger.quarantined)
-        for (partition, node), why in new.items():
+        new = failing_nodes(starts(attempts, ledger, pools, rows, accounted), ledger.quarantined)
+        for (pool, node), why in new.items():
             logger.warning("node {} is excluded for this run: {}", node, why)
-            self.job.journal.append("quarantined", partition=partition, node=node, why=why)
+            self.job.journal.append("quarantined", pool=pool, node=node, why=why)
         ledger.quarantined |= new
-        excluded = by_partition(ledger.quarantined)
+        excluded = by_pool(ledger.quarantined)
         for one in live.values():
-            partition = partitions[one.entry.key]
-            if one.waiting and any(where == partition for where, _ in new):
-                self._avoid(one, excluded[partition])
+            pool = pools[one.entry.key]
+            if one.waiting and any(where == pool for where, _ in new):
+                self._avoid(one, excluded[pool])
         return excluded
 
     def _readmit(self, ledger: Ledger, live: Mapping[str, Live]) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from selu_hpc.engines.attempts import Attempt
 from selu_hpc.engines.ledger import Entry, Ledger
-from selu_hpc.engines.quarantine import Start, by_partition, failing_nodes, partitions_of, starts, suspects
+from selu_hpc.engines.quarantine import Start, by_pool, failing_nodes, pools_of, starts, suspects
 from selu_hpc.engines.slurm_state import QueueRow, read_sacct
 from selu_hpc.recipes import load_recipe
 from selu_hpc.rounds.plan import Key, make_plan
@@ -12,7 +12,7 @@ from selu_hpc.rounds.rundir import Stage
 from selu_hpc.site import Site
 
 KEY = Key(1, Stage.ROLLOUT)
-PARTITIONS = {KEY: "cpu", Key(1, Stage.FINETUNE_ACTOR): "gpu"}
+POOLS = {KEY: "cpu", Key(1, Stage.FINETUNE_ACTOR): "gpu"}
 
 
 def attempt(code=1, node="c1", *, name="job", seconds=5.0, **more):
@@ -20,10 +20,8 @@ def attempt(code=1, node="c1", *, name="job", seconds=5.0, **more):
     return Attempt.from_json(value | more)
 
 
-def start(shard, node, what, partition="cpu"):
-    return Start(
-        place=(KEY, shard), partition=partition, node=node, succeeded=what == "good", failed_fast=what == "bad"
-    )
+def start(shard, node, what, pool="cpu"):
+    return Start(place=(KEY, shard), pool=pool, node=node, succeeded=what == "good", failed_fast=what == "bad")
 
 
 BAD_C1 = [start(0, "c1", "bad"), start(1, "c1", "bad")]
@@ -43,22 +41,22 @@ def test_a_node_is_named_when_two_shards_fail_fast_on_it_and_others_succeed_else
         pytest.param([*BAD_C1, start(2, "c1", "good")], id="it succeeds there too"),
         pytest.param([start(0, "c1", "bad")] * 3 + [start(2, "c2", "good")], id="one shard fails again and again"),
         pytest.param([start(0, "c1", "slow"), start(1, "c1", "slow"), start(2, "c2", "good")], id="not at once"),
-        pytest.param([*BAD_C1, start(2, "c2", "good", partition="gpu")], id="success in another partition only"),
+        pytest.param([*BAD_C1, start(2, "c2", "good", pool="gpu with 8 GPUs")], id="success in another pool only"),
     ],
 )
 def test_otherwise_it_is_not_the_node(made):
     assert failing_nodes(made) == {}
 
 
-def test_the_last_node_of_a_partition_is_never_excluded():
+def test_the_last_node_of_a_pool_is_never_excluded():
     excluded = {("cpu", "c2"): "it was the first"}
     assert failing_nodes([*BAD_C1, start(2, "c2", "good")], excluded) == {}
     assert set(failing_nodes([*BAD_C1, start(2, "c3", "good")], excluded)) == {("cpu", "c1")}
 
 
-def test_a_node_is_excluded_from_the_partition_it_failed_in():
+def test_a_node_is_excluded_from_the_pool_it_failed_in():
     excluded = {("cpu", "c2"): "", ("gpu", "g1"): "", ("cpu", "c1"): ""}
-    assert by_partition(excluded) == {"cpu": ("c1", "c2"), "gpu": ("g1",)}
+    assert by_pool(excluded) == {"cpu": ("c1", "c2"), "gpu": ("g1",)}
 
 
 @pytest.mark.parametrize(
@@ -90,7 +88,7 @@ def ledger():
 
 def test_starts_count_since_the_last_submit_only(ledger):
     made = {(KEY, 4): [attempt(name="old"), attempt(name="job"), attempt(name="by hand")]}
-    assert [one.node for one in starts(made, ledger, PARTITIONS, [], [])] == ["c1"]
+    assert [one.node for one in starts(made, ledger, POOLS, [], [])] == ["c1"]
 
 
 def test_a_start_that_could_leave_no_record_is_known_by_what_slurm_says(ledger):
@@ -103,7 +101,7 @@ def test_a_start_that_could_leave_no_record_is_known_by_what_slurm_says(ledger):
         QueueRow("12", (1,), "CANCELLED", "", "job", "None", "c6", ""),
     ]
     accounted = read_sacct("12_1|job|FAILED|127:0|2026|2026|2026|c9||1G\n12_1.batch|batch|FAILED|1:0|||2026|c9|1K|\n")
-    found = starts(attempts, ledger, PARTITIONS, rows, accounted)
+    found = starts(attempts, ledger, POOLS, rows, accounted)
     assert [(one.place[1], one.node, one.failed_fast) for one in found] == [
         (6, "c1", True),
         (4, "c9", True),
@@ -113,7 +111,7 @@ def test_a_start_that_could_leave_no_record_is_known_by_what_slurm_says(ledger):
 
 
 def test_a_persons_submit_excludes_no_node_any_more():
-    nodes = {"event": "quarantined", "partition": "cpu", "node": "c1", "why": "tasks fail on it"}
+    nodes = {"event": "quarantined", "pool": "cpu", "node": "c1", "why": "tasks fail on it"}
     ledger = Ledger.read([{"event": "started"}, nodes])
     assert set(ledger.quarantined) == {("cpu", "c1")}
     assert not ledger.lifted
@@ -128,4 +126,11 @@ def test_stages_are_looked_at_that_were_sent_and_are_not_finished(ledger):
     site = Site.model_validate({"name": "lab", "partitions": {"cpu": {"name": "standard"}}})
     assert suspects(ledger, {KEY: [1], Key(1, Stage.LABEL): [0]}, plan, site) == [(KEY, 0), (KEY, 1)]
     assert suspects(ledger, {Key(1, Stage.LABEL): [0]}, plan, site) == []
-    assert partitions_of(plan, site)[None] == "standard"
+
+
+def test_where_one_partition_has_them_all_nodes_with_gpus_are_told_from_others():
+    plan = make_plan(load_recipe("selu", ["rounds=1", "resources.finetune.partition=gpu", "resources.finetune.gpus=8"]))
+    partitions = {"cpu": {"name": "main"}, "gpu": {"name": "main", "gpus_per_node": 8}}
+    pools = pools_of(plan, Site.model_validate({"name": "lab", "partitions": partitions}))
+    assert pools[KEY] == pools[None] == "main"
+    assert pools[Key(1, Stage.FINETUNE_ACTOR)] == "main with 8 GPUs"
