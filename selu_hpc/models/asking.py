@@ -5,6 +5,7 @@ Owns the contract alone. vlm.py hands it on with the ways to load what keeps it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -27,12 +28,16 @@ class Answer:
     """What the model said; `num_tokens` and `logprob` count the end of turn when there is one.
 
     ids: the very tokens, end of turn included; empty where a server keeps them to itself.
+    sure: where a server tells what else it might have said, how likely its yes or no was against the other; else NaN.
+    drawn: each token's log-probability at the temperature it was drawn at; empty likewise.
     """
 
     text: str
     num_tokens: int
     logprob: float
     ids: tuple[int, ...] = field(default=(), repr=False, compare=False)
+    sure: float = field(default=math.nan, repr=False, compare=False)
+    drawn: tuple[float, ...] = field(default=(), repr=False, compare=False)
 
 
 class Generator(Protocol):

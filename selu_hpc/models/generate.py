@@ -233,16 +233,19 @@ class LocalGenerator:
         positions = torch.stack([row.positions[:, -1:].max() for row in rows])
         tokens: list[list[int]] = [[] for _ in rows]
         totals = [0.0] * len(rows)
+        drawn: list[list[float]] = [[] for _ in rows]
         open_rows = set(range(len(batch)))
         for step in range(limit):
             scores = torch.log_softmax(out.logits[:, -1].float(), dim=-1)
             scores[:, self._unspeakable] = -torch.inf
             picked = _sample(scores, temperature, draws[:, step]) if temperature > 0 else scores.argmax(dim=-1)
             chosen = scores.gather(1, picked[:, None])[:, 0].tolist()
+            weighed = _drawn_at(scores, picked, temperature).tolist() if temperature > 0 else chosen
             ids = picked.tolist()
             for at in tuple(open_rows):
                 tokens[at].append(ids[at])
                 totals[at] += chosen[at]
+                drawn[at].append(weighed[at])
                 if ids[at] in self._stop:
                     open_rows.discard(at)
             if not open_rows or step + 1 == limit:
@@ -252,8 +255,8 @@ class LocalGenerator:
             where = positions[:, None] if self._rope_index is None else positions[:, None].expand(3, -1, 1)
             past = out.past_key_values
             out = self._forward(rows, picked[:, None].cpu(), mask, where, past=past, logits_to_keep=1)
-        found = zip(tokens[: len(batch)], totals, strict=False)
-        return [Answer(self.chat.decode(ids), len(ids), total, tuple(ids)) for ids, total in found]
+        found = zip(tokens[: len(batch)], totals, drawn, strict=False)
+        return [Answer(self.chat.decode(ids), len(ids), total, tuple(ids), tuple(each)) for ids, total, each in found]
 
     def _score(self, batch: Sequence[Row]) -> list[float]:
         rows = self._full(batch)
@@ -333,6 +336,11 @@ def _sample(scores: torch.Tensor, temperature: float, draws: np.ndarray[Any, Any
     cumulative = torch.softmax(scores.double() / temperature, dim=-1).cumsum(dim=-1)
     targets = torch.as_tensor(draws, device=scores.device)[:, None] * cumulative[:, -1:]
     return torch.searchsorted(cumulative, targets, right=True)[:, 0].clamp(max=scores.shape[1] - 1)
+
+
+def _drawn_at(scores: torch.Tensor, picked: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Log-probability of each row's token among those that could be drawn, at the temperature it was drawn at."""
+    return torch.log_softmax(scores / temperature, dim=-1).gather(1, picked[:, None])[:, 0]
 
 
 def _merged(model: Any) -> MergedModel:

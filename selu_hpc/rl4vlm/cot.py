@@ -60,3 +60,8 @@ def num_thought_tokens(ids: Sequence[int], decode: Callable[[Sequence[int]], str
         else:
             high = middle - 1
     return low
+
+
+def weighed(logprobs: Sequence[float], num_thoughts: int, thought_weight: float) -> float:
+    """An answer's log-probability, its thought counted with a weight."""
+    return thought_weight * sum(logprobs[:num_thoughts]) + sum(logprobs[num_thoughts:])

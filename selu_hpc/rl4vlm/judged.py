@@ -45,6 +45,17 @@ class Judged:
         made = (logprobs, values, gae.normalised(gained), gained + values)
         return cls(*(torch.tensor(one, dtype=torch.float32) for one in made))
 
+    def mismatch(self, turns: Sequence[Turn]) -> tuple[float, float] | None:
+        """How far these log-probabilities lie from what the sampler told, on average and at the 95th percentile.
+
+        0 where the policy that played and the one that is weighed are the same; None where nobody told.
+        """
+        told = [turn.logprob for turn in turns]
+        if any(one is None for one in told):
+            return None
+        apart = (self.logprobs_t.double().cpu() - torch.tensor(told, dtype=torch.float64)).abs().numpy()
+        return float(apart.mean()), float(np.percentile(apart, 95))
+
     def to(self, device: torch.device) -> Judged:
         return Judged(*(getattr(self, field.name).to(device) for field in fields(self)))
 

@@ -33,13 +33,17 @@ class Seat:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """An answer: its words, its tokens, how many of them are thought, and the action that was taken for it."""
+    """An answer: its words, its tokens, how many of them are thought, and the action that was taken for it.
+
+    logprob: as PPO weighs it, told by whoever sampled; None where nobody sampled.
+    """
 
     text: str
     ids: tuple[int, ...]
     num_thoughts: int
     action: str
     said: bool
+    logprob: float | None = None
 
 
 @dataclass(slots=True)

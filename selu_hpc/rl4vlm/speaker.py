@@ -9,9 +9,12 @@ from selu_hpc.config import GameConfig
 from selu_hpc.models.asking import Generator, Request
 from selu_hpc.models.chat import Chat
 from selu_hpc.records import derive_seed
-from selu_hpc.rl4vlm.cot import num_thought_tokens, read_action
+from selu_hpc.rl4vlm.cot import num_thought_tokens, read_action, weighed
 from selu_hpc.rl4vlm.playing import Said, Seat
 from selu_hpc.rl4vlm.wording import answer_of
+
+LOGPROB_DIGITS = 4
+"""Kept of a log-probability, which is compared with another and never learned from."""
 
 
 class Player:
@@ -34,7 +37,8 @@ class Player:
         for seat, answer in zip(seats, answers, strict=True):
             spoken = read_action(answer.text, seat.names, seed=derive_seed(seat.seed, "action"))
             thoughts = num_thought_tokens(answer.ids, self._chat.decode)
-            found.append(Said(answer.text, answer.ids, thoughts, spoken.action, spoken.said))
+            logprob = round(weighed(answer.drawn, thoughts, self._settings.thought_weight), LOGPROB_DIGITS)
+            found.append(Said(answer.text, answer.ids, thoughts, spoken.action, spoken.said, logprob))
         return found
 
 

@@ -21,6 +21,7 @@ class Turn:
 
     answer_ids: the very tokens that were sampled, end of turn included.  num_thoughts: how many of them are thought.
     said: False when no action could be read and one was drawn.  last: the step ended its episode.
+    logprob: what the answer weighed with whoever sampled it; the update only compares its own weighing with it.
     """
 
     episode_id: str
@@ -33,6 +34,7 @@ class Turn:
     reward: float
     last: bool
     image: FrameRef
+    logprob: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

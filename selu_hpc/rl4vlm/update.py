@@ -136,6 +136,7 @@ def update(
     content = ""
     if team.leads:
         content = _write(job, model, state, base, curve, summary)
+        _warn(job, summary)
         checkpoint.remove_all(job.folder / CHECKPOINTS)
         logger.info("{}: {}", job.name, summary)
     team.barrier()
@@ -326,6 +327,29 @@ def _identity(job: Job, base: Path, config: dict[str, Any]) -> str:
     return hashed.hexdigest()
 
 
+def _mismatch(rows: TurnRows, judged: Judged) -> dict[str, float]:
+    found = judged.mismatch(rows.turns)
+    return {} if found is None else {"mismatch_mean": round(found[0], 4), "mismatch_p95": round(found[1], 4)}
+
+
+def _warn(job: Job, summary: dict[str, Any]) -> None:
+    """Say it where what was learned from is not what was played, though learning goes on."""
+    clip = job.game.clip
+    if summary.get("mismatch_p95", 0.0) > clip:
+        logger.warning(
+            "{}: answers weigh otherwise here than where they were sampled: log-probabilities lie {} apart on average, "
+            "one in twenty more than {}, and ratios are clipped at {}; set model.dtype: float32, or raise "
+            "game.temperature",
+            job.name, summary["mismatch_mean"], summary["mismatch_p95"], clip,
+        )  # fmt: skip
+    if job.game.reread == "own_prompt" and summary["clipped_first"] > 0:
+        logger.warning(
+            "{}: {:.1%} of the first step's ratios, on average {}, were outside the clip before anything was learned: "
+            "a turn weighs otherwise in another batch; set model.dtype: float32, or look for randomness in the model",
+            job.name, summary["clipped_first"], summary["ratio_first"],
+        )  # fmt: skip
+
+
 def _summary(
     job: Job, rows: TurnRows, judged: Judged, curve: list[dict[str, Any]], *, seconds: float
 ) -> dict[str, Any]:
@@ -336,6 +360,7 @@ def _summary(
         "steps": len(curve),
         "learning_rate": ppo.learning_rate(job.round_id, job.game),
         "value_explains": round(1 - float(error.var(unbiased=False)) / spread, 4) if spread > 0 else 0.0,
+        **_mismatch(rows, judged),
         "ratio_first": round(curve[0]["ratio"], 6),
         "clipped_first": round(curve[0]["clipped"], 4),
         "clipped_last": round(curve[-1]["clipped"], 4),

@@ -43,6 +43,7 @@ def test_two_rounds_leave_an_actor_a_state_and_a_report(game_run, play_round, do
     first = run.shard(1, Stage.FINETUNE_ACTOR).check()
     assert {name.partition("/")[0] for name in first.files} == {"adapter", "curve.json", "tensorboard", STATE}
     assert first.summary["ratio_first"] == pytest.approx(1, abs=1e-4)
+    assert first.summary["mismatch_p95"] < 0.05
     second = checkpoint.newest(run.shard(2, Stage.FINETUNE_ACTOR).path / STATE, "rl4vlm").state
     assert second.adam_steps == first.summary["steps"] + run.shard(2, Stage.FINETUNE_ACTOR).check().summary["steps"]
     page = write_report(run).read_text()

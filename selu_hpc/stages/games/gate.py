@@ -63,6 +63,7 @@ def turns_of(line: Line, store: str, episode: int) -> Iterator[Turn]:
             reward=reward,
             last=step == len(answers) - 1,
             image=FrameRef(store=store, episode=episode, step=step, view=View.FIRST_PERSON),
+            logprob=said.logprob,
         )
 
 
