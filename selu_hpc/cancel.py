@@ -69,7 +69,7 @@ def cancel(run: RunDir, slurm: Slurm, *, wait: bool = True) -> str:
             journal.append("stopped")
     done = f"cancelled {len(jobs)} jobs of {run.path}" if jobs else f"{run.path}: no job of this run is in the queue"
     late = "" if ended or not wait else "; some tasks are still ending"
-    return f"{done}{late}\ngo on with: python -m selu_hpc.submit --run {run.path}"
+    return f"{done}{late}\ngo on with: {run.command('submit')}"
 
 
 def _wait_until_gone(slurm: Slurm, ledger: Ledger) -> bool:

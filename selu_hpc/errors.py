@@ -1,5 +1,8 @@
 """Every error a user can meet is a `SeluError` whose message says where, what was found and what to do next."""
 
+EXIT_REQUEUE = 75
+"""EX_TEMPFAIL: a stage saved what it had and asks to be started again; engines requeue it and count no failure."""
+
 
 class SeluError(Exception):
     """Base of all errors that a command prints without a traceback."""

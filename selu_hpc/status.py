@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from selu_hpc.engines.calls import Calls
-from selu_hpc.engines.overview import Overview, StageState, Verdict, look
+from selu_hpc.engines.overview import Overview, StageState, Verdict, look, submit_again
 from selu_hpc.engines.table import Column, text_table
 from selu_hpc.errors import SeluError
 from selu_hpc.rounds.rundir import RunDir
@@ -87,17 +87,17 @@ def _cells(state: StageState, found: Overview) -> list[str]:
 
 
 def next_step(found: Overview) -> str:
-    where = f"--run {found.run.path}"
     match found.verdict:
         case Verdict.FINISHED:
             report = found.run.report / "index.html"
-            return f"report: {report}" if report.exists() else f"write the report: python -m selu_hpc.report {where}"
+            return f"report: {report}" if report.exists() else f"write the report: {found.run.command('report')}"
         case Verdict.RUNNING if found.local:
             return f"{found.num_open} shards to go; a local run is at work on them"
         case Verdict.RUNNING:
-            return f"{found.num_open} shards to go; python -m selu_hpc.cancel {where} stops its Slurm jobs"
+            return f"{found.num_open} shards to go; {found.run.command('cancel')} stops its Slurm jobs"
         case Verdict.STOPPED:
-            return f"{found.num_open} shards to go and nothing on its way; go on: python -m selu_hpc.submit {where}"
+            again = submit_again(found.run, found.engine)
+            return f"{found.num_open} shards to go and nothing on its way; go on: {again}"
         case Verdict.UNKNOWN:
             return f"{found.num_open} shards to go; ask again on a login node where squeue answers"
 

@@ -39,9 +39,7 @@ def read_pinned(run: RunDir) -> Pinned | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise ImageError(
-            f"{run.image_file}: not JSON ({error}); run `python -m selu_hpc.submit --run {run.path}`"
-        ) from (error)
+        raise ImageError(f"{run.image_file}: not JSON ({error}); run `{run.command('submit')}`") from (error)
     copy = found["working_copy"]
     return Pinned(
         path=Path(found["path"]),

@@ -15,12 +15,11 @@ from typing import Any
 from selu_hpc.engines.ledger import Ledger, Live
 from selu_hpc.engines.reconcile import Failures
 from selu_hpc.engines.slurm_state import Cause, QueueRow, SacctRow, causes
+from selu_hpc.errors import EXIT_REQUEUE
 from selu_hpc.rounds.plan import After, Key
 from selu_hpc.rounds.rundir import RunDir, Stage
 
 FAST_S = 60.0
-EXIT_REQUEUE = 75
-"""A stage saved its work and asks to be started again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ def require_all_seen(ledger: Ledger, run: RunDir, config: Mapping[str, str]) -> 
     if why := why_unseen(ledger, run, config):
         raise UnseenJobsError(
             f"{run.path}: {why}; nothing was changed: let their owner go on, on their cluster, or stop them with "
-            f"`python -m selu_hpc.cancel --run {run.path}`, after which others may go on there; a copy of the folder "
+            f"`{run.command('cancel')}`, after which others may go on there; a copy of the folder "
             "goes on anywhere, with jobs of its own"
         )
 

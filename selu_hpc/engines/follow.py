@@ -79,7 +79,7 @@ class Follow:
             f"{self.job.run.path}: no job of this run is in the queue any more, {sum(map(len, due.values()))} shards "
             f"are missing, the first is {first} shard {due[first][0]}:\n" + "\n".join(reasons or ["no reason recorded"])
             + f"\nread the newest attempt-*/log.txt in {log}, mend the cause, "
-            f"then run `python -m selu_hpc.submit --run {self.job.run.path}` to go on"
+            f"then run `{self.job.run.command('submit')}` to go on"
         )  # fmt: skip
 
 

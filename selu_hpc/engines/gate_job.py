@@ -141,9 +141,7 @@ def close(job: Job) -> int:
         decision = submission.advance(last_round=horizon(job, max(key.round_id for key in due)))
     if decision.cover:
         return 0
-    logger.error(
-        "the run can't go on by itself; mend the cause, then run `python -m selu_hpc.submit --run {}`", job.run.path
-    )
+    logger.error("the run can't go on by itself; mend the cause, then run `{}`", job.run.command("submit"))
     return 1
 
 

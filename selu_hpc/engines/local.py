@@ -27,11 +27,11 @@ from selu_hpc.engines.ledger import Ledger, match
 from selu_hpc.engines.progress import ProgressView
 from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.engines.shards import ForkServer, Running, Zygote
-from selu_hpc.errors import EngineError, StageFailedError
+from selu_hpc.errors import EXIT_REQUEUE, EngineError, StageFailedError
 from selu_hpc.rounds.lock import hold_lock
 from selu_hpc.rounds.plan import SEALED, Key
 from selu_hpc.rounds.rundir import Stage
-from selu_hpc.stages.entry import EXIT_REQUEUE, next_attempt
+from selu_hpc.stages.entry import next_attempt
 
 GRACE_S = 15.0
 TAIL_LINES = 25

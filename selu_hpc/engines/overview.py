@@ -14,11 +14,12 @@ from enum import StrEnum
 from typing import Any
 
 from selu_hpc.engines.asking import ask_config, ask_queue
-from selu_hpc.engines.attempts import EXIT_REQUEUE, read_attempts
+from selu_hpc.engines.attempts import read_attempts
 from selu_hpc.engines.belonging import own_jobs, why_unseen
 from selu_hpc.engines.calls import Calls
 from selu_hpc.engines.ledger import InQueue, Ledger, match, read_key
 from selu_hpc.engines.slurm_state import QueueRow
+from selu_hpc.errors import EXIT_REQUEUE
 from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.lock import holder
 from selu_hpc.rounds.plan import Key
@@ -98,6 +99,11 @@ class Known:
     local: bool = False
 
 
+def submit_again(run: RunDir, engine: str) -> str:
+    """What to type to go on: the local engine is named, where another could be taken for it."""
+    return run.command("submit", *(["--engine", "local"] if engine == "local" else []))
+
+
 def look(run: RunDir, calls: Calls) -> Overview:
     """Read the run folder and, if something is unfinished and was handed to Slurm, its queue."""
     events = list(Journal(run.journal_file))
@@ -107,7 +113,7 @@ def look(run: RunDir, calls: Calls) -> Overview:
     known = ask(run, events, ledger, {key for key, shards in unfinished.items() if shards}, calls)
     stages = [_stage(run, key, count, unfinished[key], known) for key, count in shape.items()]
     engine = next((event.get("engine", "") for event in reversed(events) if event["event"] == "started"), "")
-    trouble = [*_gave_up(run, ledger, events, unfinished), *_stuck(known.queue), *_nodes(ledger)]
+    trouble = [*_gave_up(run, ledger, events, unfinished), *tell_queue(known.queue, ledger)]
     found = Overview(run, engine, Verdict.FINISHED, stages, trouble, known.why_not, known.local)
     if found.num_open:
         alive = known.local or any(one.alive for one in known.queue.live.values())
@@ -242,15 +248,15 @@ def _log(run: RunDir, key: Key, shard: int) -> str:
     return str(log if log.exists() else log.with_name("slurm.log"))
 
 
-def _stuck(queue: InQueue) -> Iterator[str]:
+def tell_queue(queue: InQueue, ledger: Ledger) -> Iterator[str]:
+    """Jobs that need a submit, and nodes that get none; a line each."""
     for name, live in queue.live.items():
         if live.stuck:
             what = f"job {live.entry.job_id} ({name})"
             yield f"{what}: {len(live.stuck)} tasks wait for what can't come any more; submit cancels and resends them"
     for name, job_id in queue.strays:
         yield f"job {job_id} ({name}): a second copy; submit cancels it"
-
-
-def _nodes(ledger: Ledger) -> Iterator[str]:
+    for name, job_id in queue.adopted.items():
+        yield f"job {job_id} ({name}): its id never reached the journal; submit adopts it"
     for (_, node), why in ledger.quarantined.items():
         yield f"node {node} is excluded for this run: {why}"

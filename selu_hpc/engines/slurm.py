@@ -125,5 +125,4 @@ def _left(job: Job) -> str:
     shards = sum(len(shards) for shards in job.due().values())
     if not shards:
         return "nothing is left to do"
-    where = f"--run {job.run.path}"
-    return f"{shards} shards to go: --wait follows them, `python -m selu_hpc.cancel {where}` stops them"
+    return f"{shards} shards to go: --wait follows them, `{job.run.command('cancel')}` stops them"

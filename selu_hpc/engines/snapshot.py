@@ -8,6 +8,7 @@ from there, gates from here.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import stat
 import time
@@ -66,7 +67,7 @@ def _is_wanted(run: RunDir, recorded: dict[str, object], *, accept: bool, source
         raise RunFolderError(
             f"{run.path}: its jobs run code {recorded['digest']} (commit {recorded['commit']}), this checkout is "
             f"{digest} (commit {code_state(source)['commit']}); go on with the run's own by "
-            f"`PYTHONPATH={run.code} python -m selu_hpc.submit --run {run.path}`, or take this one by --accept-code"
+            f"`PYTHONPATH={shlex.quote(str(run.code))} {run.command('submit')}`, or take this one by --accept-code"
         )
     logger.warning("the run goes on with other code: {} instead of {}", digest, recorded["digest"])
     return True

@@ -24,14 +24,12 @@ from types import FrameType
 
 from loguru import logger
 
-from selu_hpc.errors import RunFolderError, SeluError
+from selu_hpc.errors import EXIT_REQUEUE, RunFolderError, SeluError
 from selu_hpc.rounds.rundir import RunDir, ShardDir, Stage
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 """What was asked for is not in the run's plan."""
-EXIT_REQUEUE = 75
-"""EX_TEMPFAIL: the stage saved what it had and wants to be started again; engines requeue it and count no failure."""
 
 LAST_S = 10.0
 """So long may a stage that was told to stop take to close its files; then it is ended as it is."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from loguru import logger
 
 from selu_hpc.config import Learning, RunConfig
+from selu_hpc.errors import EXIT_REQUEUE
 from selu_hpc.recipes import load_run
 from selu_hpc.records import Role, derive_seed
 from selu_hpc.rounds.rundir import RunDir, ShardDir, Stage
@@ -122,9 +123,9 @@ def _start_ranks(place: ShardDir, config: RunConfig, attempt: int, role: str) ->
         command,
         num_ranks=config.finetune.num_ranks,
         logs=place.attempt(attempt) / "ranks",
-        requeue_code=entry.EXIT_REQUEUE,
+        requeue_code=EXIT_REQUEUE,
     )
-    if code == entry.EXIT_REQUEUE:
+    if code == EXIT_REQUEUE:
         raise entry.RequeueRequested(f"r{place.round_id:02d}/{role}: all ranks saved and ended as asked")
 
 

@@ -85,8 +85,7 @@ def pick_round(run: RunDir, wanted: int | None) -> int:
     played, labelled = finished_shards(run, Stage.ROLLOUT), finished_shards(run, Stage.LABEL)
     if not played:
         raise MissingShardError(
-            f"{run.path}: no rollout shard is finished yet; `python -m selu_hpc.status --run {run.path}` says how far "
-            "the run is"
+            f"{run.path}: no rollout shard is finished yet; `{run.command('status')}` says how far the run is"
         )
     if wanted is None:
         return max(played.keys() & labelled.keys() or played.keys())
@@ -129,7 +128,7 @@ def _read_shard(
             if what is not None and name not in what:
                 raise CorruptShardError(
                     f"{place.path}: nothing is said of episode {name}, which {rollout.episodes} holds; run "
-                    f"`python -m selu_hpc.submit --run {run.path}` to make the shard anew"
+                    f"`{run.command('submit')}` to make the shard anew"
                 )
         yield PlayedEpisode(
             episode_id=name,

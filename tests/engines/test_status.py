@@ -1,17 +1,19 @@
 """What status says of a run, from markers, a queue that a script plays, and what attempts left behind."""
 
 import json
+import shlex
 import subprocess
 import sys
 
 import pytest
-from faked_slurm import finish, submitted
+from faked_slurm import finish, row, submitted
 
 from selu_hpc import status
 from selu_hpc.engines.calls import Calls
 from selu_hpc.engines.local import LocalEngine
 from selu_hpc.engines.overview import Verdict, look
 from selu_hpc.engines.scheduler import Slurm
+from selu_hpc.engines.why.explaining import explain
 from selu_hpc.errors import EngineError
 from selu_hpc.rounds.lock import hold_lock
 from selu_hpc.rounds.plan import make_plan
@@ -61,7 +63,27 @@ def test_a_run_with_nothing_on_its_way_is_stopped_and_says_how_to_go_on(job, squ
     submitted(job, "r01-rollout", "7")
     found = look(job.run, squeue.calls)
     assert found.verdict is Verdict.STOPPED
-    assert f"go on: python -m selu_hpc.submit --run {job.run.path}" in status.as_text(found)
+    assert f"go on: {job.run.command('submit')}\n" in status.as_text(found)
+
+
+def test_what_to_type_of_a_local_run_names_its_engine_in_status_and_explain_alike(job, squeue):
+    job.journal.append("started", engine="local", due={})
+    again = job.run.command("submit", "--engine", "local")
+    assert shlex.split(again)[-4:] == ["--run", str(job.run.path), "--engine", "local"]
+    assert status.as_text(look(job.run, squeue.calls)).endswith(f"go on: {again}\n")
+    assert explain(job.run, "", squeue.calls).next == again
+
+
+def test_status_and_explain_say_the_same_of_jobs_and_nodes(job, squeue):
+    label, gate = submitted(job, "r01-label", "8"), submitted(job, "r01-gate", "9")
+    job.journal.append("quarantined", partition="cpu", node="c1", why="2 tasks failed on it")
+    squeue.says(
+        row("8", 1, "PENDING", label, "DependencyNeverSatisfied", waits="aftercorr:7_*(failed)"),
+        row("10", None, "PENDING", gate, "JobHeldUser"),
+    )
+    told = look(job.run, squeue.calls).trouble
+    assert len(told) == 3
+    assert set(told) <= set(explain(job.run, "", squeue.calls).trouble)
 
 
 def says_cluster(squeue, text):
@@ -143,10 +165,7 @@ def test_the_command_prints_text_and_json_and_loads_no_pydantic(job):
     finish(job)
     line = [sys.executable, "-X", "importtime", "-m", "selu_hpc.status", "--run", str(job.run.path)]
     text = subprocess.run(line, capture_output=True, text=True, check=True)
-    assert (
-        text.stdout.splitlines()[-1]
-        == (f"finished: write the report: python -m selu_hpc.report --run {job.run.path}".splitlines()[-1])
-    )
+    assert text.stdout.splitlines()[-1] == (f"finished: write the report: {job.run.command('report')}".splitlines()[-1])
     assert "pydantic" not in text.stderr
     assert "loguru" not in text.stderr
     told = json.loads(subprocess.run([*line, "--json"], capture_output=True, text=True, check=True).stdout)

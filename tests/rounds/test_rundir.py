@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +57,13 @@ def test_a_marker_leaves_no_partial_file(shard):
 def test_a_command_on_a_run_can_be_typed_as_it_stands(small_run):
     words = shlex.split(small_run.command("explain", "r02/label"))
     assert words == ["python", "-m", "selu_hpc.explain", "--run", str(small_run.path), "r02/label"]
+
+
+def test_no_message_spells_a_command_on_a_run_by_itself():
+    """It would be typed as it stands, and folders hold blanks."""
+    files = (Path(__file__).parents[2] / "selu_hpc").rglob("*.py")
+    by_itself = re.compile(r"python -m selu_hpc\.\w+ --run \{(?!shlex)")
+    assert [file.name for file in files if by_itself.search(file.read_text())] == []
 
 
 def test_a_path_says_which_shards_it_is(small_run):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 
+from selu_hpc.engines.overview import submit_again, tell_queue
 from selu_hpc.engines.why.damage import Broken
 from selu_hpc.engines.why.facts import Facts
 from selu_hpc.engines.why.findings import ShardWhy
@@ -21,34 +22,34 @@ TO_MEND = (How.FAILED, How.QUORUM, How.CORRUPT, How.DISK, How.GPU_OOM, How.KILLE
 
 def next_step(facts: Facts, shards: Sequence[ShardWhy], broken: Broken) -> str:
     """One line: a command, or to wait. `broken` shards are put aside first, else nothing makes them anew."""
-    where = shlex.quote(str(facts.run.path))
+    run = facts.run
     if not facts.unfinished and not broken:
-        return f"python -m selu_hpc.report --run {where}"
+        return run.command("report")
     if facts.owner:
-        return f"wait: {facts.owner['purpose']} is at work in the run; python -m selu_hpc.status --run {where}"
+        return f"wait: {facts.owner['purpose']} is at work in the run; {run.command('status')}"
     if not facts.known.answered:
         return "ask again on a login node where squeue answers"
     if shards and all(why.state == "done" for why in shards) and not broken:
-        return f"nothing here; python -m selu_hpc.explain --run {where} says what holds the run up"
+        return f"nothing here; {run.command('explain')} says what holds the run up"
     if broken:
-        return " && ".join([*_put_aside(facts, broken), _submit(facts, where)])
+        return " && ".join([*_put_aside(facts, broken), _submit(facts)])
     lost = [why for why in shards if why.state in ("failed", "open") and why.retry.will is False]
     mend = next((one for why in lost if (one := _last_failure(why)) and one.how in TO_MEND), None)
     more = _more(facts, lost)
     if mend:
-        return f"mend what {shlex.quote(mend.log)} names, then {_submit(facts, where, more)}"
+        return f"mend what {shlex.quote(mend.log)} names, then {_submit(facts, more)}"
     live = facts.known.queue.live.values()
     if lost or not _alive(facts) or any(one.stuck or (one.held and not one.entry.released) for one in live):
-        return _submit(facts, where, more)
+        return _submit(facts, more)
     if held := next((one for one in live if one.held), None):
         return f"scontrol release {held.entry.job_id}"
-    return f"wait; python -m selu_hpc.status --run {where} says how far it is"
+    return f"wait; {run.command('status')} says how far it is"
 
 
 def tell_trouble(facts: Facts, told: str) -> list[str]:
     """`told` is the next step; which code a submit takes matters only where it is one."""
     code = [facts.other_code] if facts.other_code and "selu_hpc.submit" in told else []
-    return [*facts.silence, *_owner(facts), *code, *_of_the_queue(facts)]
+    return [*facts.silence, *_owner(facts), *code, *tell_queue(facts.known.queue, facts.ledger)]
 
 
 def _put_aside(facts: Facts, broken: Broken) -> Iterator[str]:
@@ -61,11 +62,10 @@ def _put_aside(facts: Facts, broken: Broken) -> Iterator[str]:
             yield f"(cd {shlex.quote(str(aside.folder))} && mkdir {aside.target} && mv {names} {aside.target})"
 
 
-def _submit(facts: Facts, where: str, more: Sequence[str] = ()) -> str:
-    """The engine is named where another could be taken, the run's own code where this one would be refused."""
+def _submit(facts: Facts, more: Sequence[str] = ()) -> str:
+    """The run's own code is named where this one would be refused."""
     code = f"PYTHONPATH={shlex.quote(str(facts.run.code))} " if facts.other_code and facts.run.code.is_dir() else ""
-    engine = " --engine local" if facts.engine == "local" else ""
-    return f"{code}python -m selu_hpc.submit --run {where}{engine}{''.join(f' --set {one}' for one in more)}"
+    return f"{code}{submit_again(facts.run, facts.engine)}{''.join(f' --set {one}' for one in more)}"
 
 
 def _more(facts: Facts, lost: Sequence[ShardWhy]) -> list[str]:
@@ -94,18 +94,3 @@ def _owner(facts: Facts) -> Iterator[str]:
                 f"{told}, another host, so only its touch says that it lives (last {owner.get('age_s', 0):.0f} s ago; "
                 f"after {STALE_S:.0f} s the next command takes the lock over)"
             )
-
-
-def _of_the_queue(facts: Facts) -> Iterator[str]:
-    for name, live in facts.known.queue.live.items():
-        if live.stuck:
-            yield (
-                f"job {live.entry.job_id} ({name}): {len(live.stuck)} tasks wait for what can't come any more; "
-                "submit cancels and resends them"
-            )
-    for name, job_id in facts.known.queue.strays:
-        yield f"job {job_id} ({name}): a second copy; submit cancels it"
-    for name, job_id in facts.known.queue.adopted.items():
-        yield f"job {job_id} ({name}): its id never reached the journal; submit adopts it"
-    for (_, node), why in facts.ledger.quarantined.items():
-        yield f"node {node} is excluded for this run: {why}"

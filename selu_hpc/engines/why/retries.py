@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from selu_hpc.engines.attempts import EXIT_REQUEUE, count_failures
+from selu_hpc.engines.attempts import count_failures
 from selu_hpc.engines.ledger import Live
 from selu_hpc.engines.overview import ShardState
 from selu_hpc.engines.reconcile import Failures
@@ -14,6 +14,7 @@ from selu_hpc.engines.why.facts import Facts, ShardFacts
 from selu_hpc.engines.why.rules import Asked, section
 from selu_hpc.engines.why.tries import Try
 from selu_hpc.engines.why.words import How
+from selu_hpc.errors import EXIT_REQUEUE
 from selu_hpc.rounds.plan import SEALED, Key
 from selu_hpc.rounds.rundir import Stage
 

@@ -56,8 +56,8 @@ def read_rules(run: RunDir) -> Rules:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RunFolderError(
-            f"{run.config_file}: not a run's resolved config ({error!r}); `python -m selu_hpc.submit --run {run.path} "
-            "--print-config` shows what it should be"
+            f"{run.config_file}: not a run's resolved config ({error!r}); `{run.command('submit', '--print-config')}` "
+            "shows what it should be"
         ) from error
 
 
