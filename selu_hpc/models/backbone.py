@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
-from huggingface_hub import snapshot_download
+from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from loguru import logger
 from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -58,14 +58,18 @@ def find(base: str) -> Path:
     if folder.is_dir():
         return _checked(folder, base)
     if folder.is_absolute() or base.startswith("."):
-        raise ModelError(f"model.base {base!r}: no such folder; give a folder, a hub id, or `pocket`")
+        raise ModelError(
+            f"model.base {base!r}: no such folder; give a folder (in an image: one that the site's `mounts:` show), a "
+            "hub id, or `pocket`"
+        )
     try:
         return _checked(Path(snapshot_download(base, local_files_only=True)), base)
     except (LocalEntryNotFoundError, HfHubHTTPError, ValueError, OSError) as error:
         raise ModelError(
-            f"model.base {base!r}: neither a folder nor in the hub cache (config.json, processor files, "
-            f"*.safetensors); on a login node run `hf download {base}` with HF_HOME on shared storage, then submit "
-            "again; or set model.base to a folder or to `pocket`"
+            f"model.base {base!r}: neither a folder nor in the hub cache {constants.HF_HUB_CACHE} (config.json, "
+            f"processor files, *.safetensors); on a login node `hf download {base}` with HF_HOME on shared storage, "
+            "set HF_HOME where jobs get their environment too, then submit again; or set model.base to a folder or to "
+            "`pocket`"
         ) from error
 
 

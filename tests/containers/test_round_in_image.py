@@ -98,9 +98,12 @@ def test_the_image_says_what_it_holds_and_starts_every_stage():
     labels = json.loads(run("apptainer", "inspect", "--json", "--labels", str(built())))
     labels = labels["data"]["attributes"]["labels"]
     wanted = ["org.opencontainers.image.revision", "org.opencontainers.image.created", "selu_hpc.variant"]
-    wanted += ["selu_hpc.definition", "selu_hpc.python"]
+    wanted += ["selu_hpc.base", "selu_hpc.definition", "selu_hpc.python"]
     wanted += [f"selu_hpc.version.{name}" for name in ("ai2thor", "deepspeed", "peft", "torch", "transformers", "zarr")]
     assert [name for name in wanted if labels.get(name, "unknown") == "unknown"] == []
+    entry = Shelf(built().parent).find(str(built()))
+    said = [labels["org.opencontainers.image.revision"], labels["selu_hpc.definition"]]
+    assert said == [entry.commit, entry.definition], "also where it was built on an earlier image"
     assert "Bind the run folder" in run("apptainer", "run-help", str(built()))
     listed = run("apptainer", "inspect", "--list-apps", str(built())).split()
     assert sorted(listed) == ["evaluate", "finetune", "gate", "label", "rollout", "testset"]
