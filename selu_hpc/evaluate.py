@@ -22,14 +22,18 @@ from selu_hpc.terminal import enter
 DEFAULT = (Path("docs/results"), Path("runs"))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m selu_hpc.evaluate", description=(__doc__ or "").splitlines()[0])
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--table", action="store_true", help="a table over all runs found")
     what.add_argument("--summary", action="store_true", help="each run as one line of JSON")
     parser.add_argument("--by-type", action="store_true", help="add critic and actor by task type")
     parser.add_argument("paths", nargs="*", type=Path, help="run folders, summaries, or folders of either")
-    options = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = build_parser().parse_args(argv)
     try:
         text = show(options.paths or [path for path in DEFAULT if path.is_dir()], options.summary, options.by_type)
     except SeluError as error:

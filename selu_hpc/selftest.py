@@ -7,6 +7,7 @@ an evaluation. It is the image's own test, and a quick check of an installation.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -39,19 +40,24 @@ TINY = (
 )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m selu_hpc.selftest", description="Run one tiny round for real.")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="override one setting; repeatable")
-    options = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = build_parser().parse_args(argv)
     set_up_logging()
     try:
         config = load_recipe("selu", [*TINY, *options.set])
-        with tempfile.TemporaryDirectory(prefix="selu-selftest-") as folder:
-            run, config = open_run(Path(folder) / "run", config)
-            LocalEngine().run(Job(run, config, make_plan(config)))
+        folder = tempfile.mkdtemp(prefix="selu-selftest-")
+        run, config = open_run(Path(folder) / "run", config)
+        LocalEngine().run(Job(run, config, make_plan(config)))
     except SeluError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {error}\n")  # the run stays, since its logs say more
         return error.exit_code
+    shutil.rmtree(folder)
     sys.stdout.write("selftest passed: rollout, label, gate, LoRA steps and evaluation ran\n")
     return 0
 

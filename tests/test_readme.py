@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from test_layers import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "containers" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -16,7 +17,7 @@ def code_lines(page):
         yield from (line.strip() for line in block.splitlines())
 
 
-COMMAND = re.compile(r"(?:[A-Z_]+=\S+ )*python -m selu_hpc\.(submit|images|report|replay|explain|status)\b(.*)")
+COMMAND = re.compile(rf"(?:[A-Z_]+=\S+ )*python -m selu_hpc\.({'|'.join(COMMANDS)})\b(.*)")
 
 
 def commands():

@@ -16,16 +16,18 @@ from pathlib import Path
 
 from loguru import logger
 from PIL import Image
+from pydantic import ValidationError
 
 from selu_hpc.config import Backend, EnvConfig, Simulator, World
 from selu_hpc.envs.base import Observation
 from selu_hpc.envs.goals import make_task, verbs_of
 from selu_hpc.envs.pool import EnvironmentPool
 from selu_hpc.envs.tasks import feasible_goals
-from selu_hpc.errors import SeluError, SimulatorError
+from selu_hpc.errors import ConfigError, SeluError, SimulatorError
 from selu_hpc.records import Task, derive_seed
 from selu_hpc.terminal import enter
 
+_SCENES = {Simulator.THOR: "FloorPlan1 … FloorPlan430", Simulator.VIRTUALHOME: "home0 … home49"}
 _HELP = "move ahead · turn left · look down · go to the fridge · open the fridge · pick up the apple · drop · done"
 
 
@@ -36,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         _walk(options)
     except SeluError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201 - a command's answer
+        sys.stderr.write(f"error: {error}\n")
         return error.exit_code
     return 0
 
@@ -58,17 +60,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _walk(options: argparse.Namespace) -> None:
-    config = EnvConfig(
-        simulator=options.simulator,
-        backend=options.backend,
-        world=options.world,
-        width=options.size,
-        height=options.size,
-        unity_commit=options.unity_commit,
-        unity_releases=options.unity_releases,
-    )
-    options.frames.mkdir(parents=True, exist_ok=True)
-    task = _task(config, options.scene, options.verb, options.seed)
+    config = _config(options)
+    task = _task(config, options.scene, options.seed)
+    try:
+        options.frames.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--frames {options.frames}: {error.strerror}; choose a folder that you may write") from error
     with EnvironmentPool(config, 1) as pool:
         seen = pool.reset(0, task, options.seed)
         _tell(f"{task.scene}: {task.instruction}. {seen.text}  [{_write(seen, options.frames, 0)}]")
@@ -82,9 +79,28 @@ def _walk(options: argparse.Namespace) -> None:
         _tell(f"task done: {pool.truth(0, 'play').success}")
 
 
-def _task(config: EnvConfig, scene: str, verb: str, seed: int) -> Task:
-    verbs = [verb] if verb else list(verbs_of(config))
-    goals = [goal for verb in verbs for goal in feasible_goals(config, scene, verb)]
+def _config(options: argparse.Namespace) -> EnvConfig:
+    try:
+        return EnvConfig(
+            simulator=options.simulator,
+            backend=options.backend,
+            world=options.world,
+            verbs=(options.verb,) if options.verb else (),
+            width=options.size,
+            height=options.size,
+            unity_commit=options.unity_commit,
+            unity_releases=options.unity_releases,
+        )
+    except ValidationError as error:  # of what is typed only the size has bounds
+        raise ConfigError(f"--size {options.size}: {error.errors()[0]['msg']}") from error
+
+
+def _task(config: EnvConfig, scene: str, seed: int) -> Task:
+    verbs = verbs_of(config)
+    try:
+        goals = [goal for verb in verbs for goal in feasible_goals(config, scene, verb)]
+    except ValueError as error:
+        raise ConfigError(f"--scene {scene}: {config.simulator} has {_SCENES[config.simulator]} ({error})") from error
     if not goals:
         raise SimulatorError(f"{scene} has no task of {', '.join(verbs)}; choose another --scene or --verb")
     goal = goals[derive_seed("play", seed) % len(goals)]
