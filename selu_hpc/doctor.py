@@ -99,7 +99,10 @@ def diagnose(options: argparse.Namespace) -> Iterator[Finding]:
 def _ask_slurm(site: Site, config: RunConfig, slurm: Slurm) -> Iterator[Finding]:
     yield checks.check_munge(slurm)
     yield checks.check_accounting(slurm)
-    yield from checks.check_partitions(site, config, slurm)
+    partitions = list(checks.check_partitions(site, config, slurm))
+    yield from partitions
+    if all(one.grade is not Grade.PROBLEM for one in partitions):  # else they say why jobs are refused
+        yield from checks.check_requests(site, config, slurm)
     yield checks.check_limits(site, config, slurm)
 
 

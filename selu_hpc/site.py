@@ -28,6 +28,8 @@ class SitePartition(Settings):
     """Quality of service to ask for."""
     max_timeout_min: Annotated[int, Field(ge=0)] = 0
     """The partition's time limit, 0 when it has none."""
+    max_mem_gb: Annotated[int, Field(ge=0)] = 0
+    """Memory of its largest node, 0 when it is not known."""
 
 
 class Site(Settings):

@@ -115,7 +115,8 @@ def count_failures(
     """Failures of a shard since a person last said submit.
 
     alive: names of jobs still in the queue, and elements that run this code.  known: what Slurm said, by job name.
-    A job that never started because what it waited for failed does not count; one that vanished without does.
+    A job that never started because what it waited for failed does not count; one that vanished without does, and so
+    does one that asked for what no node has.
     """
     skip, known = set(alive), known or {}
     found: list[Cause] = []
@@ -138,7 +139,7 @@ def count_failures(
     for entry in ledger.entries.values():
         mine = entry.key == key and shard in entry.shards and entry.epoch == ledger.epoch and bool(entry.job_id)
         waited = any(wait.after is not After.ANY for wait in entry.waits)
-        if mine and not waited and entry.name not in started and entry.name not in skip:
+        if mine and (not waited or shard in entry.unfit) and entry.name not in started and entry.name not in skip:
             found.append(known.get(entry.name, Cause.UNKNOWN))
     return Failures(len(found), found.count(Cause.OOM), found.count(Cause.TIMEOUT))
 

@@ -26,9 +26,11 @@ from selu_hpc.containers.launch import exec_line
 from selu_hpc.containers.mounts import hub_folders, require_shown
 from selu_hpc.containers.pinned import locate, needed_folders
 from selu_hpc.containers.trust import require_trusted
+from selu_hpc.engines.discover import with_memory
 from selu_hpc.engines.launch import python_of
 from selu_hpc.engines.limits import ask_limits
-from selu_hpc.engines.scheduler import Slurm
+from selu_hpc.engines.sbatch import JobSpec, sbatch_text
+from selu_hpc.engines.scheduler import TRANSIENT, Slurm
 from selu_hpc.errors import ConfigError, SeluError
 from selu_hpc.rounds.plan import StagePlan, make_plan
 from selu_hpc.rounds.provenance import SOURCE
@@ -100,6 +102,7 @@ def check_partitions(site: Site, config: RunConfig, slurm: Slurm) -> Iterator[Fi
     """Every partition the plan asks for is there, up, long enough and has the GPUs."""
     listed = slurm.text("sinfo", "--noheader", "--format=%R|%a|%l|%D|%G") or ""
     known = {line.split("|")[0].strip(): line.split("|") for line in listed.splitlines() if "|" in line}
+    site = with_memory(site, slurm)
     stages = list(make_plan(config))
     for role in sorted({stage.resources.partition for stage in stages}):
         partition = site.partitions.get(role)
@@ -125,8 +128,51 @@ def _fits(name: str, stages: list[StagePlan], site: Site) -> Finding:
     if widest.resources.gpus > partition.gpus_per_node:
         answer = f"{widest.key.stage} asks for {widest.resources.gpus} GPUs of {partition.gpus_per_node} a node"
         return bad(name, answer, "lower resources.*.gpus or correct partitions.*.gpus_per_node")
+    largest = max(stages, key=lambda stage: stage.resources.mem_gb)
+    if partition.max_mem_gb and largest.resources.mem_gb > partition.max_mem_gb:
+        answer = f"{largest.key.stage} asks for {largest.resources.mem_gb} GB of {partition.max_mem_gb} on a node"
+        return bad(name, answer, "lower resources.*.mem_gb or choose another partition")
     limit = f"{partition.max_timeout_min} min" if partition.max_timeout_min else "no time limit"
     return ok(name, f"{partition.name}, {limit}, {partition.gpus_per_node} GPUs a node")
+
+
+def check_requests(site: Site, config: RunConfig, slurm: Slurm) -> Iterator[Finding]:
+    """Slurm has nodes for what every stage asks for; a run's jobs are sent on hold, and taken whatever they ask for."""
+    stages: dict[str, list[str]] = {}
+    for stage in make_plan(config):
+        if stage.resources.partition in site.partitions:
+            names = stages.setdefault(_request(stage, site), [])
+            names += [] if stage.key.stage in names else [str(stage.key.stage)]
+    refused = False
+    for script, names in stages.items():
+        taken, said = slurm.would_take(script)
+        if not taken:
+            refused = True
+            yield _refusal(f"job of {', '.join(names)}", (said.splitlines() or ["no reason given"])[-1])
+    if not refused:
+        yield ok("jobs", f"Slurm has nodes for what they ask for ({len(stages)} kinds)")
+
+
+def _request(stage: StagePlan, site: Site) -> str:
+    """The batch script of one of the stage's tasks, with everything a run's has and nothing to do."""
+    spec = JobSpec(
+        name="selu-doctor",
+        label=str(stage.key.stage),
+        key=stage.key,
+        shards=(0,),
+        resources=stage.resources,
+        command=(),
+        num_ranks=stage.num_ranks,
+    )
+    return sbatch_text(spec, site, line="true", environment={})
+
+
+def _refusal(name: str, said: str) -> Finding:
+    if TRANSIENT.search(said) or "not available (down" in said:
+        return warn(name, said, "wait until nodes are back (`sinfo -R`), or ask again")
+    return bad(
+        name, said, "lower resources.* of the stage, or correct the profile: qos, constraint, gres, sbatch_flags"
+    )
 
 
 def check_limits(site: Site, config: RunConfig, slurm: Slurm) -> Finding:

@@ -6,7 +6,7 @@ Used by submit without --site and by `python -m selu_hpc.doctor --write-site`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from selu_hpc.engines.scheduler import Slurm
@@ -22,6 +22,7 @@ class PartitionFacts:
     is_default: bool
     is_up: bool
     max_timeout_min: int
+    max_mem_gb: int
     num_nodes: int
     gres: str
     gpus: int
@@ -30,26 +31,33 @@ class PartitionFacts:
 
 
 def read_partitions(sinfo: str, preempt_type: str) -> list[PartitionFacts]:
-    """Facts from lines `name|up|limit|nodes|gres|mode|tier`."""
+    """Facts from lines `name|up|limit|nodes|gres|memory|mode|tier`, one for each kind of node a partition has."""
     found: dict[str, PartitionFacts] = {}
     for line in filter(None, (line.strip() for line in sinfo.splitlines())):
-        name, up, limit, nodes, gres, mode, tier = (part.strip() for part in line.split("|"))
+        name, up, limit, nodes, gres, memory, mode, tier = (part.strip() for part in line.split("|"))
         kind, gpus = read_gpus(gres)
         facts = PartitionFacts(
             name=name.rstrip("*"),
             is_default=name.endswith("*"),
             is_up=up == "up",
             max_timeout_min=read_minutes(limit),
+            max_mem_gb=read_gb(memory),
             num_nodes=int(nodes),
             gres=kind,
             gpus=gpus,
             preemptible=preempt_type != "preempt/none" and mode.upper() not in ("OFF", ""),
             priority=int(tier or 0),
         )
-        before = found.get(facts.name)
-        if before is None or facts.gpus > before.gpus:
-            found[facts.name] = facts
+        before = found.get(facts.name, facts)
+        largest_gb = max(facts.max_mem_gb, before.max_mem_gb)
+        found[facts.name] = replace(facts if facts.gpus > before.gpus else before, max_mem_gb=largest_gb)
     return list(found.values())
+
+
+def read_gb(megabytes: str) -> int:
+    """Whole GB, as jobs ask for them: `24105` → 23; 0 where it is no number."""
+    found = re.match(r"\d+", megabytes)
+    return int(found[0]) // 1024 if found else 0
 
 
 def read_gpus(gres: str) -> tuple[str, int]:
@@ -91,7 +99,7 @@ def choose(partitions: list[PartitionFacts]) -> dict[Literal["cpu", "gpu", "pree
 def discover_site(slurm: Slurm) -> Site:
     """Ask Slurm; raises EngineError where it says too little."""
     config = slurm.config()
-    listed = slurm.text("sinfo", "--noheader", "--format=%P|%a|%l|%D|%G")
+    listed = slurm.text("sinfo", "--noheader", "--exact", "--format=%P|%a|%l|%D|%G|%m")
     if not listed:
         raise EngineError("sinfo gave no partitions; run this on a login node, or give a profile with --site")
     modes = _modes(slurm)
@@ -113,7 +121,7 @@ def _modes(slurm: Slurm) -> dict[str, str]:
 
 def _with_mode(line: str, modes: dict[str, str]) -> str:
     name = line.partition("|")[0].strip().rstrip("*")
-    return "|".join([*line.split("|")[:5], modes.get(name, "|0")])
+    return "|".join([*line.split("|")[:6], modes.get(name, "|0")])
 
 
 def _partition(facts: PartitionFacts) -> SitePartition:
@@ -122,7 +130,21 @@ def _partition(facts: PartitionFacts) -> SitePartition:
         gpus_per_node=facts.gpus,
         gres=facts.gres or "gpu",
         max_timeout_min=facts.max_timeout_min,
+        max_mem_gb=facts.max_mem_gb,
     )
+
+
+def with_memory(site: Site, slurm: Slurm) -> Site:
+    """The profile with the largest node's memory where it does not say; as it is where Slurm does not either."""
+    most: dict[str, int] = {}
+    for line in (slurm.text("sinfo", "--noheader", "--exact", "--format=%R|%m") or "").splitlines():
+        name, _, memory = line.partition("|")
+        most[name.strip()] = max(most.get(name.strip(), 0), read_gb(memory.strip()))
+    partitions = {
+        role: one if one.max_mem_gb else one.model_copy(update={"max_mem_gb": most.get(one.name, 0)})
+        for role, one in site.partitions.items()
+    }
+    return site.model_copy(update={"partitions": partitions})
 
 
 def _account(slurm: Slurm, config: dict[str, str]) -> str:

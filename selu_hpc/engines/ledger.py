@@ -22,7 +22,8 @@ from selu_hpc.rounds.rundir import Stage
 class Entry:
     """One job this run wanted: from its intent to what became of it.
 
-    uid: the user who submitted it.  over: it is known to have left the queue.
+    uid: the user who submitted it.  over: it is known to have left the queue.  unfit: its shards that ask for what no
+    node has.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Entry:
     abandoned: bool = False
     over: bool = False
     uid: int | None = None
+    unfit: set[int] = field(default_factory=set)
     time: float = 0.0
 
     @property
@@ -89,6 +91,8 @@ class Ledger:
             self.entries[event["name"]] = self._entry(event)
         elif kind in ("submitted", "adopted") and entry:
             entry.job_id = str(event["job"])
+        elif kind == "cancelled" and entry:
+            entry.unfit |= set(read_array_text(event.get("unfit", "")))
         elif kind == "stopped":
             for one in self.entries.values():
                 one.over = True
@@ -168,6 +172,15 @@ class Live:
     def alive(self) -> set[int]:
         return self.waiting | self.running
 
+    @property
+    def why_stuck(self) -> str:
+        if unfit := self.stuck & self.entry.unfit:
+            return (
+                f"{len(unfit)} tasks ask for what no node of their partition has; lower resources.* of their stage or "
+                "correct the site profile, then submit cancels and resends them"
+            )
+        return f"{len(self.stuck)} tasks wait for what can't come any more; submit cancels and resends them"
+
 
 @dataclass(slots=True)
 class InQueue:
@@ -209,5 +222,6 @@ def _live(entry: Entry, rows: list[QueueRow]) -> Live:
         shards = {entry.offset + index for index in row.indices} if entry.key else {0}
         target = live.stuck if row.is_stuck else live.waiting if row.waits else live.running
         target |= shards
+        entry.unfit |= shards if row.is_unfit else set()
         live.held = live.held or row.is_held
     return live

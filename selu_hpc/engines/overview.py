@@ -252,8 +252,7 @@ def tell_queue(queue: InQueue, ledger: Ledger) -> Iterator[str]:
     """Jobs that need a submit, and nodes that get none; a line each."""
     for name, live in queue.live.items():
         if live.stuck:
-            what = f"job {live.entry.job_id} ({name})"
-            yield f"{what}: {len(live.stuck)} tasks wait for what can't come any more; submit cancels and resends them"
+            yield f"job {live.entry.job_id} ({name}): {live.why_stuck}"
     for name, job_id in queue.strays:
         yield f"job {job_id} ({name}): a second copy; submit cancels it"
     for name, job_id in queue.adopted.items():

@@ -140,17 +140,22 @@ def escalate(resources: Resources, *, num_oom: int, num_timeout: int, partition:
         resources.timeout_min,
         num_oom=num_oom,
         num_timeout=num_timeout,
+        limit_gb=partition.max_mem_gb if partition else 0,
         limit_min=partition.max_timeout_min if partition else 0,
     )
     return resources.model_copy(update={"mem_gb": memory, "timeout_min": minutes})
 
 
-def grown(mem_gb: int, timeout_min: int, *, num_oom: int, num_timeout: int, limit_min: int) -> tuple[int, int]:
+def grown(
+    mem_gb: int, timeout_min: int, *, num_oom: int, num_timeout: int, limit_gb: int, limit_min: int
+) -> tuple[int, int]:
     """What `escalate` makes of memory and time, in plain numbers; a limit of 0 is none."""
-    minutes = timeout_min * 2**num_timeout
-    if limit_min:
-        minutes = max(timeout_min, min(minutes, limit_min))
-    return mem_gb * 2**num_oom, minutes
+    return _doubled(mem_gb, num_oom, limit_gb), _doubled(timeout_min, num_timeout, limit_min)
+
+
+def _doubled(asked: int, times: int, limit: int) -> int:
+    more = asked << times
+    return max(asked, min(more, limit)) if limit else more
 
 
 def chunks(shards: Sequence[int], max_array_size: int) -> dict[int, list[int]]:
@@ -287,6 +292,11 @@ def partition_of(spec: JobSpec, site: Site) -> SitePartition:
         raise ConfigError(
             f"{spec.label} asks for {spec.resources.timeout_min} minutes, partition {partition.name} allows {limit}; "
             "lower resources.*.timeout_min: stages go on from where they were when the time is over"
+        )
+    if partition.max_mem_gb and spec.resources.mem_gb > partition.max_mem_gb:
+        raise ConfigError(
+            f"{spec.label} asks for {spec.resources.mem_gb} GB on a node, the largest of partition {partition.name} "
+            f"has {partition.max_mem_gb}; lower resources.*.mem_gb, choose another partition or correct its max_mem_gb"
         )
     if spec.resources.gpus > gpus:
         raise ConfigError(

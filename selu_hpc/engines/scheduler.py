@@ -89,6 +89,11 @@ class Slurm:
             "`python -m selu_hpc.doctor` look, then run submit again"
         )
 
+    def would_take(self, script: str) -> tuple[bool, str]:
+        """Whether Slurm has nodes for this job, and what it says; none is submitted."""
+        done = self._call(("sbatch", "--test-only"), told=script.encode())
+        return done.returncode == 0, (done.stderr + done.stdout).strip()
+
     def squeue(self, names: Iterable[str]) -> list[QueueRow]:
         """What is in the queue under these names, whoever submitted it."""
         return [row for command in _squeue(names) for row in read_squeue(self._ask(command))]

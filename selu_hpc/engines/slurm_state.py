@@ -23,7 +23,12 @@ WILL_RUN = frozenset(
     }
 )
 """States of an element that ends without our doing; all others have ended or wait for a person."""
-STUCK_REASONS = ("DependencyNeverSatisfied", "launch failed requeued held", "launch_failed_requeued_held")
+UNFIT = "BadConstraints"
+"""The reason of a job that asks for what no node has: Slurm took it on hold; once released it pends for ever."""
+STUCK_REASONS = (
+    *("DependencyNeverSatisfied", "launch failed requeued held", "launch_failed_requeued_held"),
+    *(UNFIT, "JobHoldMaxRequeue"),
+)
 
 
 class Cause(StrEnum):
@@ -57,8 +62,12 @@ class QueueRow:
 
     @property
     def is_stuck(self) -> bool:
-        """In the queue for ever: waits for what can't come, or is held by Slurm after failed launches."""
+        """In the queue for ever: waits for what can't come, asks for what no node has, or is held by Slurm."""
         return self.state not in ENDED and not self.will_run
+
+    @property
+    def is_unfit(self) -> bool:
+        return self.reason == UNFIT and self.state not in ENDED
 
     @property
     def waits(self) -> bool:

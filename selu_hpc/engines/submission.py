@@ -101,13 +101,14 @@ class Submission:
         tried = tried_in_vain(ledger, due, live)
         accounted = self._accounted(ledger, tried)
         excluded = self._quarantine(ledger, due, live, rows, accounted)
+        failures = self._failures(ledger, tried, live, rows, accounted)
         now = Situation(
             plan=self.job.plan,
             due=due,
             ledger=ledger,
             live=live,
-            failures=self._failures(ledger, tried, live, rows, accounted),
-            site=self.site,
+            failures=failures,
+            site=self._measured(failures),
             max_retries=self.job.config.retry.max_retries,
             max_array_size=self.limits.max_array_size,
             last_round=last_round,
@@ -209,13 +210,24 @@ class Submission:
         accounted: list[SacctRow],
     ) -> dict[tuple[Key, int], Failures]:
         known = known_causes(ledger, {name for names in tried.values() for name in names}, rows, accounted)
-        alive = {*live, *([self.me] if self.me else [])}
+        alive = {name for name, one in live.items() if one.alive} | ({self.me} if self.me else set())
         found = {}
         for key, shard in tried:
             by_name = {name: by_shard[shard] for name, by_shard in known.items() if shard in by_shard}
             attempts = read_attempts(self.job.run, key, shard)
             found[key, shard] = count_failures(ledger, key, shard, attempts, alive=alive, known=by_name)
         return found
+
+    def _measured(self, failures: Mapping[tuple[Key, int], Failures]) -> Site:
+        """The profile, with the memory of its nodes where more is needed and it does not say how much there is.
+
+        A job is accepted on hold whatever it asks for, and one that asks for what no node has pends for ever.
+        """
+        if not any(failed.num_oom for failed in failures.values()):
+            return self.site
+        from selu_hpc.engines.discover import with_memory
+
+        return with_memory(self.site, self.slurm)
 
     def _accounted(self, ledger: Ledger, tried: Mapping[tuple[Key, int], list[str]]) -> list[SacctRow]:
         names = {name for names in tried.values() for name in names}
@@ -393,8 +405,13 @@ class Submission:
         entry = live.entry
         target = entry.job_id if shards >= live.alive | live.stuck else _elements(entry, shards)
         self.slurm.cancel([target])
-        self.job.journal.append("cancelled", name=entry.name, job=target, why="it can't start any more")
-        logger.info("cancelled {} ({}): what it waits for will not come", target, entry.name)
+        unfit = shards_json(shards & live.stuck & entry.unfit)
+        why = "no node has what it asks for" if unfit else "it can't start any more"
+        self.job.journal.append("cancelled", name=entry.name, job=target, why=why, unfit=unfit)
+        if unfit:
+            logger.error("cancelled {} ({}): {}; lower resources.* of its stage", target, entry.name, why)
+        else:
+            logger.info("cancelled {} ({}): what it waits for will not come", target, entry.name)
 
     def _rewire(self, name: str, waits: tuple[Wait, ...]) -> None:
         dependency = ",".join(wait.resolve(self.ids) for wait in waits)

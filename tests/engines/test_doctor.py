@@ -18,7 +18,11 @@ ClusterName             = lab
 MaxArraySize            = 1001
 SLURM_VERSION           = 22.05.8
 """
-PARTITIONS = "cpu|up|1-00:00:00|3|(null)\ngpu|up|4:00:00|1|gpu:a100:4\nold|down|infinite|9|(null)\n"
+PARTITIONS = (
+    "cpu|up|1-00:00:00|2|(null)|64000\ncpu|up|1-00:00:00|1|(null)|191000\n"
+    "gpu|up|4:00:00|1|gpu:a100:4|515000\nold|down|infinite|9|(null)|8000\n"
+)
+MEMORY = "cpu|64000\ncpu|191000\ngpu|515000\nold|8000\n"
 
 
 def scontrol(limit):
@@ -36,7 +40,7 @@ ANSWERS = {
     "sacct": "exit 0",
     "srun": "exit 0",
     "scancel": "exit 0",
-    "sinfo": f"printf '%s' '{PARTITIONS}'",
+    "sinfo": f"case \"$*\" in *%R?%m*) printf '%s' '{MEMORY}';; *) printf '%s' '{PARTITIONS}';; esac",
     "scontrol": scontrol(500),
     "quota": "echo Disk quotas for user: none",
 }
@@ -115,6 +119,7 @@ def test_a_refused_credential_is_a_problem_and_no_accounting_is_not(tools):
         (["resources.rollout.partition=preempt"], "the site profile has none"),
         (["resources.rollout.partition=gpu", "resources.rollout.timeout_min=241"], "rollout asks for 241 min of 240"),
         (["resources.finetune.partition=gpu", "resources.finetune.gpus=8"], "asks for 8 GPUs of 4 a node"),
+        (["resources.finetune.mem_gb=187"], "finetune_actor asks for 187 GB of 186 on a node"),
     ],
 )
 def test_what_no_partition_gives_is_a_problem(tools, settings, said):
@@ -126,6 +131,42 @@ def test_what_no_partition_gives_is_a_problem(tools, settings, said):
 def test_a_partition_that_is_not_there_or_down_is_a_problem(tools, name, said):
     site = SITE.model_copy(update={"partitions": {"cpu": SITE.partitions["cpu"].model_copy(update={"name": name})}})
     assert [one(finding) for finding in checks.check_partitions(site, config(), Slurm())] == [(Grade.PROBLEM, said)]
+
+
+SITE_WITH_QOS = SITE.model_copy(
+    update={
+        "partitions": {"cpu": SITE.partitions["cpu"].model_copy(update={"qos": "long", "constraint": "intel"})},
+        "sbatch_flags": {"reservation": "lab"},
+    }
+)
+
+
+def test_each_kind_of_job_is_shown_to_slurm_as_a_run_would_send_it(tools, tmp_path):
+    tools(sbatch=f'cat >> {tmp_path}/scripts; echo "$*" >> {tmp_path}/words', cat=None)
+    (tmp_path / "tools" / "cat").symlink_to("/bin/cat")
+    (found,) = checks.check_requests(SITE_WITH_QOS, config("resources.label.cpus=3"), Slurm())
+    assert one(found)[0] is Grade.OK
+    words, scripts = ((tmp_path / name).read_text() for name in ("words", "scripts"))
+    assert set(words.splitlines()) == {"--test-only"}
+    for line in ("--cpus-per-task=3", "--qos=long", "--constraint=intel", "--reservation=lab", "--partition=cpu"):
+        assert f"#SBATCH {line}\n" in scripts
+    assert scripts.count("--cpus-per-task=3") == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "grade"),
+    [
+        ("allocation failure: Requested node configuration is not available", Grade.PROBLEM),
+        ("allocation failure: Invalid qos specification", Grade.PROBLEM),
+        ("allocation failure: Required node not available (down, drained or reserved)", Grade.WARNING),
+        ("allocation failure: Unable to contact slurm controller (connect failure)", Grade.WARNING),
+    ],
+)
+def test_a_job_that_slurm_would_never_start_is_a_problem_and_one_that_must_wait_is_not(tools, said, grade):
+    tools(sbatch=f"echo '{said}' >&2; exit 1")
+    found = list(checks.check_requests(SITE, config(), Slurm()))
+    assert {one(finding) for finding in found} == {(grade, said)}
+    assert any("finetune_actor, finetune_critic" in finding.check for finding in found)
 
 
 def test_a_run_above_the_submit_limit_is_a_warning_and_a_round_above_it_a_problem(tools):

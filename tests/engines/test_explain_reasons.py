@@ -102,6 +102,20 @@ def test_more_time_ends_at_the_partitions_limit(slurm):
     assert slurm.retry.asks.timeout_min == 90
 
 
+def test_more_memory_ends_at_the_largest_nodes(slurm):
+    site = Site(name="lab", partitions={"cpu": {"name": "cpu", "max_mem_gb": 6}})
+    (slurm.job.run.jobs / "site.yaml").write_text(to_yaml(site))
+    slurm.attempt(code=137, ended=BEGUN + 9, oom=True)
+    assert slurm.retry.asks.mem_gb == 6
+
+
+def test_a_job_that_asks_for_what_no_node_has_is_named_with_what_to_lower(slurm):
+    slurm.queue(row("7", 1, "PENDING", slurm.rollout, "BadConstraints"))
+    trouble = [line for line in slurm.explain("").trouble if slurm.rollout in line]
+    assert "1 tasks ask for what no node of their partition has; lower resources.*" in trouble[0]
+    assert "lower resources.*" in pending_words("BadConstraints").do
+
+
 def test_a_preempted_attempt_is_no_failure_and_the_next_one_waits_in_the_queue(slurm):
     slurm.attempt(code=75, ended=BEGUN + 9, requeued=True, signal="TERM")
     slurm.queue(row("7", 1, "PENDING", slurm.rollout, "BeginTime"))

@@ -21,6 +21,7 @@ SITE = Site.model_validate({"name": "lab", "partitions": {"cpu": {"name": "cpu"}
 class SlurmInMemory:
     """Takes jobs on hold, remembers them by id. `trouble(number, name)` may raise; `lies` are accepted all the same.
 
+    reasons: why squeue says that a job is pending, by its id.  nodes: what sinfo says.
     settings: what `scontrol show config` says.  is_blind: squeue shows nothing, as that of another user or cluster may.
     states: of a job or of one element, `{"103": "RUNNING", ("101", 1): "COMPLETED"}`; all others are pending.
     """
@@ -34,6 +35,8 @@ class SlurmInMemory:
     cancelled: list = field(default_factory=list)
     states: dict = field(default_factory=dict)
     avoids: dict = field(default_factory=dict)
+    reasons: dict = field(default_factory=dict)
+    nodes: str = ""
     most_at_once: int = 0
     _two: threading.Event = field(default_factory=threading.Event)
     _count: int = 0
@@ -65,6 +68,10 @@ class SlurmInMemory:
             with self._lock:
                 self._at_once -= 1
 
+    def text(self, *command):
+        assert command[0] == "sinfo"
+        return self.nodes
+
     def config(self):
         return self.settings
 
@@ -72,7 +79,7 @@ class SlurmInMemory:
         wanted = set() if self.is_blind else set(names)
         return [
             QueueRow(job_id, (index,), self.state(job_id, index), "", name,
-                     "" if job_id in self.released else "JobHeldUser", "", "")
+                     self.reasons.get(job_id, "") if job_id in self.released else "JobHeldUser", "", "")
             for job_id, (name, indices) in self.jobs.items() if name in wanted for index in indices
         ]  # fmt: skip
 

@@ -200,6 +200,26 @@ def test_where_slurm_may_not_cancel_the_hopeless_a_failed_rollout_is_still_retri
     assert not [text for script in (run / "jobs").glob("*.sh") if "kill-on-invalid" in (text := script.read_text())]
 
 
+def test_what_no_node_can_serve_is_named_and_replaced_when_less_is_asked_for(lab, run):
+    site = site_file(lab, run.name)
+    too_much = (*SMALL, "resources.testset.mem_gb=100000")
+    refused = lab.submit(run, "--site", str(site), settings=too_much, check=False)
+    assert "r00-testset asks for 100000 GB on a node, the largest of partition cpu has" in refused.stderr
+    doctor = lab.python("-m", "selu_hpc.doctor", "--folder", str(run.parent), "--no-jobs", "--site", str(site),
+                        "--set", "resources.testset.mem_gb=100000", check=False)  # fmt: skip
+    assert "testset asks for 100000 GB" in doctor.stdout
+    partitions = {"cpu": {"name": "cpu"}}
+    site = site_file(lab, run.name, partitions=partitions)  # a profile that does not say how much nodes have
+    lab.submit(run, "--site", str(site), settings=too_much)
+    for _ in patience(300, "Slurm's verdict", context=lambda: lab.describe(run)):
+        if "BadConstraints" in [reason for _, reason in lab.queue(run, format_="%j|%r")]:
+            break
+    said = lab.python("-m", "selu_hpc.status", "--run", str(run)).stdout
+    assert "1 tasks ask for what no node of their partition has" in said
+    lab.resubmit(run, "--set", "resources.testset.mem_gb=1")
+    assert len(lab.wait_done(run)) == 12
+
+
 @pytest.mark.slurm_ci
 def test_status_follows_a_run_from_its_queue_to_its_end(lab, run):
     with lab.held(run, "r01-rollout-s0001"):

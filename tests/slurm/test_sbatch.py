@@ -221,11 +221,18 @@ def test_a_stage_that_does_not_fit_its_partition_is_refused_before_submission(si
         partition_of(spec(resources=Resources(partition="gpu", gpus=9)), site)
     with pytest.raises(ConfigError, match="asks for the 'preempt' partition"):
         partition_of(spec(resources=Resources(partition="preempt")), site)
+    large = site.partitions | {"gpu": site.partitions["gpu"].model_copy(update={"max_mem_gb": 512})}
+    with pytest.raises(ConfigError, match=r"600 GB on a node, the largest of partition a100 has 512"):
+        partition_of(
+            spec(resources=Resources(partition="gpu", mem_gb=600)), site.model_copy(update={"partitions": large})
+        )
 
 
 def test_memory_and_time_double_with_every_failure_of_their_kind_up_to_the_partitions_limit(site):
     ask = Resources(mem_gb=4, timeout_min=90, partition="gpu")
     assert escalate(ask, num_oom=2, num_timeout=0, partition=site.partitions["gpu"]).mem_gb == 16
+    small = site.partitions["gpu"].model_copy(update={"max_mem_gb": 12})
+    assert [escalate(ask, num_oom=n, num_timeout=0, partition=small).mem_gb for n in range(4)] == [4, 8, 12, 12]
     assert escalate(ask, num_oom=0, num_timeout=1, partition=site.partitions["gpu"]).timeout_min == 180
     assert escalate(ask, num_oom=0, num_timeout=3, partition=site.partitions["gpu"]).timeout_min == 300
     assert escalate(ask, num_oom=0, num_timeout=3, partition=None).timeout_min == 720

@@ -44,6 +44,12 @@ def test_squeue_rows_waiting_elements_come_together():
     assert [row.is_held for row in rows] == [False] * 5 + [True]
 
 
+@pytest.mark.parametrize("reason", ["BadConstraints", "JobHoldMaxRequeue"])
+def test_what_slurm_never_starts_is_stuck_and_not_on_its_way(reason):
+    (row,) = read_squeue(f"9|N/A|9|PENDING|2026|selu-1a-r01-gate-g0c0|{reason}||")
+    assert (row.will_run, row.is_stuck) == (False, True)
+
+
 def test_why_elements_ended_by_accounting_and_a_step_above_its_memory_is_out_of_memory():
     found = causes(read_sacct(SACCT), job_id="9", name="selu-1a-r01-rollout-g0c0")
     cancelled = dict.fromkeys((3, 4, 5), Cause.CANCELLED)
@@ -84,6 +90,13 @@ def test_failures_count_since_the_last_submit_only(ledger):
 def test_a_requeued_or_preempted_start_is_no_failure(ledger):
     went_on = [attempt(code=75, requeued=True), attempt(code=None), attempt(code=1)]
     assert count(ledger, went_on, alive=["again"]) == (1, 0, 0)
+
+
+def test_a_job_that_asked_for_what_no_node_has_is_a_failure_though_it_waited_for_another(ledger):
+    waits = (type("W", (), {"after": After.CORR})(),)
+    ledger.entries["job"].waits = ledger.entries["again"].waits = waits
+    ledger.entries["again"].unfit = {0}
+    assert count(ledger, []) == (1, 0, 0)
 
 
 def test_a_job_that_vanished_without_a_trace_is_a_failure_unless_it_still_waited_for_another(ledger):
@@ -153,12 +166,14 @@ def test_what_another_job_or_shell_set_neither_leaks_into_ours_nor_changes_an_an
 
 def test_partitions_are_chosen_from_what_sinfo_says():
     listed = (
-        "cpu*|up|1-00:00:00|3|(null)|REQUEUE|10\ngpu|up|2-00:00:00|1|gpu:a100:8(S:0-1)|REQUEUE|10\n"
-        "scavenge|up|4:00:00|3|(null)|REQUEUE|1\nbroken|down|infinite|1|gpu:h100:16|OFF|99\n"
+        "cpu*|up|1-00:00:00|3|(null)|191000|REQUEUE|10\ncpu*|up|1-00:00:00|1|(null)|1031000|REQUEUE|10\n"
+        "gpu|up|2-00:00:00|1|gpu:a100:8(S:0-1)|515000|REQUEUE|10\n"
+        "scavenge|up|4:00:00|3|(null)|191000|REQUEUE|1\nbroken|down|infinite|1|gpu:h100:16|0|OFF|99\n"
     )
     chosen = choose(read_partitions(listed, "preempt/partition_prio"))
     assert {role: one.name for role, one in chosen.items()} == {"cpu": "cpu", "gpu": "gpu", "preempt": "scavenge"}
     assert (chosen["gpu"].gres, chosen["gpu"].gpus) == ("gpu:a100", 8)
+    assert {role: one.max_mem_gb for role, one in chosen.items()} == {"cpu": 1006, "gpu": 502, "preempt": 186}
     assert set(choose(read_partitions(listed, "preempt/none"))) == {"cpu", "gpu"}
     with pytest.raises(EngineError, match="sinfo lists no partition"):
         choose([])

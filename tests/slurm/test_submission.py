@@ -242,11 +242,13 @@ def test_a_task_that_begins_before_it_is_kept_from_a_bad_node_stops_nothing(job,
     assert len(slurm.jobs) == 15
 
 
-def record(job, slurm, stage, shard, node, code):
+def record(job, slurm, stage, shard, node, code, **more):
     """The record of a task that began and ended at once."""
     name = slurm.jobs[ids_of(slurm)[f"r01-{stage}"]][0]
     folder = job.run.shard(1, Stage(stage), shard).attempt(0)
-    write_json(folder / "job.json", {"name": name, "job": "1", "node": node, "begun": 1.0, "ended": 2.0, "code": code})
+    write_json(
+        folder / "job.json", {"name": name, "job": "1", "node": node, "begun": 1.0, "ended": 2.0, "code": code, **more}
+    )
 
 
 def test_a_node_on_which_tasks_fail_at_once_is_avoided_until_a_person_says_submit(job):
@@ -278,3 +280,40 @@ def test_who_lost_the_lock_releases_nothing_and_its_heir_makes_no_second_copy(jo
     submit(job, slurm)
     assert sorted(slurm.released) == sorted(slurm.jobs)
     assert len(slurm.jobs) == 15
+
+
+def test_a_job_that_asks_for_what_no_node_has_is_cancelled_and_sent_again_until_retries_are_used_up(job):
+    slurm = SlurmInMemory()
+    submit(job, slurm)
+    sent = []
+    for _ in range(5):  # gates and the last job look
+        last = max((job_id for job_id, (name, _) in slurm.jobs.items() if "r00-evaluate" in name), default=None)
+        if last:
+            sent.append(last)
+            slurm.reasons[last] = "BadConstraints"
+        Submission(job, SITE, slurm, Limits(), grace_s=0.0).advance(last_round=9)
+    assert len(sent) == 1 + job.config.retry.max_retries
+    assert set(sent).isdisjoint(slurm.jobs)
+    assert [event["key"] for event in events(job, "gave_up")] == ["r00/evaluate"]
+
+
+def test_a_person_who_submits_again_has_such_a_job_replaced(job):
+    slurm = SlurmInMemory()
+    submit(job, slurm)
+    stuck = ids_of(slurm)["r01-rollout"]
+    slurm.reasons[stuck] = "BadConstraints"
+    decision = submit(job, slurm)
+    assert [spec.label for spec in decision.submit] == ["r01-rollout"]
+    assert stuck not in slurm.jobs
+    assert [event["why"] for event in events(job, "cancelled")] == ["no node has what it asks for"]
+
+
+@pytest.mark.parametrize(("nodes", "mem_gb"), [("cpu|3000\ncpu|6000\ngpu|900000\n", 5), ("", 8)])
+def test_a_gate_asks_for_no_more_memory_than_a_node_has(job, nodes, mem_gb):
+    slurm = SlurmInMemory(nodes=nodes)
+    submit(job, slurm)
+    finish(job, 0)
+    record(job, slurm, "rollout", 1, "c1", 137, oom=True)
+    decision = gate_at_work(job, slurm)
+    assert decision.submit[0].label == "r01-rollout"
+    assert decision.submit[0].resources.mem_gb == mem_gb

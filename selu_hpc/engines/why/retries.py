@@ -99,7 +99,8 @@ def more_of(facts: Facts, one: ShardFacts, tries: list[Try]) -> str:
     if last is None or has is None or not one.entries:
         return ""
     if last.how is How.OOM:
-        return f"resources.{name}.mem_gb={2 * max(has.mem_gb, round(last.asked_gb or 0))}"
+        memory, limit = 2 * max(has.mem_gb, round(last.asked_gb or 0)), facts.rules.limits_gb.get(name, 0)
+        return f"resources.{name}.mem_gb={min(memory, limit) if limit else memory}"
     if last.how is How.TIMEOUT:
         minutes = 2 * max(has.timeout_min, last.asked_min or 0)
         limit = facts.rules.limits_min.get(name, 0)
@@ -110,10 +111,16 @@ def more_of(facts: Facts, one: ShardFacts, tries: list[Try]) -> str:
 def _grown(facts: Facts, key: Key, failed: Failures) -> Asked | None:
     name = section(key.stage)
     has = facts.rules.asks.get(name)
-    limit = facts.rules.limits_min.get(name, 0)
     if has is None:
         return None
-    more = grown(has.mem_gb, has.timeout_min, num_oom=failed.num_oom, num_timeout=failed.num_timeout, limit_min=limit)
+    more = grown(
+        has.mem_gb,
+        has.timeout_min,
+        num_oom=failed.num_oom,
+        num_timeout=failed.num_timeout,
+        limit_gb=facts.rules.limits_gb.get(name, 0),
+        limit_min=facts.rules.limits_min.get(name, 0),
+    )
     return Asked(*more)
 
 

@@ -26,13 +26,14 @@ class Asked:
 class Rules:
     """config.yaml and jobs/site.yaml as far as retries go.
 
-    asks, limits_min: by the section of `resources`; a limit is its partition's, 0 when there is none.
+    asks, limits_gb, limits_min: by the section of `resources`; a limit is its partition's, 0 when there is none.
     resubmits: whether gates may call sbatch.
     """
 
     max_retries: int
     quorum: float
     asks: Mapping[str, Asked]
+    limits_gb: Mapping[str, int]
     limits_min: Mapping[str, int]
     resubmits: bool = True
 
@@ -47,11 +48,13 @@ def read_rules(run: RunDir) -> Rules:
     partitions = site.get("partitions", {})
     try:
         asks = config["resources"]
+        of = {name: partitions.get(one["partition"], {}) for name, one in asks.items()}
         return Rules(
             max_retries=int(config["retry"]["max_retries"]),
             quorum=float(config["retry"]["quorum"]),
             asks={name: Asked(int(one["mem_gb"]), int(one["timeout_min"])) for name, one in asks.items()},
-            limits_min={n: int(partitions.get(o["partition"], {}).get("max_timeout_min", 0)) for n, o in asks.items()},
+            limits_gb={name: int(partition.get("max_mem_gb", 0)) for name, partition in of.items()},
+            limits_min={name: int(partition.get("max_timeout_min", 0)) for name, partition in of.items()},
             resubmits=bool(site.get("resubmit_inside_jobs", True)),
         )
     except (KeyError, TypeError, ValueError) as error:

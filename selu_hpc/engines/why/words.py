@@ -91,7 +91,11 @@ PENDING = {
     "PartitionDown": Words("its partition takes no jobs to nodes now", "wait or ask the administrators"),
     "PartitionInactive": Words("its partition is switched off", "choose another partition in the site profile"),
     "NodeDown": Words("a node it needs is down", "wait, or see `sinfo -R`"),
-    "BadConstraints": Words("no node has what it asks for", "compare the site profile with `sinfo`"),
+    "BadConstraints": Words(
+        "no node of its partition has what it asks for, and Slurm never looks at it again",
+        "lower resources.* of its stage or correct the site profile (`sinfo -Ne -o '%P %c %m %G'`), then submit",
+    ),
+    "JobHoldMaxRequeue": Words("Slurm requeued it as often as the cluster allows and keeps it", "submit resends it"),
     "Licenses": Words("it waits for a licence", "wait"),
     "Reservation": Words("it waits for its reservation to begin", "wait"),
     "launch failed requeued held": Words("Slurm could not start it on a node and keeps it", "submit resends it"),
