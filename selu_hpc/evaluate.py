@@ -55,8 +55,8 @@ def show(paths: Sequence[Path], as_json: bool, by_type: bool) -> str:
         return "".join(json.dumps(summary, sort_keys=True) + "\n" for summary in found)
     from selu_hpc.rl4vlm.summary import is_game
     from selu_hpc.rl4vlm.summary import markdown as games_markdown
-    from selu_hpc.selu.summary import without_copies
     from selu_hpc.selu.table import by_type_markdown, make_rows, markdown
+    from selu_hpc.summaries import without_copies
 
     rows = make_rows([one for one in found if not is_game(one)])
     played = without_copies(one for one in found if is_game(one))

@@ -9,6 +9,7 @@ Shape legend: T actions, V=2 views (0 first person, 1 third person), H height, W
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 
 FramesTVHWC = NDArray[np.uint8]
 FrameHWC = NDArray[np.uint8]
+LONGEST_KEPT = 400
+"""Characters of an answer that are kept in the records."""
 
 
 class View(StrEnum):
@@ -273,6 +276,13 @@ class Sample:
             verb=value["verb"],
             kept=value["kept"],
         )
+
+
+def clean(text: str) -> str:
+    """The text as it is kept: valid Unicode, one line, no control characters, not endless."""
+    head = text[: 4 * LONGEST_KEPT].encode("utf-8", "replace").decode("utf-8")
+    printable = "".join(" " if unicodedata.category(letter)[0] in "CZ" else letter for letter in head)
+    return " ".join(printable.split())[:LONGEST_KEPT].rstrip()
 
 
 def derive_seed(*parts: int | str) -> int:

@@ -17,7 +17,7 @@ LAYERS = [
     {"selu", "rl4vlm", "train", "envs", "models"},
     {"sim"},
     {"store"},
-    {"config", "site", "records", "errors", "processes", "terminal"},
+    {"config", "site", "records", "errors", "processes", "terminal", "measures", "summaries"},
 ]
 # The run folder's paths and markers are a contract of every room, like records.
 GROUND = {"selu_hpc.rounds.rundir"}
@@ -47,6 +47,21 @@ def test_imports_point_from_commands_down_to_records(graph):
         and level(imported) < level(importer)
     ]
     assert wrong == []
+
+
+def test_neither_papers_room_knows_the_other(graph):
+    rooms = {"selu": ("selu_hpc.selu",), "rl4vlm": ("selu_hpc.rl4vlm", "selu_hpc.stages.games")}
+
+    def imports(one, other):
+        return [
+            f"{module} imports {imported}"
+            for module in graph.modules
+            if module.startswith(rooms[one])
+            for imported in graph.find_modules_directly_imported_by(module)
+            if imported.startswith(rooms[other])
+        ]
+
+    assert imports("rl4vlm", "selu") + imports("selu", "rl4vlm") == []
 
 
 def test_every_module_has_a_place_in_the_house(graph):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from selu_hpc.selu.measures import mean_number
+from selu_hpc.measures import mean_number
 
 SEED = 0
 """Of every bootstrap: the same rows give the same interval."""

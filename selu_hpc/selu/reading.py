@@ -1,7 +1,7 @@
 """Takes a meaning from a model's words, whatever the words are: the model's output is hostile until read.
 
-Owns reading a yes, a no and an object, and making any text safe to keep. Reading actions is the language's
-(envs/language.py). Nothing here raises, whatever it is given; an answer that says nothing is None.
+Owns reading a yes, a no and an object. Making any text safe to keep is the records' (records.py), reading actions the
+language's (envs/language.py). Nothing here raises, whatever it is given; an answer that says nothing is None.
 """
 
 from __future__ import annotations
@@ -10,23 +10,15 @@ import re
 import unicodedata
 
 from selu_hpc.envs.language import Language
-from selu_hpc.records import Goal
+from selu_hpc.records import LONGEST_KEPT, Goal
+from selu_hpc.records import clean as clean
 
-LONGEST_KEPT = 400
-"""Characters of an answer that are kept in the records."""
 _YES = frozenset(["yes", "yeah", "yep", "true", "correct", "affirmative", "y"])
 _NO = frozenset(["no", "nope", "not", "false", "incorrect", "negative", "isnt", "wasnt", "hasnt", "didnt", "n"])
 _NOTHING = frozenset(["none", "nothing", "nowhere", "no", "nobody", "neither", "unknown", "unsure", "na"])
 _ECHO = re.compile(r"\byes\s*(?:or|/|\||,)\s*no\b")
 _WORD = re.compile(r"[a-z0-9]+")
 _MOST_READ_WORDS = 40
-
-
-def clean(text: str) -> str:
-    """The text as it is kept: valid Unicode, one line, no control characters, not endless."""
-    head = text[: 4 * LONGEST_KEPT].encode("utf-8", "replace").decode("utf-8")
-    printable = "".join(" " if unicodedata.category(letter)[0] in "CZ" else letter for letter in head)
-    return " ".join(printable.split())[:LONGEST_KEPT].rstrip()
 
 
 def read_yes_no(text: str) -> bool | None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from selu_hpc.selu.measures import Number, by_type, critic_numbers, mean_number
+from selu_hpc.measures import Number, by_type, critic_numbers, mean_number
 
 Row = Mapping[str, Any]
 Rows = Mapping[str, Sequence[Row]]

@@ -11,15 +11,13 @@ Outcomes are kept as bits in the order of the frozen test sets, so that runs are
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from selu_hpc.config import RunConfig
 from selu_hpc.rounds.rundir import RunDir, Stage
 from selu_hpc.selu.results import Row, asked_states, merge, numbers
-
-Summary = dict[str, Any]
+from selu_hpc.summaries import Summary, commit_of, settings_of_run
 
 
 def summarise(run: RunDir, config: RunConfig) -> Summary | None:
@@ -39,7 +37,7 @@ def summarise(run: RunDir, config: RunConfig) -> Summary | None:
         "world": str(config.env.world),
         "seed": config.seed,
         "signature": config.signature,
-        "settings": config.model_copy(update={"seed": 0}).signature,
+        "settings": settings_of_run(config),
         "commit": commit_of(run),
         "base": _results(run, 0, 0).get("base", ""),
         "testset": [run.shard(0, Stage.TESTSET, shard).require_marker().content for shard in _shards(config)],
@@ -94,30 +92,6 @@ def _results(run: RunDir, round_id: int, shard: int) -> dict[str, Any]:
 def _card(run: RunDir, round_id: int) -> dict[str, Any]:
     card: dict[str, Any] = run.shard(round_id, Stage.GATE).read_json("card.json")
     return card
-
-
-def settings_of(summary: Summary) -> str:
-    """What its run had set, but for the seed: the signature that seed 0 has; empty where a summary doesn't say."""
-    return str(summary.get("settings") or ("" if summary["seed"] else summary["signature"]))
-
-
-def without_copies(summaries: Iterable[Summary]) -> list[Summary]:
-    """Each run once, as it was when it had gone furthest: a run and its summary are often found side by side."""
-    found: dict[tuple[str, ...], Summary] = {}
-    for one in summaries:
-        run = (one["signature"], str(one["seed"]), one.get("base", ""), str(one.get("testset")))
-        if run not in found or len(one["rounds"]) > len(found[run]["rounds"]):
-            found[run] = one
-    return list(found.values())
-
-
-def commit_of(run: RunDir) -> str:
-    """The code a run began with, `+` where it had been changed."""
-    try:
-        code = json.loads(run.provenance_file.read_bytes())["code"]
-    except (OSError, ValueError, KeyError):
-        return ""
-    return f"{(code['commit'] or '')[:12]}{'+' if code['dirty'] else ''}"
 
 
 def _bits(rows: Sequence[Row], field: str) -> str:

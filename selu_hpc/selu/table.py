@@ -7,32 +7,20 @@ resamples seeds and, within them, episodes; base and last round are compared on 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selu_hpc.selu.summary import Summary, settings_of, without_copies
+from selu_hpc.measures import Gain, Matrix, gain, percent
+from selu_hpc.summaries import Summary, by_settings, without_copies
 
-BOOTSTRAP = 2000
 ORDER = (
     "selu", "selu_one", "no_self_asking", "no_hindsight", "no_critic", "any_verb", "zero_shot", "self_consistency",
     "self_refine", "lmsi", "scoring", "pictures_only", "trusting", "doubting", "random", "oracle",
 )  # fmt: skip
-Matrix = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Gain:
-    """In percentage points: before, after, difference and its 95 % interval."""
-
-    base: float
-    last: float
-    gain: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,22 +57,8 @@ def make_rows(summaries: Sequence[Summary]) -> list[TableRow]:
     for one in without_copies(summaries):
         base = one.get("base", "")
         groups[one["simulator"], one["world"], one["recipe"], base, str(one["testset"])].append(one)
-    rows = [_row(part, settings) for group in groups.values() for settings, part in _by_settings(group)]
+    rows = [_row(part, settings) for group in groups.values() for settings, part in by_settings(group)]
     return sorted(rows, key=lambda row: (row.simulator, row.world, _place(row.recipe), row.recipe, row.settings))
-
-
-def _by_settings(group: Sequence[Summary]) -> Iterator[tuple[str, list[Summary]]]:
-    """The summaries of each row, sorted by seed. One that doesn't say its settings is a further seed of the only ones
-    there are; where there are several it stands alone, under its signature."""
-    group = sorted(group, key=lambda one: int(one["seed"]))
-    known = {settings_of(one) for one in group} - {""}
-    if len(known) < 2 and len({one["seed"] for one in group}) == len(group):
-        yield "", group
-        return
-    parts: dict[str, list[Summary]] = defaultdict(list)
-    for one in group:
-        parts[settings_of(one) or one["signature"]].append(one)
-    yield from parts.items()
 
 
 def markdown(rows: Sequence[TableRow]) -> str:
@@ -126,10 +100,10 @@ def by_round_markdown(summary: Summary) -> str:
     for one in summary["rounds"]:
         labels = one.get("labels") or {}
         seen = [_array(one[name]) == truth if name in one else truth[:0] for name in ("first", "verdict", "states")]
-        cells = [_figure(_percent(values)) for values in (*seen, _array(one["first"]))]
+        cells = [_figure(percent(values)) for values in (*seen, _array(one["first"]))]
         cells += [_share(labels.get(name)) for name in ("accuracy", "false_yes", "success")]
         cells += [str(labels.get("relabelled", "–")), _share(labels.get("relabelled_right"))]
-        lines.append(f"| {' | '.join([str(one['round']), *cells, _figure(_percent(_array(one['success'])))])} |")
+        lines.append(f"| {' | '.join([str(one['round']), *cells, _figure(percent(_array(one['success'])))])} |")
     return "\n".join([*lines, ""])
 
 
@@ -174,13 +148,13 @@ def _row(group: Sequence[Summary], settings: str) -> TableRow:
         settings=settings,
         seeds=tuple(one["seed"] for one in group),
         rounds=max(one["rounds"][-1]["round"] for one in group),
-        critic=_gain(right[0], right[1]),
-        own=_gain(own[0] == truth, own[1] == truth),
+        critic=gain(right[0], right[1]),
+        own=gain(own[0] == truth, own[1] == truth),
         states=(_states(group, truth, 0), _states(group, truth, -1)),
         f1=_both(critic, lambda said: _f1(truth, said)),
-        false_yes=_both(critic, lambda said: _percent(said[truth == 0])),
-        false_no=_both(critic, lambda said: _percent(1 - said[truth == 1])),
-        actor=_gain(*actor),
+        false_yes=_both(critic, lambda said: percent(said[truth == 0])),
+        false_no=_both(critic, lambda said: percent(1 - said[truth == 1])),
+        actor=gain(*actor),
         probe=(_probe(group, 0), _probe(group, -1)),
         episodes=float(np.mean([one["episodes"] for one in group])),
         steps=float(np.mean([one["steps"] for one in group])),
@@ -195,8 +169,8 @@ def _by_verb(
     critic_verbs, actor_verbs = np.array(first["critic_verbs"]), np.array(first["actor_verbs"])
     found = {}
     for verb in sorted({*first["critic_verbs"], *first["actor_verbs"]}):
-        judged = [_percent(matrix[:, critic_verbs == verb]) for matrix in right]
-        acted = [_percent(matrix[:, actor_verbs == verb]) for matrix in actor]
+        judged = [percent(matrix[:, critic_verbs == verb]) for matrix in right]
+        acted = [percent(matrix[:, actor_verbs == verb]) for matrix in actor]
         found[verb] = (judged[0], judged[1], acted[0], acted[1])
     return found
 
@@ -205,24 +179,6 @@ def _pair(group: Sequence[Summary], name: str) -> tuple[Matrix, Matrix]:
     """(seeds, episodes) of the base and of the last round."""
     found = [np.array([_array(one["rounds"][at][name]) for one in group]) for at in (0, -1)]
     return found[0], found[1]
-
-
-def _gain(before: NDArray[Any], after: NDArray[Any]) -> Gain:
-    difference = after.astype(float) - before.astype(float)
-    draws = list(_resampled(difference))
-    low, high = np.percentile(draws, (2.5, 97.5)) if draws else (np.nan, np.nan)
-    return Gain(_percent(before), _percent(after), _percent(difference), 100 * float(low), 100 * float(high))
-
-
-def _resampled(values: Matrix) -> Iterator[float]:
-    draw = np.random.default_rng(0)
-    num_seeds, num_episodes = values.shape
-    if not num_episodes:
-        return
-    for _ in range(BOOTSTRAP):
-        seeds = draw.integers(num_seeds, size=num_seeds)
-        episodes = draw.integers(num_episodes, size=num_episodes)
-        yield float(values[np.ix_(seeds, episodes)].mean())
 
 
 def _both(pair: tuple[Matrix, Matrix], measure: Callable[[Matrix], float]) -> tuple[float, float]:
@@ -246,15 +202,11 @@ def _states(group: Sequence[Summary], truth: Matrix, at: int) -> float:
         for one, row in zip(group, truth, strict=True)
         if "states" in one["rounds"][at]
     ]
-    return _percent(np.array([_array(bits) == row for bits, row in asked]))
+    return percent(np.array([_array(bits) == row for bits, row in asked]))
 
 
 def _array(bits: str) -> NDArray[np.float64]:
     return np.array([bit == "1" for bit in bits], dtype=float)
-
-
-def _percent(values: NDArray[Any]) -> float:
-    return 100 * float(np.mean(values)) if values.size else float("nan")
 
 
 def _place(recipe: str) -> int:

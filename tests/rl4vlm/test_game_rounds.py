@@ -53,7 +53,7 @@ def test_two_rounds_leave_an_actor_a_state_and_a_report(game_run, play_round, do
     assert "A game pays a reward" in shown
     assert '"rewards":[' in shown.replace(" ", "")
     table = markdown([summarise(run, load_run(run.path))])
-    assert "| number_line | rl4vlm | 1 | 2 |" in table
+    assert "| number_line | 1, 1 | rl4vlm | 1 | 2 |" in table
 
 
 def test_a_turn_holds_the_sampled_tokens_and_what_the_game_paid(game_run, play_round, do):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from selu_hpc.selu.measures import critic_numbers, difference, mean_number
+from selu_hpc.measures import critic_numbers, gain, mean_number
 from selu_hpc.selu.results import merge, numbers
 
 
@@ -50,12 +50,18 @@ def test_ninety_five_percent_intervals_cover_about_as_often_as_they_say():
 
 
 def test_a_gain_is_measured_pair_by_pair():
-    before = [False, True] * 50
-    gain = difference([True] * 100, before, samples=300, seed=0)
-    assert gain.value == 0.5
-    assert 0.39 < gain.low < gain.high < 0.61
-    none = difference(before, before, samples=300, seed=0)
-    assert (none.low, none.value, none.high) == (0.0, 0.0, 0.0)
+    before = np.array([[0.0, 1.0] * 50])
+    found = gain(before, np.ones((1, 100)))
+    assert (found.base, found.last, found.gain) == (50, 100, 50)
+    assert 39 < found.low < found.high < 61
+    none = gain(before, before)
+    assert (none.low, none.gain, none.high) == (0, 0, 0)
+
+
+def test_a_gains_interval_knows_that_the_episodes_of_a_seed_hang_together():
+    """Two seeds, one that learned everything and one nothing: over episodes alone 40 to 60."""
+    found = gain(np.zeros((2, 100)), np.array([[1.0] * 100, [0.0] * 100]))
+    assert (found.low, found.gain, found.high) == (0, 50, 100)
 
 
 def row(number: int, **values: object) -> dict[str, object]:

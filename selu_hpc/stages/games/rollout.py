@@ -16,11 +16,10 @@ import numpy as np
 from selu_hpc.config import RunConfig
 from selu_hpc.envs.cards.picture import SIDE
 from selu_hpc.envs.splits import train_seed
-from selu_hpc.records import Action, Ended, Episode, Goal, Task
+from selu_hpc.records import Action, Ended, Episode, Goal, Task, clean
 from selu_hpc.rl4vlm.playing import Hand, Said, Speaker, play
 from selu_hpc.rl4vlm.speaker import Teacher
 from selu_hpc.rounds.rundir import ShardDir
-from selu_hpc.selu.reading import clean
 from selu_hpc.stages.collect import EPISODES, FLUSH_EPISODES, FLUSH_S, adopt_newest, digest, publish
 from selu_hpc.stages.entry import Progress
 from selu_hpc.store.lines import LineWriter

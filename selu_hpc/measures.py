@@ -6,14 +6,17 @@ Does not own where outcomes come from (stages/evaluate.py) or how they are print
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 Row = TypeVar("Row")
+Matrix = NDArray[np.float64]
 INTERVAL = (2.5, 97.5)
+BOOTSTRAP = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,17 @@ class Number:
 
     def to_json(self) -> dict[str, Any]:
         return {"value": self.value, "low": self.low, "high": self.high, "count": self.count}
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """In percentage points: before, after, difference and its 95 % interval."""
+
+    base: float
+    last: float
+    gain: float
+    low: float
+    high: float
 
 
 def critic_numbers(truth: Sequence[bool], said: Sequence[bool], *, samples: int, seed: int) -> dict[str, Number]:
@@ -55,10 +69,27 @@ def by_type(
     return {name: dict(measure(group)) for name, group in sorted(groups.items())}
 
 
-def difference(after: Sequence[bool], before: Sequence[bool], *, samples: int, seed: int) -> Number:
-    """Mean gain over the same outcomes measured twice (pair by pair), with its interval."""
-    gain = np.array(after, dtype=float) - np.array(before, dtype=float)
-    return _bootstrap(gain.reshape(-1, 1), lambda x: {"gain": _mean(x[:, 0])}, samples=samples, seed=seed)["gain"]
+def gain(before: NDArray[Any], after: NDArray[Any]) -> Gain:
+    """Of outcomes measured twice, (seeds, episodes); its interval resamples seeds and, within them, episodes."""
+    difference = after.astype(float) - before.astype(float)
+    draws = list(_resampled(difference))
+    low, high = np.percentile(draws, (2.5, 97.5)) if draws else (np.nan, np.nan)
+    return Gain(percent(before), percent(after), percent(difference), 100 * float(low), 100 * float(high))
+
+
+def _resampled(values: Matrix) -> Iterator[float]:
+    draw = np.random.default_rng(0)
+    num_seeds, num_episodes = values.shape
+    if not num_episodes:
+        return
+    for _ in range(BOOTSTRAP):
+        seeds = draw.integers(num_seeds, size=num_seeds)
+        episodes = draw.integers(num_episodes, size=num_episodes)
+        yield float(values[np.ix_(seeds, episodes)].mean())
+
+
+def percent(values: NDArray[Any]) -> float:
+    return 100 * float(np.mean(values)) if values.size else float("nan")
 
 
 def _critic(pairs: np.ndarray[Any, Any]) -> dict[str, float]:
