@@ -1,14 +1,19 @@
 """Answers from an OpenAI-compatible server: vLLM, SGLang, or transformers' own `transformers serve`.
 
 Owns the client side: one chat completion a request, as many in flight as `batch_size` (the server makes its own
-batches), adapters by name. Does not start servers. What a server answers may depend on its batches: runs that must be
+batches), adapters by a name that holds a digest of their weights, since a server outlives rounds and runs and each has
+an actor of its own. Does not start servers. What a server answers may depend on its batches: runs that must be
 repeatable bit by bit generate in process (generate.py).
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
+import math
+import shutil
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +33,8 @@ _TIMEOUT_S = 600.0
 _TRIES = 4
 _FIRST_WAIT_S = 1.0
 _WORTH_REPEATING = frozenset({408, 409, 429, 500, 502, 503, 504})
+_NEXT_BEST = 5
+"""How many tokens that might have stood in a token's place a server is asked to name."""
 
 
 class ServerGenerator:
@@ -38,7 +45,7 @@ class ServerGenerator:
         self._config = config
         self._session = http.Session()
         self._session.mount("http://", http.adapters.HTTPAdapter(pool_maxsize=config.batch_size))
-        self._names: dict[str | None, str] = {None: config.base}
+        self._names: dict[str | None, dict[str, str]] = {None: {"model": config.base}}
         served = self._served()
         for name, folder in adapters.items():
             self._names[name] = self._adapter(name, folder, served)
@@ -84,11 +91,13 @@ class ServerGenerator:
         ]
         content.append({"type": "text", "text": request.prompt})
         body: dict[str, Any] = {
-            "model": self._names[adapter],
+            **self._names[adapter],
             "messages": [{"role": "user", "content": content}],
             "max_tokens": limit,
             "temperature": temperature,
             "stream": False,
+            "logprobs": True,
+            "top_logprobs": _NEXT_BEST,
         }
         return body if seed is None or temperature == 0 else body | {"seed": seed % (1 << 31)}
 
@@ -99,35 +108,55 @@ class ServerGenerator:
             text = choice["message"].get("content") or ""
             tokens = int((answer.get("usage") or {}).get("completion_tokens") or 0)
             listed = (choice.get("logprobs") or {}).get("content") or []
-            total = sum(float(one["logprob"]) for one in listed) if listed else float("nan")
+            total = sum(float(one["logprob"]) for one in listed) if listed else math.nan
+            sure = sureness(listed)
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise ModelError(f"{self._url}: not a chat completion: {str(answer)[:300]}") from error
-        return Answer(text.strip(), tokens, total)
+        return Answer(text.strip(), tokens, total, sure=sure)
 
-    def _adapter(self, name: str, folder: Path, served: frozenset[str]) -> str:
-        """The model name that means this adapter: its own where the server has it, else its folder."""
-        if name in served:
-            return name
+    def _adapter(self, name: str, folder: Path, served: Mapping[str, str]) -> dict[str, str]:
+        """What a request says to mean this adapter: its name where the server has it or loads it, else a folder."""
         if not (folder / "adapter_config.json").is_file():
             raise ModelError(
-                f"adapter {name!r}: {self._url} does not serve it and {folder} has no adapter_config.json; "
-                "finish its fine-tuning stage first"
+                f"adapter {name!r}: {folder} has no adapter_config.json; finish its fine-tuning stage first"
             )
-        body = {"lora_name": name, "lora_path": str(folder.resolve())}
-        for path in ("/v1/load_lora_adapter", "/load_lora_adapter"):
-            reply = self._try(path, body)
+        known = f"{name}-{adapter_digest(folder)}"
+        by_name = {"vllm": {"model": known}, "sglang": {"model": self._config.base, "lora_path": known}}
+        if known in served:
+            return by_name.get(served[known], by_name["vllm"])
+        wanted = {"lora_name": known, "lora_path": str(folder.resolve())}
+        for path, server in (("/v1/load_lora_adapter", "vllm"), ("/load_lora_adapter", "sglang")):
+            reply = self._try(path, wanted)
             if reply is not None and reply.ok:
-                return name
-        if not (folder / "config.json").is_file():
-            raise ModelError(
-                f"adapter {name!r}: {self._url} neither serves nor loads it by name; start vLLM with "
-                f"`--enable-lora --lora-modules {name}={folder}`, or, for `transformers serve`, lay it out with "
-                "selu_hpc.models.server.lay_out and give that folder"
-            )
-        logger.debug("{}: no way to load adapters by name; asking for {} by its folder", self._url, folder)
-        return str(folder.resolve())
+                return by_name[server]
+        if known in (served := self._served()):  # another job was first
+            return by_name.get(served[known], by_name["vllm"])
+        if (folder / "config.json").is_file():
+            return {"model": str(folder.resolve())}
+        if not set(by_name) & set(served.values()):
+            return {"model": str(self._beside_the_base(name, folder, known))}
+        raise ModelError(
+            f"adapter {name!r}: {self._url} neither serves nor loads {known}; start vLLM with `--enable-lora` and "
+            f"VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 in its environment, or with `--lora-modules {known}={folder}`"
+        )
 
-    def _served(self) -> frozenset[str]:
+    def _beside_the_base(self, name: str, folder: Path, known: str) -> Path:
+        """`transformers serve` knows models by their folder alone: one of links, beside the adapter's own."""
+        from selu_hpc.models.backbone import find
+
+        try:
+            base = find(self._config.base)
+        except ModelError as error:
+            raise ModelError(
+                f"adapter {name!r}: {self._url} neither serves nor loads {known} by name (vLLM does with "
+                "`--enable-lora` and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, SGLang with `--enable-lora`), and to lay it "
+                f"out for `transformers serve` the base's files must be here: {error}"
+            ) from error
+        logger.debug("{}: no way to load adapters by name; asking for {} by its folder", self._url, known)
+        return lay_out(base, folder, folder.resolve().with_name(f"served-{known}"))
+
+    def _served(self) -> dict[str, str]:
+        """The names the server answers to, each with whom it says they belong to ("vllm", "sglang", …)."""
         try:
             reply = self._session.get(f"{self._url}/v1/models", timeout=_TIMEOUT_S)
         except http.RequestException as error:
@@ -136,11 +165,11 @@ class ServerGenerator:
                 "start the server, or set model.server_url to empty"
             ) from error
         try:
-            return frozenset(str(one["id"]) for one in reply.json()["data"])
-        except (ValueError, KeyError, TypeError):
+            return {str(one["id"]): str(one.get("owned_by")) for one in reply.json()["data"]}
+        except (ValueError, KeyError, TypeError, AttributeError):
             # transformers' server lists the hub's cache and fails where there is none; it serves folders all the same.
             logger.debug("{}/v1/models: HTTP {}, no list of models", self._url, reply.status_code)
-            return frozenset()
+            return {}
 
     def _try(self, path: str, body: dict[str, Any]) -> http.Response | None:
         try:
@@ -167,12 +196,49 @@ class ServerGenerator:
         raise ModelError(f"{self._url}{path}: {last} (model {body.get('model')!r}); read the server's log")
 
 
+def adapter_digest(folder: Path) -> str:
+    """Twelve hex digits of an adapter's settings and weights."""
+    hashed = hashlib.blake2b(digest_size=6)
+    for file in (folder / "adapter_config.json", *sorted(folder.glob("adapter_model.*"))):
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                hashed.update(block)
+    return hashed.hexdigest()
+
+
+def sureness(listed: Sequence[Mapping[str, Any]]) -> float:
+    """How likely the first yes or no among these tokens was against the other; where none is one token, how likely
+    all the words were. NaN when nothing is told."""
+    for one in listed:
+        said = _word(one["token"])
+        if said in ("yes", "no"):
+            others = {str(other["token"]): float(other["logprob"]) for other in one.get("top_logprobs") or []}
+            others[str(one["token"])] = float(one["logprob"])
+            yes, no = (sum(math.exp(p) for t, p in others.items() if _word(t) == word) for word in ("yes", "no"))
+            return (yes if said == "yes" else no) / (yes + no)
+    return math.exp(min(sum(float(one["logprob"]) for one in listed), 0.0)) if listed else math.nan
+
+
+def _word(token: object) -> str:
+    """A token without the space, or the tokenizer's mark of one, before it: "▁Yes" is "yes"."""
+    return str(token).strip(" ▁Ġ\n.,\"'").lower()
+
+
 def lay_out(base: Path, adapter: Path, out: Path) -> Path:
     """A folder of links that `transformers serve` takes for a model: the base's files and the adapter's."""
-    out.mkdir(parents=True)
+    if out.is_dir():
+        return out
+    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     files = {file.name: file for folder in (base, adapter) for file in folder.iterdir() if file.is_file()}
     for name, file in files.items():
-        (out / name).symlink_to(file.resolve())
+        (partial / name).symlink_to(file.resolve())
+    partial.chmod(0o755)
+    try:
+        partial.rename(out)
+    except OSError:
+        shutil.rmtree(partial)
+        if not out.is_dir():
+            raise
     return out
 
 

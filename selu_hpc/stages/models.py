@@ -32,9 +32,9 @@ def speak(run: RunDir, config: RunConfig, *, after_round: int, roles: tuple[Role
 
 
 def base_of(config: RunConfig) -> str:
-    """Which weights the base is, whatever the recipe calls them; what a server holds is not known here."""
+    """Which weights the base is, whatever the recipe calls them; of a server's only the name is known."""
     if config.model.server_url:
-        return ""
+        return config.model.base
     from selu_hpc.models.backbone import find, fingerprint
 
     return fingerprint(find(config.model.base))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.server
 import json
+import math
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,7 +21,7 @@ import requests
 from selu_hpc.config import ModelConfig
 from selu_hpc.errors import ModelError
 from selu_hpc.models import server
-from selu_hpc.models.server import ServerGenerator, lay_out
+from selu_hpc.models.server import ServerGenerator, adapter_digest
 from selu_hpc.models.vlm import Request, load_generator
 
 SERVE = "from transformers.cli.transformers import main; main()"
@@ -55,12 +57,10 @@ def served(pocket_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         process.wait(120)
 
 
-def test_transformers_server_gives_the_answers_this_process_gives(
-    served, pocket_config, adapters, pocket_folder, tmp_path, ask
-):
+def test_transformers_server_gives_the_answers_this_process_gives(served, pocket_config, adapters, tmp_path, ask):
     remote = pocket_config.model_copy(update={"server_url": served})
-    laid_out = {name: lay_out(pocket_folder, folder, tmp_path / name) for name, folder in adapters.items()}
-    there = load_generator(remote, adapters=laid_out)
+    copied = {name: shutil.copytree(folder, tmp_path / name / "adapter") for name, folder in adapters.items()}
+    there = load_generator(remote, adapters=copied)
     here = load_generator(pocket_config, adapters=adapters)
     assert isinstance(there, ServerGenerator)
     requests_ = [*ask(2), Request("no picture"), Request("two pictures", ask(1)[0].images + ask(1, first=1)[0].images)]
@@ -74,9 +74,11 @@ class Fake(http.server.BaseHTTPRequestHandler):
 
     script: list[tuple[int, str]]
     asked: list[tuple[str, dict]]
+    served: list[str]
+    owner = "vllm"
 
     def do_GET(self) -> None:
-        self._reply(200, json.dumps({"data": [{"id": "base"}, {"id": "actor"}]}))
+        self._reply(200, json.dumps({"data": [{"id": name, "owned_by": self.owner} for name in self.served]}))
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -96,7 +98,7 @@ class Fake(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[type[Fake], str]]:
     monkeypatch.setattr(server, "_FIRST_WAIT_S", 0.0)
-    handler = type("Scripted", (Fake,), {"script": [], "asked": []})
+    handler = type("Scripted", (Fake,), {"script": [], "asked": [], "served": ["base"]})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield handler, f"http://127.0.0.1:{running.server_address[1]}/v1/"
@@ -107,15 +109,21 @@ def said(text: str) -> tuple[int, str]:
     return 200, json.dumps({"choices": [{"message": {"content": text}}], "usage": {"completion_tokens": 2}})
 
 
-def test_an_adapter_the_server_has_is_asked_for_by_name_with_seed_and_limit(fake, tmp_path, ask):
+def name_of(adapters, name: str) -> str:
+    return f"{name}-{adapter_digest(adapters[name])}"
+
+
+def test_an_adapter_the_server_has_is_asked_for_by_name_with_seed_and_limit(fake, adapters, ask):
     handler, url = fake
-    generator = ServerGenerator(ModelConfig(base="base", server_url=url), adapters={"actor": tmp_path})
+    handler.served.append(name_of(adapters, "actor"))
+    generator = ServerGenerator(ModelConfig(base="base", server_url=url), adapters={"actor": adapters["actor"]})
     handler.script[:] = [said(" yes ")]
     [answer] = generator.generate(ask(1), adapter="actor", temperature=0.5, seeds=[7], max_new_tokens=3)
     assert (answer.text, answer.num_tokens) == ("yes", 2)
     [(path, body)] = handler.asked
     assert path == "/v1/chat/completions"
-    assert (body["model"], body["seed"], body["max_tokens"], body["temperature"]) == ("actor", 7, 3, 0.5)
+    assert body["model"] == name_of(adapters, "actor")
+    assert (body["seed"], body["max_tokens"], body["temperature"]) == (7, 3, 0.5)
     kinds = [part["type"] for part in body["messages"][0]["content"]]
     assert kinds == ["image_url", "text"]
 
@@ -124,15 +132,77 @@ def test_an_adapter_the_server_lacks_is_loaded_by_name(fake, adapters):
     handler, url = fake
     handler.script[:] = [(200, "ok")]
     ServerGenerator(ModelConfig(base="base", server_url=url), adapters={"critic": adapters["critic"]})
-    assert handler.asked == [
-        ("/v1/load_lora_adapter", {"lora_name": "critic", "lora_path": str(adapters["critic"].resolve())})
-    ]
+    wanted = {"lora_name": name_of(adapters, "critic"), "lora_path": str(adapters["critic"].resolve())}
+    assert handler.asked == [("/v1/load_lora_adapter", wanted)]
+
+
+def test_the_next_rounds_actor_is_another_adapter_to_a_server_that_still_has_the_last_ones(fake, adapters, ask):
+    handler, url = fake
+    handler.served += ["actor", name_of(adapters, "actor")]
+    handler.script[:] = [(200, "ok"), said("open the fridge")]
+    config = ModelConfig(base="base", server_url=url)
+    ServerGenerator(config, adapters={"actor": adapters["critic"]}).generate(ask(1), adapter="actor")
+    [(_, loaded), (_, asked)] = handler.asked
+    assert loaded["lora_path"] == str(adapters["critic"].resolve())
+    assert asked["model"] == loaded["lora_name"] not in handler.served
+
+
+def test_a_shard_that_loads_an_adapter_just_after_another_did_speaks_with_it(fake, adapters):
+    handler, url = fake
+    handler.script[:] = [(400, "already loaded"), (404, "")]
+    lists = [["base"], ["base", name_of(adapters, "actor")]]
+    handler.do_GET = lambda self: setattr(self, "served", lists.pop(0)) or Fake.do_GET(self)
+    generator = ServerGenerator(ModelConfig(base="base", server_url=url), adapters={"actor": adapters["actor"]})
+    assert generator._names["actor"] == {"model": name_of(adapters, "actor")}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_sglang_is_told_the_adapter_beside_the_base(fake, adapters, ask, known):
+    handler, url = fake
+    handler.owner = "sglang"
+    name = name_of(adapters, "actor")
+    handler.served += [name] if known else []
+    handler.script[:] = [*([] if known else [(404, ""), (200, "ok")]), said("done")]
+    config = ModelConfig(base="base", server_url=url)
+    ServerGenerator(config, adapters={"actor": adapters["actor"]}).generate(ask(1), adapter="actor")
+    assert {key: handler.asked[-1][1][key] for key in ("model", "lora_path")} == {"model": "base", "lora_path": name}
+
+
+def test_a_server_that_knows_folders_only_gets_one_beside_the_adapter(fake, adapters, pocket_folder, tmp_path):
+    handler, url = fake
+    handler.served[:] = []
+    handler.script[:] = [(404, "")] * 4
+    adapter = shutil.copytree(adapters["actor"], tmp_path / "adapter")
+    config = ModelConfig(base=str(pocket_folder), server_url=url)
+    for _ in range(2):
+        generator = ServerGenerator(config, adapters={"actor": adapter})
+    folder = tmp_path / f"served-{name_of(adapters, 'actor')}"
+    assert generator._names["actor"] == {"model": str(folder)}
+    for name in ("config.json", "adapter_config.json", "adapter_model.safetensors"):
+        assert (folder / name).is_file()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["adapter", folder.name]
+
+
+def test_how_sure_a_yes_was_is_its_share_against_no_however_it_is_spelled(fake, ask):
+    def token(text, probability, **others):
+        top = [{"token": name, "logprob": math.log(p)} for name, p in others.items()]
+        return {"token": text, "logprob": math.log(probability), "top_logprobs": top}
+
+    handler, url = fake
+    generator = ServerGenerator(ModelConfig(base="base", server_url=url), adapters={})
+    words = [token(" The", 0.9), token("Yes", 0.5, Yes=0.5, yes=0.1, No=0.2, maybe=0.2), token(" it is", 0.3)]
+    listed = {"message": {"content": "The Yes it is"}, "logprobs": {"content": words}}
+    handler.script[:] = [(200, json.dumps({"choices": [listed]})), said("yes")]
+    told, untold = generator.generate(ask(1), adapter=None) + generator.generate(ask(1), adapter=None)
+    assert told.sure == pytest.approx(0.6 / 0.8)
+    assert math.isnan(untold.sure)
+    assert (handler.asked[0][1]["logprobs"], handler.asked[0][1]["top_logprobs"]) == (True, 5)
 
 
 def test_a_server_that_takes_no_adapters_is_told_of_with_the_way_out(fake, adapters):
     handler, url = fake
     handler.script[:] = [(404, ""), (404, "")]
-    with pytest.raises(ModelError, match="--lora-modules critic="):
+    with pytest.raises(ModelError, match="--lora-modules critic-"):
         ServerGenerator(ModelConfig(base="base", server_url=url), adapters={"critic": adapters["critic"]})
 
 
