@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from math import exp, isnan
+from math import exp, isnan, nan
 from typing import TypeVar
 
 from selu_hpc.config import CriticFrames
-from selu_hpc.models.vlm import Generator, Request
+from selu_hpc.errors import ModelError
+from selu_hpc.models.vlm import Answer, Generator, Request
 from selu_hpc.records import Exchange, FrameHWC, FramesTVHWC, Task, View, derive_seed
-from selu_hpc.selu.reading import clean
+from selu_hpc.selu.reading import clean, read_yes_no
 
 Read = TypeVar("Read")
 UNREADABLE = "unreadable"
+_WORD_AND_END = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,17 +69,43 @@ class Interview:
         vote: int = 0,
     ) -> list[Read | None]:
         """What was read from each answer, None where nothing was; above temperature 0 `vote` seeds a fresh sample."""
-        return [taken for taken, _ in self.weigh(questions, read=read, temperature=temperature, vote=vote)]
+        return [taken for taken, _ in self._said(questions, read, temperature, vote)]
 
-    def weigh(
+    def weigh(self, questions: Sequence[Question]) -> list[tuple[bool | None, float]]:
+        """Yes or no to each, and how sure of it the model is.
+
+        Where it said the one word, its probability, end of turn included. A longer answer's would fall with every word:
+        there it is that of the word against the other one.
+        """
+        said = self._said(questions, read_yes_no)
+        sure = [self._sureness(taken, answer) for taken, answer in said]
+        unknown = [at for at, known in enumerate(sure) if isnan(known)]
+        yes = self._odds([questions[at] for at in unknown], "yes", "no")
+        for at, likely in zip(unknown, yes, strict=True):
+            sure[at] = likely if said[at][0] else 1 - likely
+        return [(taken, known) for (taken, _), known in zip(said, sure, strict=True)]
+
+    def _sureness(self, taken: bool | None, answer: Answer) -> float:
+        """What the answer itself tells of it; NaN where the model has to be asked."""
+        if not isnan(answer.sure):
+            return answer.sure
+        if isnan(answer.logprob):
+            raise ModelError(
+                "critic.sure_yes needs to know how likely an answer was, and the server at model.server_url does not "
+                "tell; set critic.sure_yes to 0 or 1, or generate in process"
+            )
+        if taken is None:
+            return 0.0
+        one_word = clean(answer.text) in ("yes", "no") and answer.num_tokens <= _WORD_AND_END
+        return exp(min(answer.logprob, 0.0)) if one_word else nan
+
+    def _said(
         self,
         questions: Sequence[Question],
-        *,
         read: Callable[[str], Read | None],
         temperature: float = 0.0,
         vote: int = 0,
-    ) -> list[tuple[Read | None, float]]:
-        """As `ask`, with how probable the model found its words; 1 where a server does not say."""
+    ) -> list[tuple[Read | None, Answer]]:
         if not questions:
             return []
         seeds = [derive_seed("ask", self.cases[q.place].seed, q.prompt, vote) for q in questions]
@@ -87,24 +115,28 @@ class Interview:
             temperature=temperature,
             seeds=seeds if temperature > 0 else None,
         )
-        found: list[tuple[Read | None, float]] = []
+        found: list[tuple[Read | None, Answer]] = []
         for question, answer in zip(questions, answers, strict=True):
             said = clean(answer.text)
             taken = read(said)
             self._keep(question, said, _written(taken))
-            found.append((taken, 1.0 if isnan(answer.logprob) else exp(min(answer.logprob, 0.0))))
+            found.append((taken, answer))
         return found
 
     def probability_of(self, questions: Sequence[Question], answer: str, other: str) -> list[float]:
-        """How likely `answer` is where only it and `other` may be said."""
+        """How likely `answer` is where only it and `other` may be said; kept in the record."""
+        found = self._odds(questions, answer, other)
+        for question, likely in zip(questions, found, strict=True):
+            self._keep(question, "", f"{likely:.4f}")
+        return found
+
+    def _odds(self, questions: Sequence[Question], answer: str, other: str) -> list[float]:
+        if not questions:
+            return []
         requests = [Request(question.prompt, self._pictures(question)) for question in questions]
         both = [request for request in requests for _ in range(2)]
         scores = self._generator.logprobs(both, [answer, other] * len(requests), adapter=self._adapter)
-        found = []
-        for question, one, two in zip(questions, scores[::2], scores[1::2], strict=True):
-            found.append(1 / (1 + exp(min(two - one, 700.0))))
-            self._keep(question, "", f"{found[-1]:.4f}")
-        return found
+        return [1 / (1 + exp(min(two - one, 700.0))) for one, two in zip(scores[::2], scores[1::2], strict=True)]
 
     def note(self, place: int, purpose: str, *, question: str, said: str, taken: str) -> None:
         """Keep what was found out without asking the model."""

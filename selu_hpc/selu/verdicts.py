@@ -59,18 +59,24 @@ def verdicts(
 ) -> list[bool]:
     """The critic's verdict on each claim; words that say neither yes nor no are a no."""
     answers = told or [()] * len(claims)
-    return [yes for yes, _ in _weighed(interview, claims, frames, answers, purpose)]
+    return [bool(yes) for yes in interview.ask(_questions(claims, frames, answers, purpose), read=read_yes_no)]
 
 
-def _weighed(
-    interview: Interview, claims: Sequence[Claim], frames: CriticFrames, told: Sequence[Answers], purpose: str
-) -> list[tuple[bool, float]]:
-    """Each verdict with how probable the critic found its words."""
-    questions = [
+def _questions(claims: Sequence[Claim], frames: CriticFrames, told: Sequence[Answers], purpose: str) -> list[Question]:
+    return [
         Question(claim.place, purpose, wording.verdict_prompt(claim.task.instruction, frames=frames, answers=known))
         for claim, known in zip(claims, told, strict=True)
     ]
-    return [(bool(yes), sure) for yes, sure in interview.weigh(questions, read=read_yes_no)]
+
+
+def _first(
+    interview: Interview, claims: Sequence[Claim], config: CriticConfig, purpose: str
+) -> list[tuple[bool, float]]:
+    """Each first verdict, with how sure the critic is of it where `critic.sure_yes` asks for that."""
+    if not 0 < config.sure_yes < 1:
+        return [(yes, 1.0) for yes in verdicts(interview, claims, config.frames, purpose=purpose)]
+    questions = _questions(claims, config.frames, [()] * len(claims), purpose)
+    return [(bool(yes), sure) for yes, sure in interview.weigh(questions)]
 
 
 def judge(
@@ -82,7 +88,7 @@ def judge(
     purposes: Purposes = OWN_TASK,
 ) -> tuple[list[bool], list[bool]]:
     """First and final verdict on each claim."""
-    said = _weighed(interview, claims, config.frames, [()] * len(claims), purposes.first)
+    said = _first(interview, claims, config, purposes.first)
     first = [yes for yes, _ in said]
     possible = was_tried(interview, claims, config, simulator=simulator)
     final = [yes and can_be for yes, can_be in zip(first, possible, strict=True)]

@@ -10,6 +10,7 @@ from toy_home import ToyModel, picture
 
 from selu_hpc.config import CriticConfig, CriticMode, Hindsight, Learning, RunConfig, Simulator
 from selu_hpc.envs.goals import make_task
+from selu_hpc.errors import ModelError
 from selu_hpc.records import Goal, Task, Truth
 from selu_hpc.selu.baselines import judge_of
 from selu_hpc.selu.critic import Critic
@@ -79,7 +80,8 @@ class Credulous(ToyModel):
         (0.6, 0.98, True),
         (0.6, 0.0, False),
         (1.0, 1.0, True),
-        (0.0, 0.98, False),  # a server that tells no probabilities
+        (0.0, 0.0, False),  # a server that tells no probabilities is not asked for any
+        (0.0, 1.0, True),
     ],
 )
 def test_a_yes_is_questioned_when_the_model_is_not_sure_of_it(probability, sure_yes, questioned):
@@ -87,6 +89,36 @@ def test_a_yes_is_questioned_when_the_model_is_not_sure_of_it(probability, sure_
     (label,) = critic(Credulous(probability), sure_yes=sure_yes, hindsight="off").judge([shut])
     assert (label.first, label.verdict) == (True, not questioned)
     assert purposes(label) == ["verdict", "state", "second verdict"][: 3 if questioned else 1]
+
+
+class Wordy(Credulous):
+    """Says yes in a whole sentence, whose probability is low whatever it is of yes against no."""
+
+    def __init__(self, odds: float, *, told: bool) -> None:
+        super().__init__(0.01)
+        self.odds, self.told = odds, told
+
+    def generate(self, requests, **settings):
+        answers = super().generate(requests, **settings)
+        sure = self.odds if self.told else math.nan
+        return [dataclasses.replace(a, text=f"{a.text}, I think so.", num_tokens=6, sure=sure) for a in answers]
+
+    def logprobs(self, requests, answers, **settings):
+        assert not self.told
+        return [math.log(self.odds if answer == "yes" else 1 - self.odds) for answer in answers]
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["by a server", "in process"])
+@pytest.mark.parametrize(("odds", "questioned"), [(0.99, False), (0.6, True)])
+def test_a_yes_in_many_words_is_as_sure_as_yes_is_against_no(odds, questioned, told):
+    model = Wordy(odds, told=told)
+    (label,) = critic(model, sure_yes=0.98, hindsight="off").judge([case(task("open", "Fridge"))])
+    assert purposes(label) == ["verdict", "state", "second verdict"][: 3 if questioned else 1]
+
+
+def test_a_sure_yes_is_not_asked_of_a_server_that_tells_no_probabilities():
+    with pytest.raises(ModelError, match=r"critic\.sure_yes"):
+        critic(Credulous(0.0), sure_yes=0.98).judge([case(task("open", "Fridge"))])
 
 
 def test_what_is_still_a_no_is_relabelled_to_the_object_it_happened_to():
