@@ -26,7 +26,7 @@ from selu_hpc.selu.interview import Interview
 from selu_hpc.selu.probe import is_right, probe_questions
 from selu_hpc.selu.reading import clean
 from selu_hpc.selu.results import numbers
-from selu_hpc.selu.verdicts import Claim, states
+from selu_hpc.selu.verdicts import Claim, states, verdicts
 from selu_hpc.stages import entry
 from selu_hpc.stages.collect import EPISODES, TRUTH, collect, digest
 from selu_hpc.stages.label import EPISODES_AT_ONCE, cases, read_labels
@@ -101,8 +101,9 @@ def _play(work: Sequence[Work], config: RunConfig, speaking: Speaking) -> Iterat
 
 
 def critic_rows(testset: ShardDir, config: RunConfig, speaking: Speaking) -> list[Row]:
-    """The plain verdict, which is asked of every method alike; the one the method's own procedure comes to; and
-    whether the states the task speaks of are seen in the same picture, which is what a verdict could know."""
+    """The plain verdict, asked once and greedily of every method, also where its own first one is a vote; the one the
+    method's own procedure comes to; and whether the states the task speaks of are seen in the same picture, which is
+    what a verdict could know."""
     judge = judge_of(_at_test(config), speaking.generator, adapter=speaking.adapters[Role.CRITIC])
     episodes = EpisodeReader(testset.episodes, verify=False)
     truths = TruthReader(testset.truth / TRUTH, purpose="evaluation")
@@ -111,13 +112,14 @@ def critic_rows(testset: ShardDir, config: RunConfig, speaking: Speaking) -> lis
         some = cases(episodes, range(first, min(first + EPISODES_AT_ONCE, len(episodes))), config)
         interview = Interview(speaking.generator, speaking.adapters[Role.CRITIC], some)
         claims = [Claim(place, case.task) for place, case in enumerate(some)]
+        plain = verdicts(interview, claims, config.critic.frames)
         seen = states(interview, claims, simulator=config.env.simulator)
         rows += [
             {
                 "episode": case.episode_id,
                 "verb": case.task.verb,
                 "truth": truths[first + at].success,
-                "first": label.first,
+                "first": plain[at],
                 "verdict": label.verdict,
                 "states": all(state for _, state in seen[at]),
             }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,7 @@ from selu_hpc.records import Label, Role, Sample, View
 from selu_hpc.rounds.provenance import open_run
 from selu_hpc.rounds.rundir import RunDir, Stage
 from selu_hpc.selu.results import merge
-from selu_hpc.stages import models
+from selu_hpc.stages import evaluate, models
 from selu_hpc.store.frames import FrameSource
 from selu_hpc.store.lines import LineReader
 from selu_hpc.store.trajectories import EpisodeReader
@@ -146,6 +147,35 @@ def test_more_shards_than_test_episodes_are_no_trouble(toy_config, toy_model, un
         for shard in range(3)
     ]
     assert [len(merge(rows)[table]) for table in ("critic", "actor", "probe")] == [2, 1, 6]
+
+
+def test_the_plain_verdict_is_the_same_question_for_a_method_whose_own_first_one_is_a_vote(
+    toy_run, toy_config, toy_model, do, monkeypatch
+):
+    """Its samples say the opposite of what it says greedily."""
+    greedy = toy_model.generate
+    opposite = {"yes": "no", "no": "yes"}
+
+    def generate(requests, *, temperature=0.0, **settings):
+        answers = greedy(requests, temperature=temperature, **settings)
+        return [replace(a, text=opposite[a.text]) for a in answers] if temperature else answers
+
+    monkeypatch.setattr(toy_model, "generate", generate)
+    do(Stage.TESTSET, 0)
+    speaking = models.Speaking(toy_model, {Role.CRITIC: None}, {})
+    selu, votes = (
+        evaluate.critic_rows(
+            toy_run.shard(0, Stage.TESTSET, 0), toy_config.model_copy(update={"learning": method}), speaking
+        )
+        for method in (Learning.SELU, Learning.SELF_CONSISTENCY)
+    )
+    assert [row["first"] for row in votes] == [row["first"] for row in selu]
+    assert [row["verdict"] for row in votes] == [not row["first"] for row in selu]
+
+
+def test_of_a_servers_base_the_name_is_known_so_that_two_are_told_apart(toy_config):
+    served = toy_config.model.model_copy(update={"base": "Qwen/Qwen2-VL-7B-Instruct", "server_url": "http://node:8000"})
+    assert models.base_of(toy_config.model_copy(update={"model": served})) == "Qwen/Qwen2-VL-7B-Instruct"
 
 
 @pytest.mark.parametrize("shared", [False, True])
