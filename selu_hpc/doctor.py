@@ -81,14 +81,17 @@ def write_site(file: Path, slurm: Slurm) -> int:
 def diagnose(options: argparse.Namespace) -> Iterator[Finding]:
     """All findings, cheapest first; what can't be asked without Slurm is left out when Slurm is away."""
     config = load_recipe(options.recipe, options.set)
+    site = load_site(options.site) if options.site else None
     slurm = Slurm(patience_s=20.0)
     folder = options.folder.absolute()
     yield from checks.check_folder(folder)
     controller = checks.check_controller(slurm)
+    if site and controller.grade is Grade.WARNING:
+        controller = checks.bad("slurm", f"{controller.answer}, and --site is about one", "run this on a login node")
     yield controller
-    if controller.grade is Grade.PROBLEM:
+    if controller.grade is not Grade.OK:
         return
-    site = check_site(load_site(options.site) if options.site else discover_site(slurm))
+    site = check_site(site or discover_site(slurm))
     yield from _ask_slurm(site, config, slurm)
     yield from checks.check_image(config, site)
     yield checks.check_apptainer(site, needed=config.image != "none")

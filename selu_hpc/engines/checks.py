@@ -72,6 +72,9 @@ def bad(check: str, answer: str, fix: str) -> Finding:
 
 def check_controller(slurm: Slurm) -> Finding:
     missing = [tool for tool in ("sbatch", "squeue", "scontrol", "scancel", "srun") if not shutil.which(tool)]
+    if "sbatch" in missing:
+        fix = "none needed: submit runs everything on this machine; for a cluster run this on a login node"
+        return warn("slurm", "no Slurm here", fix)
     if missing:
         return bad("slurm", f"not installed: {', '.join(missing)}", "run this on a login node, or use --engine local")
     version = (slurm.text("sbatch", "--version") or "?").strip()

@@ -107,6 +107,25 @@ def test_without_slurm_and_without_its_controller(tools):
     assert "the controller does not answer" in answer
 
 
+def test_without_any_slurm_a_submission_works_on_this_machine(tools, tmp_path, capsys):
+    tools(sbatch=None, squeue=None, scontrol=None, srun=None, scancel=None)
+    words = ["--folder", str(tmp_path / "runs")]
+    assert doctor.main(words) == 0
+    assert capsys.readouterr().out.endswith("a submission would work\n")
+    assert one(checks.check_controller(Slurm())) == (Grade.WARNING, "no Slurm here")
+    site = tmp_path / "lab.yaml"
+    site.write_text("name: lab\npartitions: {cpu: {name: cpu}}\n")
+    assert doctor.main([*words, "--site", str(site)]) == 1
+    assert "1 problems: a submission would fail" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("scontrol", ["exit 0", None])
+def test_a_profile_that_does_not_exist_is_told_though_slurm_is_away(tools, tmp_path, capsys, scontrol):
+    tools(scontrol=scontrol)
+    assert doctor.main(["--folder", str(tmp_path / "runs"), "--site", "nope"]) == 2
+    assert "no site profile 'nope'; there are " in capsys.readouterr().err
+
+
 def test_a_refused_credential_is_a_problem_and_no_accounting_is_not(tools):
     tools(squeue="echo 'Protocol authentication error' >&2; exit 1", sacct=None)
     assert one(checks.check_munge(Slurm()))[0] is Grade.PROBLEM
