@@ -16,7 +16,7 @@ from selu_hpc.engines.ledger import Ledger, match
 from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.errors import SeluError
 from selu_hpc.rounds.journal import Journal
-from selu_hpc.rounds.lock import hold_lock
+from selu_hpc.rounds.lock import hold_run
 from selu_hpc.rounds.rundir import RunDir
 from selu_hpc.stages.entry import set_up_logging
 from selu_hpc.terminal import enter
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def cancel(run: RunDir, slurm: Slurm, *, wait: bool = True) -> str:
     """Cancel what the journal and the queue agree on, later stages first; returns what was done in words."""
     run.require()
-    with hold_lock(run.lock_file, purpose="a cancel"):
+    with hold_run(run, purpose="a cancel"):
         journal = Journal(run.journal_file)
         ledger = Ledger.read(journal)
         require_original(ledger, run)

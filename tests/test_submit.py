@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from selu_hpc import cancel, report
 from selu_hpc.recipes import load_recipe
 from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.lock import hold_lock
@@ -151,6 +152,22 @@ def test_a_read_only_folder_is_named_with_the_reason(small_disk):
     assert "Read-only file system" in done.stderr
     assert "choose another with --run" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@needs_root
+def test_a_run_that_one_may_only_read_is_refused_by_submit_and_cancel_and_its_report_goes_elsewhere(
+    small_disk, tmp_path, capsys
+):
+    run, _ = open_run(small_disk("size=1m") / "run", load_recipe("selu", TINY))
+    small_disk("ro")
+    done = submit("--run", str(run.path), check=False)
+    assert done.returncode == 1
+    assert f"error: {run.path}: a local run must write in it: Read-only file system; ask its owner" in done.stderr
+    assert cancel.main(["--run", str(run.path)]) == 1
+    assert f"{run.path}: a cancel must write in it: Read-only file system" in capsys.readouterr().err
+    assert report.main(["--run", str(run.path)]) == 1
+    assert "say --out FILE" in capsys.readouterr().err
+    assert report.main(["--run", str(run.path), "--out", str(tmp_path / "page.html")]) == 0
 
 
 @pytest.mark.slow

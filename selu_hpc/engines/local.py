@@ -28,7 +28,7 @@ from selu_hpc.engines.progress import ProgressView
 from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.engines.shards import ForkServer, Running, Zygote
 from selu_hpc.errors import EXIT_REQUEUE, EngineError, StageFailedError
-from selu_hpc.rounds.lock import hold_lock
+from selu_hpc.rounds.lock import hold_run
 from selu_hpc.rounds.plan import SEALED, Key
 from selu_hpc.rounds.rundir import Stage
 from selu_hpc.stages.entry import next_attempt
@@ -65,7 +65,7 @@ class LocalEngine:
         """Run everything that is due; raises StageFailedError when a shard gave up, Interrupted on Ctrl-C."""
         if not wait:
             logger.info("the local engine has no queue to leave jobs in: following the run until its end")
-        with hold_lock(job.run.lock_file, purpose="a local run"):
+        with hold_run(job.run, purpose="a local run"):
             if job.due():
                 refuse_live_slurm_jobs(job, self.slurm or Slurm(patience_s=10.0))
             job.settle()

@@ -23,7 +23,7 @@ from selu_hpc.engines.snapshot import held_code, refuse_open_folders
 from selu_hpc.engines.submission import Submission, horizon, this_element
 from selu_hpc.engines.table import Column, text_table
 from selu_hpc.recipes import to_yaml
-from selu_hpc.rounds.lock import hold_lock
+from selu_hpc.rounds.lock import hold_run
 from selu_hpc.rounds.rundir import RunDir, write_bytes
 from selu_hpc.site import Site
 
@@ -40,7 +40,7 @@ class SlurmEngine:
     def run(self, job: Job, *, wait: bool) -> None:
         """Submit what is due and not on its way; the same command twice submits nothing twice."""
         refuse_open_folders(job.run)
-        with hold_lock(job.run.lock_file, purpose="a submit") as still_mine:
+        with hold_run(job.run, purpose="a submit") as still_mine:
             recorded = Ledger.read(job.journal).code
             calls = self.slurm.calls
             with held_code(job.run, job.journal, recorded, accept=self.accept_code, calls=calls) as code_is_whole:

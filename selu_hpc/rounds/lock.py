@@ -15,12 +15,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from selu_hpc.errors import RunFolderError
+from selu_hpc.rounds.rundir import RunDir
 
 BEAT_S = 5.0
 STALE_S = 60.0
@@ -51,6 +52,20 @@ def hold_lock(path: Path, *, purpose: str) -> Iterator[Callable[[], None]]:
             _let_go(path, mine)
     finally:
         mine.unlink(missing_ok=True)
+
+
+@contextmanager
+def hold_run(run: RunDir, *, purpose: str) -> Iterator[Callable[[], None]]:
+    """`hold_lock` of a run, for a command of a person's: a folder that they may not write is named with the way out."""
+    with ExitStack() as held:
+        try:
+            still_mine = held.enter_context(hold_lock(run.lock_file, purpose=purpose))
+        except OSError as error:
+            raise RunFolderError(
+                f"{run.path}: {purpose} must write in it: {error.strerror or error}; ask its owner for leave to write "
+                "(a Unix group can share it), or choose another with --run"
+            ) from error
+        yield still_mine
 
 
 @contextmanager
