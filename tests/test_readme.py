@@ -41,6 +41,12 @@ def test_every_link_to_a_file_leads_somewhere(page):
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def test_the_readme_says_how_its_commands_find_the_environment_that_make_sets_up():
+    try_it = (ROOT / "README.md").read_text(encoding="utf-8").partition("## A day with it")[0]
+    venv = re.search(r"^VENV +\?= (\S+)$", (ROOT / "Makefile").read_text(), flags=re.M)
+    assert f". {venv[1]}/bin/activate" in try_it
+
+
 def test_every_make_target_in_the_readme_exists():
     named = {line.split()[1] for line in code_lines(ROOT / "README.md") if line.startswith("make ")}
     defined = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.M))
