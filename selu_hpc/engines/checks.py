@@ -19,17 +19,18 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from selu_hpc.config import RunConfig
+from selu_hpc.config import Resources, RunConfig
 from selu_hpc.containers.apptainer import Apptainer
 from selu_hpc.containers.digest import digest_of, short
 from selu_hpc.containers.launch import exec_line
 from selu_hpc.containers.mounts import hub_folders, require_shown
 from selu_hpc.containers.pinned import locate, needed_folders
 from selu_hpc.containers.trust import require_trusted
+from selu_hpc.engines.calls import clean_environment
 from selu_hpc.engines.discover import with_memory
 from selu_hpc.engines.launch import python_of
 from selu_hpc.engines.limits import ask_limits
-from selu_hpc.engines.sbatch import JobSpec, sbatch_text
+from selu_hpc.engines.sbatch import JobSpec, sbatch_text, setup_lines, srun_words
 from selu_hpc.engines.scheduler import TRANSIENT, Slurm
 from selu_hpc.errors import ConfigError, SeluError
 from selu_hpc.rounds.plan import StagePlan, make_plan
@@ -326,22 +327,12 @@ def _probe(
 ) -> Iterator[Finding]:
     name, partition = f"image on {role}" if in_image else f"node of {role}", site.partitions[role]
     token = f".selu-doctor-{uuid.uuid4().hex[:8]}"
-    command = [
-        "srun",
-        "--ntasks=1",
-        "--time=5",
-        "--mem=500M",
-        f"--partition={partition.name}",
-        f"--job-name=selu{token}",
-    ]
-    command += [f"--account={site.account}"] if site.account else []
-    command += [f"--gres={partition.gres}:{gpus}"] if gpus else []
-    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
     private = folder / f"{token}.private"
     look = ["-m", "selu_hpc.engines.probe", str(folder), token]
+    line = _inside(site, config, folder, private, gpus, look) if in_image else [python_of(site), *look]
     process = subprocess.Popen(
-        [*command, *(_inside(site, config, folder, private, gpus, look) if in_image else [python_of(site), *look])],
-        env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        _test_job(f"selu{token}", site, line, role=role, gpus=gpus),
+        env=clean_environment(os.environ), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
         (folder / f"{token}.login").write_text("")
@@ -363,6 +354,14 @@ def _probe(
         yield bad(name, answer, "on such a node, `python -m selu_hpc.images test` says more" if in_image else fix)
         return
     yield from _judge(name, json.loads(said.strip().splitlines()[-1]), seen_after, gpus, config)
+
+
+def _test_job(name: str, site: Site, line: list[str], *, role: Any, gpus: int) -> list[str]:
+    """A small job that differs from a run's in its size only: options, modules and environment are made as there."""
+    small = Resources(partition=role, gpus=gpus, mem_gb=1, timeout_min=5)
+    spec = JobSpec(name=name, label="a test job", key=None, shards=(0,), resources=small, command=())
+    shell = "\n".join([*setup_lines(site, {"PYTHONPATH": str(SOURCE)}), 'exec "$@"'])
+    return ["srun", *srun_words(spec, site), "bash", "-c", shell, "-", *line]
 
 
 def _inside(site: Site, config: RunConfig, folder: Path, private: Path, gpus: int, look: list[str]) -> list[str]:

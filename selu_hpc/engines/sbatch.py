@@ -40,6 +40,9 @@ OWNED = {
 }  # fmt: skip
 """sbatch options a site profile may not set, and what sets them instead."""
 
+SBATCH_ONLY = ("batch", "get-user-env", "ignore-pbs")
+"""Options of sbatch that srun does not know."""
+
 OPTION = re.compile(r"[a-z][a-z0-9-]*")
 
 
@@ -220,19 +223,23 @@ def sbatch_text(spec: JobSpec, site: Site, *, line: str, environment: dict[str, 
     """The whole batch script of a job. Dependencies, hold and folders are sbatch's arguments, not part of the text."""
     from submitit.slurm.slurm import _make_sbatch_string  # 75 ms that only submission pays
 
-    setup = [f"module load {shlex.quote(module)}" for module in site.modules]
-    setup += [_export(name, value, keep=bool(site.modules)) for name, value in environment.items()]
     text: str = _make_sbatch_string(
         command=f"exec {line}",
         folder=".",
         use_srun=False,
         stderr_to_stdout=True,
         wckey=None,
-        setup=setup,
+        setup=setup_lines(site, environment),
         **parameters(spec, site),
         additional_parameters={**_ours(spec, site), **site.sbatch_flags},
     )
     return text
+
+
+def setup_lines(site: Site, environment: dict[str, str]) -> list[str]:
+    """What a job's shell does before its line: the site's modules, then the environment."""
+    loads = [f"module load {shlex.quote(module)}" for module in site.modules]
+    return loads + [_export(name, value, keep=bool(site.modules)) for name, value in environment.items()]
 
 
 def _export(name: str, value: str, *, keep: bool) -> str:
@@ -262,6 +269,13 @@ def parameters(spec: JobSpec, site: Site) -> dict[str, Any]:
         "exclude": ",".join(spec.excluded),
     }
     return found | {name: value for name, value in optional.items() if value}
+
+
+def srun_words(spec: JobSpec, site: Site) -> list[str]:
+    """What the batch script asks for, for an srun without one: `--partition=cpu --qos=long`."""
+    asked = {name.replace("_", "-"): value for name, value in parameters(spec, site).items()}
+    asked |= {name: value for name, value in site.sbatch_flags.items() if name not in SBATCH_ONLY}
+    return [f"--{name}" if value is True else f"--{name}={value}" for name, value in asked.items()]
 
 
 def _ours(spec: JobSpec, site: Site) -> dict[str, str | bool]:

@@ -172,6 +172,22 @@ def test_each_kind_of_job_is_shown_to_slurm_as_a_run_would_send_it(tools, tmp_pa
     assert scripts.count("--cpus-per-task=3") == 1
 
 
+def test_the_test_job_asks_as_a_run_does_with_its_modules_and_without_what_the_shell_set(tools, tmp_path, monkeypatch):
+    site = SITE_WITH_QOS.model_copy(update={"account": "lab", "modules": ("python/3.11",)})
+    tools(srun=f'printf "%s\\n" "$@" > {tmp_path}/asked; env > {tmp_path}/environment; exit 1')
+    (tmp_path / "tools" / "env").symlink_to("/usr/bin/env")
+    monkeypatch.setattr(checks, "DELAY_S", 0.0)
+    for name in ("SLURM_QOS", "SRUN_EXPORT_ENV", "PYTHONPATH"):
+        monkeypatch.setenv(name, "leaks")
+    (found,) = checks.check_nodes(site, config(), tmp_path, patience_s=60)
+    assert one(found)[0] is Grade.PROBLEM
+    asked = (tmp_path / "asked").read_text().splitlines()
+    wanted = {"--partition=cpu", "--account=lab", "--qos=long", "--constraint=intel", "--reservation=lab", "--mem=1GB"}
+    assert wanted <= set(asked)
+    assert "module load python/3.11" in asked
+    assert "leaks" not in (tmp_path / "environment").read_text()
+
+
 @pytest.mark.parametrize(
     ("said", "grade"),
     [
