@@ -11,22 +11,24 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
+from loguru import logger
 from torch import Tensor
 
 from selu_hpc.errors import SeluError, TrainingError
 from selu_hpc.models.chat import Chat, ImagePart, stack_images
 from selu_hpc.records import FrameHWC, FrameRef, Sample
-from selu_hpc.train.features import FeatureCache
+from selu_hpc.train.features import LIMIT_VARIABLE, FeatureCache
 from selu_hpc.train.towers import IMAGES_PER_CALL, PIXELS, Tower, feed
 
+Taken = TypeVar("Taken")
 PAD_TO = 8
 _READ_AHEAD = 64
 _MEMORY_BYTES = 512 << 20
@@ -108,24 +110,41 @@ class Pictures:
     def shape(self, ref: FrameRef) -> tuple[int, ...]:
         return self._seen[ref][1]
 
-    def look(self, refs: Iterable[FrameRef]) -> dict[FrameRef, tuple[bytes, tuple[int, ...]]]:
-        """Read frames in the background; encode and keep those whose features are not there yet."""
-        ordered = sorted(refs, key=lambda ref: (ref.store, ref.episode, ref.step, ref.view))
+    def look(self, refs: Sequence[FrameRef]) -> dict[FrameRef, tuple[bytes, tuple[int, ...]]]:
+        """Read frames, then encode and keep those whose features are not there yet; for a rank that is alone."""
+        found = self.see(refs)
+        self.keep(refs)
+        return found
+
+    def see(self, refs: Iterable[FrameRef]) -> dict[FrameRef, tuple[bytes, tuple[int, ...]]]:
+        """Read frames in the background and learn which they are; features that are there are marked as in use."""
+        ordered = _in_order(refs)
+        for ref, frame in zip(ordered, self._ahead(ordered, self._read), strict=True):
+            self._seen[ref] = frame_key(frame), frame.shape
+        if self._cache is not None:
+            self._cache.touch({self._seen[ref][0] for ref in ordered})
+        return dict(self._seen)
+
+    def keep(self, refs: Iterable[FrameRef]) -> None:
+        """Encode the frames among these whose features are not there yet, and keep them as far as there is room.
+
+        All frames of this host have been seen by now, so that none whose features are in use makes room for others.
+        """
+        cache = self._cache
+        if cache is None:
+            return
+        lacking = {key for key, _ in self._seen.values() if key not in cache}
+        mine = {key: ref for ref in _in_order(refs) if (key := self._seen[ref][0]) in lacking}
         waiting: list[tuple[bytes, ImagePart]] = []
         room: int | None = None
-        for ref, key, shape, part in self._read_ahead(ordered):
-            self._seen[ref] = key, shape
-            if part is None or room == 0:
-                continue
+        parts = self._ahead(list(mine.values()), self._image)
+        for number, (key, part) in enumerate(zip(mine, parts, strict=True), start=1):
             waiting.append((key, part))
-            if len(waiting) == IMAGES_PER_CALL:
-                room = self._encode(waiting, len(ordered), room)
+            if len(waiting) == IMAGES_PER_CALL or number == len(mine):
+                room = self._encode(waiting, len(lacking), len(mine), room)
                 waiting = []
-        if waiting:
-            self._encode(waiting, len(waiting), room)
-        if self._cache is not None:
-            self._cache.touch({key for key, _ in self._seen.values()})
-        return dict(self._seen)
+            if room == 0:
+                return
 
     def learn(self, seen: Mapping[FrameRef, tuple[bytes, tuple[int, ...]]]) -> None:
         """What another rank found about its share of the frames."""
@@ -142,60 +161,75 @@ class Pictures:
         if self._tower is None:
             return stack_images([self._chat.image(self._read(ref)) for ref in refs])
         layout = stack_images([self._layout(self.shape(ref)) for ref in refs])
-        return {PIXELS: feed([self._features(ref) for ref in refs]), **layout}
+        return {PIXELS: feed(self._features(refs)), **layout}
 
     def _layout(self, shape: tuple[int, ...]) -> ImagePart:
         part = self.part(shape)
         return ImagePart(part.key, part.ids, {name: value for name, value in part.tensors.items() if name != PIXELS})
 
-    def _features(self, ref: FrameRef) -> Tensor:
+    def _features(self, refs: Sequence[FrameRef]) -> list[Tensor]:
+        """Features of a batch's frames; those that nothing has kept are encoded together."""
         assert self._tower is not None
-        key, _ = self._seen[ref]
-        known = self._memory.get(key)
-        if known is not None:
-            return known
-        features = self._cache.get(key) if self._cache is not None else None
-        if features is None:
-            features = self._tower.encode([self._chat.image(self._read(ref))])[0]
-            self.num_encoded += 1
+        found: dict[bytes, Tensor] = {}
+        missing: dict[bytes, FrameRef] = {}
+        for ref in refs:
+            key, _ = self._seen[ref]
+            known = self._memory.get(key)
+            if known is None and self._cache is not None:
+                known = self._cache.get(key)
+            if known is None:
+                missing[key] = ref
+            else:
+                found[key] = known
+        fresh = self._tower.encode([self._image(ref) for ref in missing.values()])
+        self.num_encoded += len(fresh)
+        found |= zip(missing, fresh, strict=True)
+        for key, features in found.items():
+            self._remember(key, features)
+        return [found[self._seen[ref][0]] for ref in refs]
+
+    def _remember(self, key: bytes, features: Tensor) -> None:
+        if key in self._memory:
+            return
         self._memory[key] = features
         self._memory_bytes += features.nbytes
         while self._memory_bytes > _MEMORY_BYTES and len(self._memory) > 1:
             self._memory_bytes -= self._memory.popitem(last=False)[1].nbytes
-        return features
 
-    def _encode(self, waiting: Sequence[tuple[bytes, ImagePart]], expected: int, room: int | None) -> int:
-        """Encode and keep; `room` is how many bytes may still be kept, found out with the first batch."""
+    def _encode(self, waiting: Sequence[tuple[bytes, ImagePart]], lacking: int, mine: int, room: int | None) -> int:
+        """Encode and keep; `room` is how many bytes this rank may still keep, found out with the first batch.
+
+        lacking: how many frames of this host have no features yet.  mine: how many of them this rank encodes.
+        """
         assert self._tower is not None
         assert self._cache is not None
-        fresh = {key: part for key, part in waiting if key not in self._cache}
-        encoded = self._tower.encode(list(fresh.values()))
+        encoded = self._tower.encode([part for _, part in waiting])
         self.num_encoded += len(encoded)
         if room is None:
-            room = self._cache.make_room(encoded[0].nbytes * expected) if encoded else None
-        for key, features in zip(fresh, encoded, strict=True):
-            if room is not None and features.nbytes <= room:
-                self._cache.put(key, features)
-                room -= features.nbytes
-            elif room is not None:
+            room = self._cache.make_room(encoded[0].nbytes * lacking) * mine // lacking
+            if room < encoded[0].nbytes * mine:
+                every = encoded[0].nbytes * len({key for key, _ in self._seen.values()})
+                logger.warning(
+                    "{}: the features of this training take {:.2f} GB, more than there is room for; those that are not "
+                    "kept are encoded again in every epoch: set {} to {:.0f} or more",
+                    self._cache.root, every / 1e9, LIMIT_VARIABLE, np.ceil(every * 1.01 / 1e9),
+                )  # fmt: skip
+        for (key, _), features in zip(waiting, encoded, strict=True):
+            if features.nbytes > room:
                 return 0
-        return room if room is not None else 1 << 62
+            self._cache.put(key, features)
+            room -= features.nbytes
+        return room
 
-    def _read_ahead(
-        self, refs: Sequence[FrameRef]
-    ) -> Iterator[tuple[FrameRef, bytes, tuple[int, ...], ImagePart | None]]:
-        """Frames one after the other, read by a thread that stays a bounded number ahead."""
+    def _image(self, ref: FrameRef) -> ImagePart:
+        return self._chat.image(self._read(ref))
 
-        def one(ref: FrameRef) -> tuple[FrameRef, bytes, tuple[int, ...], ImagePart | None]:
-            frame = self._read(ref)
-            key = frame_key(frame)
-            lacking = self._tower is not None and self._cache is not None and key not in self._cache
-            return ref, key, frame.shape, self._chat.image(frame) if lacking else None
-
+    def _ahead(self, refs: Sequence[FrameRef], take: Callable[[FrameRef], Taken]) -> Iterator[Taken]:
+        """What is taken of each frame, by a thread that stays a bounded number ahead."""
         with ThreadPoolExecutor(1, thread_name_prefix="frames") as reader:
-            ahead: deque[Future[tuple[FrameRef, bytes, tuple[int, ...], ImagePart | None]]] = deque()
+            ahead: deque[Future[Taken]] = deque()
             for ref in refs:
-                ahead.append(reader.submit(one, ref))
+                ahead.append(reader.submit(take, ref))
                 if len(ahead) >= _READ_AHEAD:
                     yield ahead.popleft().result()
             while ahead:
@@ -254,6 +288,11 @@ class Dataset:
                 "frames (critic.frames), or make them smaller (env.width, env.height)"
             )
         return row
+
+
+def _in_order(refs: Iterable[FrameRef]) -> list[FrameRef]:
+    """As they lie in their stores."""
+    return sorted(refs, key=lambda ref: (ref.store, ref.episode, ref.step, ref.view))
 
 
 def frame_key(frame: FrameHWC) -> bytes:

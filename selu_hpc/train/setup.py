@@ -44,11 +44,13 @@ def look(refs: Iterable[FrameRef], model: Any, chat: Chat, team: Team, frames: F
     cache = FeatureCache(cache_folder(), tower.identity, cache_limit_bytes()) if tower else None
     pictures = Pictures(frames, chat, tower, cache)
     every = list(dict.fromkeys(refs))
-    found = pictures.look(every[team.local_index :: team.num_local])
-    for seen in team.gather(found):
+    mine = every[team.local_index :: team.num_local]
+    for seen in team.gather(pictures.see(mine)):
         pictures.learn(seen)
+    pictures.keep(mine)
+    team.barrier()
     if tower is not None:
-        tower.to(torch.device("cpu"))  # a frame the cache could not keep brings it back
+        tower.rest()  # a frame the cache could not keep brings it back
     return pictures
 
 

@@ -56,7 +56,7 @@ class EveryLayer:
 
 @dataclass(slots=True)
 class Tower:
-    """A frozen tower beside the model it was taken from."""
+    """A frozen tower beside the model it was taken from.  device: where it works."""
 
     module: Any
     layer: int | None
@@ -75,7 +75,9 @@ class Tower:
 
     @torch.no_grad()
     def encode(self, parts: Sequence[ImagePart]) -> list[Tensor]:
-        """Features of each picture, on the CPU in the tower's dtype."""
+        """Features of each picture, on the CPU in the tower's dtype; made on the tower's device, where it stays."""
+        if parts:
+            self.module.to(self.device)
         found: list[Tensor] = []
         for start in range(0, len(parts), IMAGES_PER_CALL):
             some = list(parts[start : start + IMAGES_PER_CALL])
@@ -83,9 +85,9 @@ class Tower:
             found += self._encode(filled)[: len(some)]
         return found
 
-    def to(self, device: torch.device) -> None:
-        self.device = device
-        self.module.to(device)
+    def rest(self) -> None:
+        """Make room on the device until there is something to encode again."""
+        self.module.to("cpu")
 
     def _encode(self, parts: Sequence[ImagePart]) -> list[Tensor]:
         tensors = stack_images(parts)
@@ -120,9 +122,7 @@ def take_out(model: Any, *, device: torch.device) -> Tower | None:
         return None
     module.eval()
     setattr(inner, name, Given(module, patches=layer is not None))
-    tower = Tower(module, layer, device)
-    tower.to(device)
-    return tower
+    return Tower(module, layer, device)
 
 
 def feed(features: Sequence[Tensor]) -> Tensor:

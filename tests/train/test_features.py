@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from loguru import logger
 from make_run import DrawnFrames, make_samples, tiny_config
 
 from selu_hpc.models.chat import Chat
@@ -172,6 +173,59 @@ def test_a_cache_too_small_for_the_frames_changes_nothing_but_time(llava_next, s
     assert torch.equal(logits[0], logits[2])
     assert sizes[0] > 9000 >= sizes[1] > 0
     assert sizes[2] == 0
+
+
+def test_what_was_not_kept_is_encoded_a_batch_at_a_time_where_the_tower_works(
+    llava_next, samples, tmp_path, monkeypatch
+):
+    model, chat = model_and_chat(llava_next)
+    tower = towers.take_out(model, device=torch.device("cpu"))
+    pictures = Pictures(DrawnFrames(64, 64), chat, tower, FeatureCache(tmp_path, tower.identity, 0))
+    pictures.look(list({ref for _, sample in samples for ref in sample.images}))
+    dataset = Dataset(samples, pictures, chat, model.config)
+    moved, calls, encode = [], [], tower._encode
+    monkeypatch.setattr(tower.module, "to", moved.append)
+    monkeypatch.setattr(towers.Tower, "_encode", lambda self, parts: calls.append(len(parts)) or encode(parts))
+    tower.rest()
+    dataset.batch(range(9), stand_in=0)
+    assert calls == [towers.IMAGES_PER_CALL]
+    assert moved == ["cpu", tower.device]
+
+
+def test_features_in_use_do_not_make_room_for_new_ones(llava_next, samples, tmp_path):
+    model, chat = model_and_chat(llava_next)
+    tower = towers.take_out(model, device=torch.device("cpu"))
+    first, *others = dict.fromkeys(ref for _, sample in samples for ref in sample.images)
+
+    def look(refs, limit):
+        cache = FeatureCache(tmp_path, tower.identity, limit)
+        pictures = Pictures(DrawnFrames(64, 64), chat, tower, cache)
+        pictures.look(refs)
+        return [cache.file(key) for key, _ in map(pictures._seen.get, refs)]
+
+    (known,) = look([first], 1 << 30)
+    os.utime(known, (1, 1))
+    size = known.stat().st_size
+    unused = known.with_name("unused.bin")
+    unused.write_bytes(bytes(size))
+    os.utime(unused, (2, 2))
+    assert all(file.exists() for file in look([first, others[0]], 2 * size))
+    assert not unused.exists()
+
+
+def test_features_that_cannot_all_be_kept_are_told_of_before_training(llava_next, samples, tmp_path):
+    model, chat = model_and_chat(llava_next)
+    tower = towers.take_out(model, device=torch.device("cpu"))
+    refs = list({ref for _, sample in samples for ref in sample.images})
+    said: list[str] = []
+    sink = logger.add(said.append, level="WARNING", format="{message}")
+    for limit in (1 << 30, 9000):
+        folder = tmp_path / str(limit)
+        Pictures(DrawnFrames(64, 64), chat, tower, FeatureCache(folder, tower.identity, limit)).look(refs)
+    logger.remove(sink)
+    (warning,) = said
+    assert str(tmp_path / "9000") in warning
+    assert "SELU_FEATURE_CACHE_GB" in warning
 
 
 def test_a_tower_that_lora_trains_stays_in_the_model(llava_next):
