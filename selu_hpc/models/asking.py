@@ -29,7 +29,7 @@ class Answer:
 
     ids: the very tokens, end of turn included; empty where a server keeps them to itself.
     sure: where a server tells what else it might have said, how likely its yes or no was against the other; else NaN.
-    drawn: each token's log-probability at the temperature it was drawn at; empty likewise.
+    drawn: each token's log-probability at the temperature it was drawn at; empty where ids is.
     """
 
     text: str

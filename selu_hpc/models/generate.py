@@ -256,7 +256,9 @@ class LocalGenerator:
             past = out.past_key_values
             out = self._forward(rows, picked[:, None].cpu(), mask, where, past=past, logits_to_keep=1)
         found = zip(tokens[: len(batch)], totals, drawn, strict=False)
-        return [Answer(self.chat.decode(ids), len(ids), total, tuple(ids), tuple(each)) for ids, total, each in found]
+        return [
+            Answer(self.chat.decode(ids), len(ids), total, tuple(ids), drawn=tuple(each)) for ids, total, each in found
+        ]
 
     def _score(self, batch: Sequence[Row]) -> list[float]:
         rows = self._full(batch)
