@@ -101,6 +101,9 @@ class EnvConfig(Settings):
     """Steps after which an episode ends; the paper uses 10."""
     stop: StopMode = StopMode.DONE
     """Whether the actor may end an episode by saying done, or every episode takes the full horizon."""
+    tells_hand: bool = True
+    """Tell the actor in words what it holds and sits on, as a body feels it. It is the simulator's word all the same,
+    and for pick up, grab and sit it says whether the deed worked; the paper's actor has the picture only."""
     verbs: tuple[str, ...] = ()
     """Task types to sample; empty means all the simulator has."""
     composed_fraction: Fraction = 0.0
@@ -145,7 +148,8 @@ class ModelConfig(Settings):
     list_actions: bool = False
     """Name the allowed actions in the actor's prompt; the built-in model knows them by heart."""
     server_url: str = ""
-    """An OpenAI-compatible server (vLLM, SGLang) to generate with; empty means in this process."""
+    """An OpenAI-compatible server (vLLM, SGLang) to generate with; empty means in this process. With one the projector
+    is not trained, whatever `lora_targets` says: what vLLM and SGLang add to a base is the language model's LoRA."""
     batch_size: Positive = 4
     """Rows of one generation call; padded up to it so that results do not depend on who shares the batch.
     A CPU is busy with few; a GPU wants 16 to 64."""
@@ -181,8 +185,9 @@ class CriticConfig(Settings):
     self_asking: bool = True
     """After a no, ask about the objects' states and judge again."""
     sure_yes: Fraction = 0.0
-    """A first yes that the model says with less probability than this is questioned like a no. 0 takes every yes at its
-    word, as the paper does; 1 questions every one. Where `own_words` is off, 0.98 is a good value."""
+    """A first yes that the model is less sure of than this is questioned like a no: of the one word its probability, of
+    a longer answer that of yes against no. 0 takes every yes at its word, as the paper does; 1 questions every one.
+    Where `own_words` is off, 0.98 is a good value for the built-in model."""
     own_words: bool = True
     """A yes counts only when the actor's own words did the task's verb to its object, and hindsight wonders about what
     they did. What the actor said is known without feedback; whether it worked is still for the critic to see."""
@@ -402,6 +407,8 @@ class RunConfig(Settings):
         processes = ("num_processes", "step_timeout_s", "start_timeout_s", "max_restarts")
         for scheduling in (*processes, "unity_releases", "vulkan_devices"):
             env.pop(scheduling)
+        if self.env.tells_hand:  # younger than runs whose signature has to stay
+            env.pop("tells_hand")
         rollout, evaluate = dump["rollout"], dump["evaluate"]
         assert isinstance(rollout, dict)
         assert isinstance(evaluate, dict)

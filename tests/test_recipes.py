@@ -12,6 +12,9 @@ from selu_hpc.errors import ConfigError
 from selu_hpc.recipes import CONFIGS, load_recipe, load_run, load_settings, schema, to_yaml
 from selu_hpc.site import Site
 
+RESULTS = CONFIGS.parent / "docs" / "results"
+PLACE = {"seed": "seed", "env.simulator": "simulator", "env.world": "world"}
+
 
 def said(*overrides, recipe="selu"):
     with pytest.raises(ConfigError) as caught:
@@ -100,6 +103,25 @@ def test_the_signature_knows_what_decides_bytes_and_ignores_scheduling():
     base = load_recipe("selu").signature
     assert load_recipe("selu", ["rounds=9", "retry.quorum=0.5", "env.num_processes=7"]).signature == base
     assert load_recipe("selu", ["seed=1"]).signature != base
+
+
+@pytest.mark.parametrize("file", sorted(RESULTS.glob("*.json")), ids=lambda file: file.stem)
+def test_runs_of_the_results_are_runs_of_todays_recipes(file):
+    known = json.loads(file.read_text())
+    settings = [f"{name}={known[key]}" for name, key in PLACE.items()]
+    assert load_recipe(known["recipe"], settings).signature == known["signature"]
+
+
+def test_an_actor_that_is_not_told_what_it_holds_is_another_run():
+    told = load_recipe("selu", ["recipe=no_hand"])
+    assert load_recipe("no_hand", ["env.tells_hand=true"]).signature == told.signature
+    assert load_recipe("no_hand").signature != told.signature
+
+
+@pytest.mark.parametrize("recipe", sorted(file.stem for file in CONFIGS.glob("*.yaml")))
+def test_every_recipe_has_as_many_environments_as_rows_of_a_forward_pass(recipe):
+    config = load_recipe(recipe)
+    assert config.rollout.num_slots >= config.model.batch_size
 
 
 def test_the_schema_for_editors_is_true():

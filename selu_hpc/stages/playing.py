@@ -75,6 +75,7 @@ class _Running:
 
     place: int
     work: Work
+    tells_hand: bool
     frames: list[tuple[FrameHWC, FrameHWC]] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
@@ -83,7 +84,7 @@ class _Running:
 
     def look(self, observation: Observation) -> None:
         self.frames.append((observation.first_person, observation.third_person))
-        self.seen.append(observation.text)
+        self.seen.append(observation.text if self.tells_hand else "")
         self.times.append(time.time())
 
     def take(self, text: str, result: StepResult) -> None:
@@ -182,7 +183,7 @@ class Players:
                 place, one = next(self._waiting, (None, None))
                 if place is None or one is None:
                     break
-                fresh[slot] = _Running(place, one)
+                fresh[slot] = _Running(place, one, self._config.tells_hand)
         if fresh:
             seen = self._pool.reset_many({slot: (one.work.task, one.work.seed) for slot, one in fresh.items()})
             for slot, running in fresh.items():

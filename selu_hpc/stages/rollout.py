@@ -74,6 +74,12 @@ def _play(place: ShardDir, config: RunConfig, first: int) -> Iterator[Played]:
 
     with RememberedScenes(place.run) as look:
         work = episodes_of(config, place.round_id, place.shard, look=look)[first:]
+    if config.rollout.num_slots < config.model.batch_size:
+        logger.warning(
+            "rollout.num_slots {} never fills model.batch_size {}: the other rows are computed for nothing; set "
+            "num_slots to twice the batch, or lower the batch",
+            config.rollout.num_slots, config.model.batch_size,
+        )  # fmt: skip
     speaking = speak(place.run, config, after_round=place.round_id - 1, roles=(Role.ACTOR,))
     actor = Actor.of(config, speaking.generator, adapter=speaking.adapters[Role.ACTOR])
     with EnvironmentPool(config.env, num_slots=min(config.rollout.num_slots, len(work))) as pool:

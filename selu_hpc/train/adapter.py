@@ -24,6 +24,8 @@ from selu_hpc.rounds.rundir import sync_folder
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 BASE = "base.json"
+_PROJECTORS = r".*multi_modal_projector.*"
+"""What vLLM and SGLang leave out of an adapter, or refuse it for."""
 
 
 def put_on(model: Any, config: ModelConfig, *, seed: int) -> Any:
@@ -35,6 +37,7 @@ def put_on(model: Any, config: ModelConfig, *, seed: int) -> Any:
         lora_alpha=config.lora_alpha,
         lora_dropout=config.lora_dropout,
         target_modules=config.lora_targets,
+        exclude_modules=_PROJECTORS if config.server_url else None,
         task_type="CAUSAL_LM",
     )
     with torch.random.fork_rng(devices=[]):

@@ -119,3 +119,10 @@ def test_a_failing_simulator_ends_the_play_and_leaves_no_thread():
     with pytest.raises(RuntimeError, match="gone"):
         play(Broken(4), 8)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("environments")]
+
+
+def test_an_actor_is_told_what_it_holds_only_where_the_setting_says_so():
+    """The third of the tasks picks up the apple."""
+    told, untold = (play(LocalPool(2), 3, tells_hand=tells)[2].episode.seen for tells in (True, False))
+    assert told[-1] == "You hold the apple."
+    assert set(untold) == {""}

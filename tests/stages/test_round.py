@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from loguru import logger
 
 from selu_hpc.config import Learning
 from selu_hpc.records import Label, Role, Sample, View
@@ -171,6 +172,19 @@ def test_the_plain_verdict_is_the_same_question_for_a_method_whose_own_first_one
     )
     assert [row["first"] for row in votes] == [row["first"] for row in selu]
     assert [row["verdict"] for row in votes] == [not row["first"] for row in selu]
+
+
+@pytest.mark.parametrize(("num_slots", "warns"), [(2, True), (5, False)])
+def test_fewer_environments_than_rows_of_a_forward_pass_are_told_of(
+    toy_config, toy_model, unkind_path, do, num_slots, warns
+):
+    few = toy_config.rollout.model_copy(update={"num_slots": num_slots, "episodes_per_shard": 2})
+    run, _ = open_run(unkind_path / "few", toy_config.model_copy(update={"rollout": few}))
+    said: list[str] = []
+    sink = logger.add(said.append, level="WARNING", format="{message}")
+    do(Stage.ROLLOUT, 1, run=run)
+    logger.remove(sink)
+    assert ["rollout.num_slots" in one for one in said] == ([True] if warns else [])
 
 
 def test_of_a_servers_base_the_name_is_known_so_that_two_are_told_apart(toy_config):

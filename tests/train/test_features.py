@@ -234,6 +234,14 @@ def test_a_tower_that_lora_trains_stays_in_the_model(llava_next):
     assert towers.take_out(model, device=torch.device("cpu")) is None
 
 
+@pytest.mark.parametrize(("server", "projector"), [("", True), ("http://node:8000", False)])
+def test_the_projector_is_trained_only_where_what_generates_can_use_it(llava_next, server, projector):
+    config = tiny_config(llava_next, **{"model.server_url": server}).model
+    trained = adapter.trainable(adapter.put_on(load_backbone(config)[0], config, seed=1))
+    assert any("multi_modal_projector" in name for name in trained) is projector
+    assert any("language_model" in name for name in trained)
+
+
 def test_equal_pixels_have_equal_keys_and_another_shape_another():
     frame = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     assert frame_key(frame) == frame_key(np.asfortranarray(frame))
