@@ -54,16 +54,16 @@ class PointsState:
 class PointsGame(CardGame[PointsState]):
     """+10 for "=" after a formula that uses every card and meets the target, −1 for any other "=".
 
-    −1 for what cannot be written: a number that no unused card has, or a symbol that cannot follow. It leaves no trace
-    in the formula but takes a place: whoever has written `longest` symbols and one more gets −1 for the next action,
-    whatever it is, and the game is truncated.
+    −1 for a number that no unused card has. With `checks_syntax` also for a symbol that cannot follow; without, as in
+    RL4VLM's own games, that is written for nothing, and the formula is wrong for good. What costs 1 leaves no trace in
+    the formula but takes a place: after `longest` actions and one more the next costs 1, whatever it is, and the game
+    is truncated.
     """
 
     target: ClassVar[int]
     longest: ClassVar[int]
 
-    def __init__(self, *, checks_syntax: bool = True) -> None:
-        """checks_syntax: False writes what cannot follow, too, as RL4VLM's own games do; such a formula is wrong."""
+    def __init__(self, *, checks_syntax: bool) -> None:
         super().__init__()
         self.checks_syntax = checks_syntax
 

@@ -54,7 +54,7 @@ RIGHT, WRONG, TOO_LONG = (10.0, True, False), (-1.0, True, False), (-1.0, False,
     ],
 )
 def test_a_right_formula_is_worth_ten_at_its_end_and_nothing_before(game, ranks, words):
-    outcomes, _ = does(dealt(game(), *ranks), words)
+    outcomes, _ = does(dealt(game(checks_syntax=True), *ranks), words)
     assert outcomes == [GOES_ON] * (len(outcomes) - 1) + [RIGHT]
 
 
@@ -71,7 +71,7 @@ def test_a_right_formula_is_worth_ten_at_its_end_and_nothing_before(game, ranks,
     ],
 )
 def test_a_wrong_or_unfinished_formula_or_one_that_leaves_a_card_costs_one_and_ends(game, ranks, words):
-    outcomes, _ = does(dealt(game(), *ranks), words)
+    outcomes, _ = does(dealt(game(checks_syntax=True), *ranks), words)
     assert outcomes == [GOES_ON] * (len(outcomes) - 1) + [WRONG]
 
 
@@ -91,13 +91,13 @@ def test_a_wrong_or_unfinished_formula_or_one_that_leaves_a_card_costs_one_and_e
     ],
 )
 def test_what_cannot_be_written_costs_one_and_leaves_the_formula(game, ranks, begun, illegal):
-    outcomes, written = does(dealt(game(), *ranks), f"{begun} {illegal}")
+    outcomes, written = does(dealt(game(checks_syntax=True), *ranks), f"{begun} {illegal}")
     assert outcomes == [GOES_ON] * (len(outcomes) - 1) + [COSTS_ONE]
     assert written == begun
 
 
 def test_an_equal_pair_of_cards_can_be_used_twice():
-    assert does(dealt(EZPoints(), 6, 6), "6 + 6 =")[0][-1] == RIGHT
+    assert does(dealt(EZPoints(checks_syntax=True), 6, 6), "6 + 6 =")[0][-1] == RIGHT
 
 
 def test_a_face_card_is_a_ten():
@@ -107,13 +107,13 @@ def test_a_face_card_is_a_ten():
 @pytest.mark.parametrize(("game", "last"), [(EZPoints, 7), (Points24, 22)])
 def test_the_action_after_a_formula_that_is_too_long_costs_one_and_truncates(game, last):
     """An illegal symbol takes a place as a written one does; nobody can stay for ever."""
-    outcomes, _ = does(dealt(game(), *(3,) * (2 if game is EZPoints else 4)), " ".join(["7"] * last))
+    outcomes, _ = does(dealt(game(checks_syntax=True), *(3,) * (2 if game is EZPoints else 4)), " ".join(["7"] * last))
     assert outcomes == [COSTS_ONE] * (last - 1) + [TOO_LONG]
 
 
 def test_not_even_an_end_is_heard_after_a_formula_that_is_too_long():
-    assert does(dealt(EZPoints(), 3, 9), "3 + 9 7 7 7 =")[0][-1] == TOO_LONG
-    assert does(dealt(EZPoints(), 3, 9), "3 + 9 7 7 =")[0][-1] == RIGHT
+    assert does(dealt(EZPoints(checks_syntax=True), 3, 9), "3 + 9 7 7 7 =")[0][-1] == TOO_LONG
+    assert does(dealt(EZPoints(checks_syntax=True), 3, 9), "3 + 9 7 7 =")[0][-1] == RIGHT
 
 
 def test_unchecked_syntax_writes_whatever_the_cards_have_as_the_original_does():
@@ -123,13 +123,13 @@ def test_unchecked_syntax_writes_whatever_the_cards_have_as_the_original_does():
 
 
 def test_every_ez_points_hand_that_is_dealt_makes_12_of_numbers_that_exist():
-    game = EZPoints()
+    game = EZPoints(checks_syntax=True)
     hands = {tuple(sorted(game.reset(seed=seed)[1]["state"].numbers)) for seed in range(400)}
     assert hands == {(2, 10), (3, 9), (4, 8), (5, 7), (6, 6), (2, 6), (3, 4)}
 
 
 def test_the_expert_solves_every_ez_points_hand():
-    game = EZPoints()
+    game = EZPoints(checks_syntax=True)
     for ranks in product(range(1, 14), repeat=2):
         first, second = (min(rank, 10) for rank in ranks)
         if 12 in (first + second, first * second):
@@ -142,7 +142,7 @@ def test_as_many_hands_of_24_can_be_solved_as_is_known():
 
 
 def test_the_expert_solves_each_of_a_hundred_hands_of_24_that_can_be_solved():
-    game, solved = Points24(), 0
+    game, solved = Points24(checks_syntax=True), 0
     for seed in range(200):
         _, info = game.reset(seed=seed)
         if not can_make(tuple(sorted(info["state"].numbers)), Fraction(24), OPERATORS):
@@ -168,7 +168,7 @@ def follow(game, state):
 
 @pytest.mark.parametrize("ranks", [(1, 1, 1, 1), (10, 11, 12, 13), (7, 9, 9, 9)])
 def test_the_expert_plays_a_hand_that_cannot_be_solved_legally_to_its_end(ranks):
-    assert follow(Points24(), table(*ranks)) == (-1.0, 8)
+    assert follow(Points24(checks_syntax=True), table(*ranks)) == (-1.0, 8)
 
 
 @given(st.lists(st.integers(1, 13), min_size=4, max_size=4), st.lists(st.integers(0, 99), max_size=9))
@@ -235,6 +235,6 @@ def test_the_thoughts_name_the_cards_the_formula_and_where_it_leads():
 
 
 def test_hands_of_24_come_with_every_rank_and_with_equal_cards():
-    hands = [Points24().reset(seed=seed)[1]["state"].cards for seed in range(300)]
+    hands = [Points24(checks_syntax=True).reset(seed=seed)[1]["state"].cards for seed in range(300)]
     assert {card.rank for hand in hands for card in hand} == set(range(1, 14))
     assert any(len(set(hand)) < 4 for hand in hands)
