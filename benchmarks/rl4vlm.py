@@ -26,7 +26,7 @@ from selu_hpc.models.generate import LocalGenerator
 from selu_hpc.models.vlm import Request, load_backbone
 from selu_hpc.records import FrameRef, View
 from selu_hpc.rl4vlm import ppo
-from selu_hpc.rl4vlm.playing import Hand, Said, Seat, play
+from selu_hpc.rl4vlm.playing import PlayedGame, Reply, Seat, play
 from selu_hpc.rl4vlm.policy import Policy
 from selu_hpc.rl4vlm.rows import TurnRows
 from selu_hpc.rl4vlm.turns import Turn
@@ -47,7 +47,7 @@ class Ours:
         self.generator = generator
         self.seen: list[tuple[Seat, tuple[int, ...]]] = []
 
-    def answer(self, seats: Sequence[Seat]) -> list[Said]:
+    def answer(self, seats: Sequence[Seat]) -> list[Reply]:
         requests = [Request(seat.prompt, (seat.picture,)) for seat in seats]
         answers = self.generator.generate(
             requests, adapter=None, temperature=1.0, seeds=[seat.seed for seat in seats], max_new_tokens=TOKENS
@@ -64,7 +64,7 @@ class Theirs:
         self.count = 0
 
     @torch.inference_mode()
-    def answer(self, seats: Sequence[Seat]) -> list[Said]:
+    def answer(self, seats: Sequence[Seat]) -> list[Reply]:
         [seat] = seats
         model, chat = self.generator.model, self.generator.chat
         encoded = chat.encode(seat.prompt, (seat.picture,))
@@ -89,13 +89,13 @@ class Theirs:
         return [said(seat, "", tuple(answer.tolist()))]
 
 
-def said(seat: Seat, text: str, ids: tuple[int, ...]) -> Said:
+def said(seat: Seat, text: str, ids: tuple[int, ...]) -> Reply:
     """Both sides walk alike: the action follows from the seat's seed."""
-    return Said(text, ids, TOKENS // 2, seat.names[seat.seed % len(seat.names)], said=True)
+    return Reply(text, ids, TOKENS // 2, seat.names[seat.seed % len(seat.names)], said=True)
 
 
-def num_steps(hands: Sequence[Hand]) -> int:
-    return sum(len(hand.answers) for hand in hands)
+def num_steps(games: Sequence[PlayedGame]) -> int:
+    return sum(len(game.answers) for game in games)
 
 
 class Kept:
@@ -121,7 +121,7 @@ def learner(base: str, seen: Sequence[tuple[Seat, tuple[int, ...]]], *, merge: b
             step=0,
             prompt=seat.prompt,
             answer_ids=ids,
-            num_thoughts=len(ids) // 2,
+            num_thought_tokens=len(ids) // 2,
             action="",
             said=True,
             reward=0.0,

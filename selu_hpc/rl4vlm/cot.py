@@ -16,20 +16,20 @@ MARK = re.compile(r'"\s*action\s*"\s*:', re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
+class ReadAction:
     """The action an answer came to. said: False when none, or more than one, was named and one was drawn."""
 
     action: str
     said: bool
 
 
-def read_action(text: str, names: Sequence[str], *, seed: int) -> Spoken:
+def read_action(text: str, names: Sequence[str], *, seed: int) -> ReadAction:
     """The one action named behind the last `"action":`, or else one drawn uniformly, as in the paper's code."""
     marks = list(MARK.finditer(text))
     named = named_in(text[marks[-1].end() :], names) if marks else []
     if len(named) == 1:
-        return Spoken(named[0], said=True)
-    return Spoken(random.Random(seed).choice(list(names)), said=False)
+        return ReadAction(named[0], said=True)
+    return ReadAction(random.Random(seed).choice(list(names)), said=False)
 
 
 def named_in(tail: str, names: Sequence[str]) -> list[str]:

@@ -21,18 +21,18 @@ from selu_hpc.rl4vlm.wording import prompt_of
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """What a speaker answers for. player, state: the game itself, which only the warm-up's expert looks at."""
+    """What a speaker answers for. game, state: the game itself, which only the warm-up's expert looks at."""
 
     prompt: str
     picture: FrameHWC = field(repr=False)
     seed: int
     names: tuple[str, ...]
-    player: CardGame[Any] = field(repr=False)
+    game: CardGame[Any] = field(repr=False)
     state: Any
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Reply:
     """An answer: its words, its tokens, how many of them are thought, and the action that was taken for it.
 
     logprob: as PPO weighs it, told by whoever sampled; None where nobody sampled.
@@ -40,20 +40,20 @@ class Said:
 
     text: str
     ids: tuple[int, ...]
-    num_thoughts: int
+    num_thought_tokens: int
     action: str
     said: bool
     logprob: float | None = None
 
 
 @dataclass(slots=True)
-class Hand:
+class PlayedGame:
     """A game from its first picture to its last: one prompt, answer and reward a step, one picture more."""
 
     place: int
     seed: int
     prompts: list[str] = field(default_factory=list)
-    answers: list[Said] = field(default_factory=list)
+    answers: list[Reply] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
     pictures: list[FrameHWC] = field(default_factory=list, repr=False)
     truncated: bool = False
@@ -67,35 +67,35 @@ class Hand:
 class Speaker(Protocol):
     """Whoever plays: the model, or the expert of the warm-up."""
 
-    def answer(self, seats: Sequence[Seat]) -> list[Said]: ...
+    def answer(self, seats: Sequence[Seat]) -> list[Reply]: ...
 
 
 @dataclass(slots=True)
 class _Table:
     """A game under way."""
 
-    player: CardGame[Any]
-    hand: Hand
+    game: CardGame[Any]
+    played: PlayedGame
     state: Any
 
 
-def play(settings: GameConfig, seeds: Sequence[int], speaker: Speaker, *, num_tables: int) -> Iterator[Hand]:
+def play(settings: GameConfig, seeds: Sequence[int], speaker: Speaker, *, num_tables: int) -> Iterator[PlayedGame]:
     """A game for each seed, in the seeds' order."""
-    game, thinks = settings.name, settings.chain_of_thought
-    players = [make_cards(str(game), checks_syntax=settings.checks_syntax) for _ in range(num_tables)]
+    name, thinks = settings.name, settings.chain_of_thought
+    games = [make_cards(name, checks_syntax=settings.checks_syntax) for _ in range(num_tables)]
     waiting = iter(enumerate(seeds))
-    tables = [table for player in players if (table := _begin(waiting, player)) is not None]
-    finished: dict[int, Hand] = {}
+    tables = [table for game in games if (table := _begin(waiting, game)) is not None]
+    finished: dict[int, PlayedGame] = {}
     next_place = 0
     while tables:
-        seats = [_seat(game, table, thinks=thinks) for table in tables]
+        seats = [_seat(name, table, thinks=thinks) for table in tables]
         going_on = []
-        for table, seat, said in zip(tables, seats, speaker.answer(seats), strict=True):
-            if not _move(table, seat, said):
+        for table, seat, reply in zip(tables, seats, speaker.answer(seats), strict=True):
+            if not _move(table, seat, reply):
                 going_on.append(table)
                 continue
-            finished[table.hand.place] = table.hand
-            following = _begin(waiting, table.player)
+            finished[table.played.place] = table.played
+            following = _begin(waiting, table.game)
             going_on += [following] if following else []
         tables = going_on
         while next_place in finished:
@@ -103,35 +103,35 @@ def play(settings: GameConfig, seeds: Sequence[int], speaker: Speaker, *, num_ta
             next_place += 1
 
 
-def _begin(waiting: Iterator[tuple[int, int]], player: CardGame[Any]) -> _Table | None:
+def _begin(waiting: Iterator[tuple[int, int]], game: CardGame[Any]) -> _Table | None:
     place, seed = next(waiting, (None, None))
     if place is None or seed is None:
         return None
-    picture, info = player.reset(seed=seed)
-    return _Table(player, Hand(place, seed, pictures=[picture]), info["state"])
+    picture, info = game.reset(seed=seed)
+    return _Table(game, PlayedGame(place, seed, pictures=[picture]), info["state"])
 
 
-def _seat(game: Game, table: _Table, *, thinks: bool) -> Seat:
-    hand = table.hand
+def _seat(name: Game, table: _Table, *, thinks: bool) -> Seat:
+    played = table.played
     return Seat(
-        prompt=prompt_of(game, table.player, table.state, thinks=thinks),
-        picture=hand.pictures[-1],
-        seed=derive_seed(hand.seed, "answer", len(hand.answers)),
-        names=table.player.action_names,
-        player=table.player,
+        prompt=prompt_of(name, table.game, table.state, thinks=thinks),
+        picture=played.pictures[-1],
+        seed=derive_seed(played.seed, "answer", len(played.answers)),
+        names=table.game.action_names,
+        game=table.game,
         state=table.state,
     )
 
 
-def _move(table: _Table, seat: Seat, said: Said) -> bool:
+def _move(table: _Table, seat: Seat, reply: Reply) -> bool:
     """Play an answer; whether the game is over."""
-    number = seat.names.index(said.action)
-    picture, reward, terminated, truncated, info = table.player.step(number)
-    hand = table.hand
-    hand.prompts.append(seat.prompt)
-    hand.answers.append(said)
-    hand.rewards.append(float(reward))
-    hand.pictures.append(picture)
-    hand.truncated = truncated and not terminated
+    number = seat.names.index(reply.action)
+    picture, reward, terminated, truncated, info = table.game.step(number)
+    played = table.played
+    played.prompts.append(seat.prompt)
+    played.answers.append(reply)
+    played.rewards.append(float(reward))
+    played.pictures.append(picture)
+    played.truncated = truncated and not terminated
     table.state = info["state"]
     return terminated or truncated

@@ -90,7 +90,7 @@ class TurnRows:
             prompt, turn = self.prompts[row], self.turns[row]
             ids_bl[at, : self.length(row)] = torch.tensor(prompt + turn.answer_ids)
             answers_bl[at, len(prompt) - 1 : self.length(row) - 1] = True
-            thoughts = min(turn.num_thoughts, len(turn.answer_ids))
+            thoughts = min(turn.num_thought_tokens, len(turn.answer_ids))
             weights += [self._thought_weight] * thoughts + [1.0] * (len(turn.answer_ids) - thoughts)
         inputs = {"input_ids": ids_bl, **self._pictures.tensors([self.turns[row].image for row in chosen])}
         if self._wants_types:

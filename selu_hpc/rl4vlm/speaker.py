@@ -10,14 +10,14 @@ from selu_hpc.models.asking import Generator, Request
 from selu_hpc.models.chat import Chat
 from selu_hpc.records import derive_seed
 from selu_hpc.rl4vlm.cot import num_thought_tokens, read_action, weighed
-from selu_hpc.rl4vlm.playing import Said, Seat
+from selu_hpc.rl4vlm.playing import Reply, Seat
 from selu_hpc.rl4vlm.wording import answer_of
 
 LOGPROB_DIGITS = 4
 """Kept of a log-probability, which is compared with another and never learned from."""
 
 
-class Player:
+class ModelSpeaker:
     """The model. chat: what made its tokens, to find where an answer's action begins."""
 
     def __init__(self, generator: Generator, chat: Chat, settings: GameConfig, *, adapter: str | None) -> None:
@@ -26,7 +26,7 @@ class Player:
         self._settings = settings
         self._adapter = adapter
 
-    def answer(self, seats: Sequence[Seat]) -> list[Said]:
+    def answer(self, seats: Sequence[Seat]) -> list[Reply]:
         answers = self._generator.generate(
             [Request(seat.prompt, (seat.picture,)) for seat in seats],
             adapter=self._adapter,
@@ -35,25 +35,25 @@ class Player:
         )
         found = []
         for seat, answer in zip(seats, answers, strict=True):
-            spoken = read_action(answer.text, seat.names, seed=derive_seed(seat.seed, "action"))
+            read = read_action(answer.text, seat.names, seed=derive_seed(seat.seed, "action"))
             thoughts = num_thought_tokens(answer.ids, self._chat.decode)
             logprob = round(weighed(answer.drawn, thoughts, self._settings.thought_weight), LOGPROB_DIGITS)
-            found.append(Said(answer.text, answer.ids, thoughts, spoken.action, spoken.said, logprob))
+            found.append(Reply(answer.text, answer.ids, thoughts, read.action, read.said, logprob))
         return found
 
 
-class Teacher:
+class ExpertSpeaker:
     """Says what is best and, for a share of the steps, does something else, so that it answers for many states."""
 
     def __init__(self, settings: GameConfig) -> None:
         self._settings = settings
 
-    def answer(self, seats: Sequence[Seat]) -> list[Said]:
+    def answer(self, seats: Sequence[Seat]) -> list[Reply]:
         return [self._one(seat) for seat in seats]
 
-    def _one(self, seat: Seat) -> Said:
-        text = answer_of(seat.player, seat.state, thinks=self._settings.chain_of_thought)
+    def _one(self, seat: Seat) -> Reply:
+        text = answer_of(seat.game, seat.state, thinks=self._settings.chain_of_thought)
         draw = random.Random(seat.seed)
         strays = draw.random() < self._settings.warmup_noise
-        action = draw.choice(seat.names) if strays else seat.player.expert(seat.state)
-        return Said(text, (), 0, action, said=not strays)
+        action = draw.choice(seat.names) if strays else seat.game.expert(seat.state)
+        return Reply(text, (), 0, action, said=not strays)

@@ -19,7 +19,8 @@ from selu_hpc.records import FrameRef
 class Turn:
     """What was asked and answered at one step, and what the game paid for it.
 
-    answer_ids: the very tokens that were sampled, end of turn included.  num_thoughts: how many of them are thought.
+    answer_ids: the very tokens that were sampled, end of turn included; of these are thought the first
+    num_thought_tokens.
     said: False when no action could be read and one was drawn.  last: the step ended its episode.
     logprob: what the answer weighed with whoever sampled it; the update only compares its own weighing with it.
     """
@@ -28,7 +29,7 @@ class Turn:
     step: int
     prompt: str
     answer_ids: tuple[int, ...]
-    num_thoughts: int
+    num_thought_tokens: int
     action: str
     said: bool
     reward: float

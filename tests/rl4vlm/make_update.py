@@ -40,7 +40,7 @@ def turn(number, ids, *, thoughts=0, prompt="what colour is the apple?", reward=
         step=0,
         prompt=prompt,
         answer_ids=tuple(ids),
-        num_thoughts=thoughts,
+        num_thought_tokens=thoughts,
         action="+",
         said=True,
         reward=reward,

@@ -1,6 +1,7 @@
 """Reading an answer that thinks before it acts."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,15 @@ from selu_hpc.rl4vlm.cot import named_in, num_thought_tokens, read_action
 from selu_hpc.rl4vlm.wording import answer_of, prompt_of
 
 LINE = ("-", "+")
-POINTS = GAMES["points24"].action_names
+POINTS = GAMES[Game.POINTS24].action_names
+PIECES = ['"action":', '"action" :', '{"thoughts": "', "+", "-", "10", "1", " ", '"', "}"]
+WORDS = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=4)), max_size=12).map("".join)
+"""Whatever a model may say, and often what it was asked for."""
+
+
+def behind_the_last_mark(text):
+    _, mark, tail = re.sub(r'"action"\s*:', "\0", text.replace("\0", " ")).rpartition("\0")
+    return tail if mark else ""
 
 
 @pytest.mark.parametrize(
@@ -48,19 +57,28 @@ def test_ten_is_not_also_a_one():
     assert named_in('"10 1"', POINTS) == ["1", "10"]
 
 
-@given(st.text(max_size=300))
-def test_whatever_the_model_says_a_legal_action_comes_out(text):
+@given(WORDS)
+def test_whatever_the_model_says_a_legal_action_comes_out_and_was_said_where_it_is_the_only_one(text):
+    tail = behind_the_last_mark(text)
     for names in (LINE, POINTS):
-        assert read_action(text, names, seed=1).action in names
+        found = read_action(text, names, seed=1)
+        assert found.action in names
+        assert not found.said or found.action in tail
+    assert read_action(text, LINE, seed=1).said == (("-" in tail) != ("+" in tail))
 
 
 def characters(ids):
     return "".join(map(chr, ids)).strip()
 
 
-@given(st.text(max_size=120))
-def test_the_number_of_thought_tokens_lies_within_the_answer(text):
-    assert 0 <= num_thought_tokens([ord(c) for c in text], characters) <= len(text)
+@given(WORDS)
+def test_what_follows_the_thought_is_the_last_mark_and_all_behind_it(text):
+    count = num_thought_tokens([ord(c) for c in text], characters)
+    tail = behind_the_last_mark(text)
+    if not re.search(r'"action"\s*:', text):
+        assert count == len(text)
+    else:
+        assert re.fullmatch(r'"action"\s*:' + re.escape(tail), text[count:])
 
 
 def test_thought_ends_where_the_mark_begins():
@@ -87,13 +105,13 @@ def test_the_mark_is_found_among_tokens_of_the_built_in_model():
 @pytest.mark.parametrize("game", list(Game))
 @pytest.mark.parametrize("thinks", [True, False])
 def test_the_experts_answer_is_what_the_prompt_asks_for_and_is_read_as_the_experts_action(game, thinks):
-    player = make_cards(str(game))
+    table = make_cards(game)
     for seed in range(30):
-        _, info = player.reset(seed=seed)
+        _, info = table.reset(seed=seed)
         state = info["state"]
-        answer = answer_of(player, state, thinks=thinks)
-        spoken = read_action(answer, player.action_names, seed=0)
-        assert (spoken.action, spoken.said) == (player.expert(state), True)
-        prompt = prompt_of(game, player, state, thinks=thinks)
+        answer = answer_of(table, state, thinks=thinks)
+        spoken = read_action(answer, table.action_names, seed=0)
+        assert (spoken.action, spoken.said) == (table.expert(state), True)
+        prompt = prompt_of(game, table, state, thinks=thinks)
         asked = json.loads(prompt[prompt.index("{") : prompt.rindex("}") + 1])
         assert list(asked) == list(json.loads(answer))

@@ -1,9 +1,12 @@
 """One update as a whole: where its ratios begin, what it costs, and that it goes on where it was stopped."""
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 from make_update import Shown, Updater, ref, turn
+from safetensors.torch import load_file
 
 from selu_hpc.models.vlm import Request, load_generator
 from selu_hpc.rl4vlm import update as module
@@ -11,6 +14,7 @@ from selu_hpc.rl4vlm.cot import weighed
 from selu_hpc.rl4vlm.turns import lines
 from selu_hpc.train import setup, towers
 from selu_hpc.train.result import Stopped
+from selu_hpc.train.spawn import run_ranks
 from selu_hpc.train.stop import StopWish
 
 pytestmark = pytest.mark.deepspeed
@@ -145,3 +149,46 @@ def test_ratios_that_do_not_begin_at_one_are_warned_of(learner, caplog_loguru, m
     monkeypatch.setattr(setup, "merge_lora", lambda model: None)
     learner(model={"lora_dropout": 0.5})()
     assert "before anything was learned" in caplog_loguru.text
+
+
+def weights(folder):
+    return load_file(folder / "made" / "adapter" / "adapter_model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def by_two_ranks(tmp_path_factory, tiny_base):
+    """Updates under ZeRO 2 in one launch of two processes, and the same by one rank without: folders by name."""
+    folder = tmp_path_factory.mktemp("ranks")
+    shared = {"model": {"lora_dropout": 0.2}, "finetune": {"gradient_checkpointing": True}}
+    jobs = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SELU_FEATURE_CACHE", str(folder / "features"))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        for dtype in ("float32", "bfloat16"):
+            for name, stage in (("one", 0), ("two", 2)):
+                changes = {
+                    "model": {**shared["model"], "dtype": dtype},
+                    "finetune": {**shared["finetune"], "zero_stage": stage},
+                }
+                train = Updater.make(folder / f"{name}-{dtype}", tiny_base, changes)  # what ranks must not make at once
+                if name == "one":
+                    train()
+                else:
+                    jobs.append({"folder": str(folder / f"two-{dtype}"), "base": str(tiny_base), "changes": changes})
+        (folder / "jobs.json").write_text(json.dumps(jobs))
+        command = [sys.executable, str(Path(__file__).with_name("update_jobs.py")), str(folder / "jobs.json")]
+        assert run_ranks(command, num_ranks=2, logs=folder / "logs", requeue_code=75) == 0
+    return folder
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("bfloat16", 2e-2)])
+def test_two_ranks_under_zero_2_learn_what_one_rank_does(by_two_ranks, dtype, tolerance):
+    one, two = (weights(by_two_ranks / f"{name}-{dtype}") for name in ("one", "two"))
+    start = load_file(by_two_ranks / f"one-{dtype}" / "start" / "adapter_model.safetensors")
+    assert one.keys() == two.keys()
+    apart = max(float((one[name] - two[name]).abs().max()) for name in one)
+    moved = max(float((one[name] - start[name]).abs().max()) for name in one)
+    assert apart < tolerance
+    assert moved > apart
+    steps = json.loads((by_two_ranks / f"two-{dtype}" / "made" / "curve.json").read_text())["steps"]
+    assert steps[0]["clipped"] == 0

@@ -37,7 +37,7 @@ def turn(number, ids, *, thoughts=0, prompt="what colour is the apple?"):
         step=0,
         prompt=prompt,
         answer_ids=tuple(ids),
-        num_thoughts=thoughts,
+        num_thought_tokens=thoughts,
         action="+",
         said=True,
         reward=1.0,
@@ -116,24 +116,29 @@ def test_what_was_paid_for_becomes_likelier_and_the_value_learns_the_return(part
     rows = rows_of(parts, [turn(0, (5, 6)), turn(1, (7, 8))])
     params = list(adapter.trainable(policy).values())
     optimiser = torch.optim.Adam(params, lr=3e-3)
-    with torch.no_grad():
-        old_logprobs, old_values = weigh(policy, rows, (0, 1))
-    for _ in range(20):
-        logprobs, values = weigh(policy, rows, (0, 1))
-        optimiser.zero_grad()
-        ppo.losses(
-            logprobs,
-            values,
-            old_logprobs_b=old_logprobs,
-            old_values_b=values.detach(),
-            advantages_b=torch.tensor([1.0, -1.0]),
-            returns_b=torch.tensor([1.0, -1.0]),
-            settings=GameConfig(clip=10.0),
-        ).total.backward()
-        optimiser.step()
-    assert logprobs[0] > old_logprobs[0]
-    assert logprobs[1] < old_logprobs[1]
-    assert (values - torch.tensor([1.0, -1.0])).abs().max() < (old_values - torch.tensor([1.0, -1.0])).abs().max()
+    good, paid = torch.tensor([1.0, -1.0]), torch.tensor([1.0, -1.0])
+    told = []
+    for _ in range(5):
+        with torch.no_grad():
+            old_logprobs, old_values = weigh(policy, rows, (0, 1))
+        told.append((old_logprobs, old_values))
+        for _ in range(4):
+            logprobs, values = weigh(policy, rows, (0, 1))
+            optimiser.zero_grad()
+            ppo.losses(
+                logprobs,
+                values,
+                old_logprobs_b=old_logprobs,
+                old_values_b=old_values,
+                advantages_b=good,
+                returns_b=paid,
+                settings=GameConfig(),
+            ).total.backward()
+            optimiser.step()
+    (first_logprobs, first_values), (last_logprobs, last_values) = told[0], told[-1]
+    assert last_logprobs[0] > first_logprobs[0]
+    assert last_logprobs[1] < first_logprobs[1]
+    assert (last_values - paid).abs().max() < (first_values - paid).abs().max()
 
 
 def test_an_empty_micro_batch_is_one_row_that_counts_for_nothing(parts):

@@ -24,19 +24,20 @@ from selu_hpc.store.lines import LineReader
 
 def assemble(run: RunDir, config: RunConfig, seal: Seal) -> str:
     """Write actor.jsonl and card.json of the sealed round; returns their digest."""
-    hands = [(shard, index, line) for shard in sorted(seal.shards) for index, line in _lines(run, seal.round_id, shard)]
+    shards = sorted(seal.shards)
+    played = [(shard, index, line) for shard in shards for index, line in _lines(run, seal.round_id, shard)]
     places = [
-        (run.relative(run.shard(seal.round_id, Stage.ROLLOUT, shard).episodes), index) for shard, index, _ in hands
+        (run.relative(run.shard(seal.round_id, Stage.ROLLOUT, shard).episodes), index) for shard, index, _ in played
     ]
     if seal.round_id == 0:
         samples = [
-            sample for place, (*_, line) in zip(places, hands, strict=True) for sample in samples_of(line, *place)
+            sample for place, (*_, line) in zip(places, played, strict=True) for sample in samples_of(line, *place)
         ]
         text = "".join(json.dumps(one.to_json(), ensure_ascii=False, sort_keys=True) + "\n" for one in samples)
     else:
-        text = lines(turn for place, (*_, line) in zip(places, hands, strict=True) for turn in turns_of(line, *place))
+        text = lines(turn for place, (*_, line) in zip(places, played, strict=True) for turn in turns_of(line, *place))
     write_bytes(run.dataset(seal.round_id, Role.ACTOR), text.encode())
-    card = card_of([line for *_, line in hands])
+    card = card_of([line for *_, line in played])
     write_json(run.shard(seal.round_id, Stage.GATE).path / "card.json", card)
     logger.info("{}: {}", config.game.name, card)
     return digest([text, json.dumps(card, sort_keys=True)])
@@ -44,26 +45,26 @@ def assemble(run: RunDir, config: RunConfig, seal: Seal) -> str:
 
 def samples_of(line: Line, store: str, episode: int) -> Iterator[Sample]:
     """The expert's answer to each prompt, whatever was played then."""
-    for step, (prompt, said) in enumerate(zip(line["prompts"], answers_of(line), strict=True)):
+    for step, (prompt, reply) in enumerate(zip(line["prompts"], answers_of(line), strict=True)):
         image = FrameRef(store=store, episode=episode, step=step, view=View.FIRST_PERSON)
-        yield Sample(prompt=prompt, answer=said.text, images=(image,), source="expert", verb="play")
+        yield Sample(prompt=prompt, answer=reply.text, images=(image,), source="expert", verb="play")
 
 
 def turns_of(line: Line, store: str, episode: int) -> Iterator[Turn]:
     answers = answers_of(line)
-    for step, (prompt, said, reward) in enumerate(zip(line["prompts"], answers, line["rewards"], strict=True)):
+    for step, (prompt, reply, reward) in enumerate(zip(line["prompts"], answers, line["rewards"], strict=True)):
         yield Turn(
             episode_id=line["episode_id"],
             step=step,
             prompt=prompt,
-            answer_ids=said.ids,
-            num_thoughts=said.num_thoughts,
-            action=said.action,
-            said=said.said,
+            answer_ids=reply.ids,
+            num_thought_tokens=reply.num_thought_tokens,
+            action=reply.action,
+            said=reply.said,
             reward=reward,
             last=step == len(answers) - 1,
             image=FrameRef(store=store, episode=episode, step=step, view=View.FIRST_PERSON),
-            logprob=said.logprob,
+            logprob=reply.logprob,
         )
 
 

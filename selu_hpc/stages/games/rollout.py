@@ -17,8 +17,8 @@ from selu_hpc.config import RunConfig
 from selu_hpc.envs.cards.picture import SIDE
 from selu_hpc.envs.splits import train_seed
 from selu_hpc.records import Action, Ended, Episode, Goal, Task, clean
-from selu_hpc.rl4vlm.playing import Hand, Said, Speaker, play
-from selu_hpc.rl4vlm.speaker import Teacher
+from selu_hpc.rl4vlm.playing import PlayedGame, Reply, Speaker, play
+from selu_hpc.rl4vlm.speaker import ExpertSpeaker
 from selu_hpc.rounds.rundir import ShardDir
 from selu_hpc.stages.collect import EPISODES, FLUSH_EPISODES, FLUSH_S, adopt_newest, digest, publish
 from selu_hpc.stages.entry import Progress
@@ -47,10 +47,10 @@ def seeds_of(config: RunConfig, round_id: int, shard: int) -> list[int]:
 
 def _speaker(place: ShardDir, config: RunConfig) -> Speaker:
     if place.round_id == 0:
-        return Teacher(config.game)
-    from selu_hpc.stages.games.speaking import player_after
+        return ExpertSpeaker(config.game)
+    from selu_hpc.stages.games.speaking import speaker_after
 
-    return player_after(place.run, config, place.round_id - 1)
+    return speaker_after(place.run, config, place.round_id - 1)
 
 
 def keep(place: ShardDir, attempt: int, config: RunConfig, seeds: list[int], speaker: Callable[[], Speaker]) -> str:
@@ -60,67 +60,67 @@ def keep(place: ShardDir, attempt: int, config: RunConfig, seeds: list[int], spe
     adopt_newest(lines, place.path, attempt)
     progress = Progress.of(place, attempt, len(seeds))
     with (
-        LineWriter(lines) as hands,
+        LineWriter(lines) as kept,
         EpisodeWriter(store, num_steps=LONGEST, codec=config.store.codec, height=SIDE, width=SIDE) as episodes,
     ):
-        done = min(hands.num_committed, episodes.num_committed)
-        hands.rewind(done)
+        done = min(kept.num_committed, episodes.num_committed)
+        kept.rewind(done)
         episodes.rewind(done)
         flushed = time.monotonic()
         progress.update(done)
-        for hand in _play(config, seeds[done:], speaker):
-            episode = episode_of(place, config, hand, done)
-            hands.append(line_of(episode.episode_id, hand))
-            hands.flush()
+        for played in _play(config, seeds[done:], speaker):
+            episode = episode_of(place, config, played, done)
+            kept.append(line_of(episode.episode_id, played))
+            kept.flush()
             episodes.append(episode)
             done += 1
             if done % FLUSH_EPISODES == 0 or time.monotonic() - flushed > FLUSH_S:
                 episodes.flush()
                 flushed = time.monotonic()
             progress.update(done)
-        content = digest([hands.finish(), episodes.finish()])
+        content = digest([kept.finish(), episodes.finish()])
     publish(lines, place.hands)
     publish(store, place.path / EPISODES)
     return content
 
 
-def _play(config: RunConfig, seeds: list[int], speaker: Callable[[], Speaker]) -> Iterator[Hand]:
+def _play(config: RunConfig, seeds: list[int], speaker: Callable[[], Speaker]) -> Iterator[PlayedGame]:
     if not seeds:
         return iter(())
     tables = min(config.rollout.num_slots, len(seeds))
     return play(config.game, seeds, speaker(), num_tables=tables)
 
 
-def episode_of(place: ShardDir, config: RunConfig, hand: Hand, index: int) -> Episode:
+def episode_of(place: ShardDir, config: RunConfig, played: PlayedGame, index: int) -> Episode:
     """The game as an episode like any other: pictures in the first view, nothing in the second."""
-    seen = np.stack(hand.pictures)
+    seen = np.stack(played.pictures)
     game, not_said = str(config.game.name), "drawn" if place.round_id else "strayed"
     return Episode(
         episode_id=f"r{place.round_id:02d}-s{place.shard:04d}-e{index:04d}",
-        seed=hand.seed,
+        seed=played.seed,
         task=Task(instruction=f"play {game.replace('_', ' ')}", scene=game, goals=(Goal(verb="play", target=game),)),
         actions=tuple(
-            Action(text=clean(said.text), parsed=said.action, ok=reward >= 0, error="" if said.said else not_said)
-            for said, reward in zip(hand.answers, hand.rewards, strict=True)
+            Action(text=clean(reply.text), parsed=reply.action, ok=reward >= 0, error="" if reply.said else not_said)
+            for reply, reward in zip(played.answers, played.rewards, strict=True)
         ),
-        ended=Ended.LIMIT if hand.truncated else Ended.DONE,
+        ended=Ended.LIMIT if played.truncated else Ended.DONE,
         model=config.model.base,
         adapter=f"r{place.round_id - 1:02d}/actor" if place.round_id else "expert",
-        seen=(*hand.prompts, ""),
+        seen=(*played.prompts, ""),
         frames_tvhwc=np.stack([seen, np.zeros_like(seen)], axis=1),
         timestamps_s=(),
     )
 
 
-def line_of(episode_id: str, hand: Hand) -> Line:
+def line_of(episode_id: str, played: PlayedGame) -> Line:
     """All of a game but its pictures."""
     return {
         "episode_id": episode_id,
-        "prompts": hand.prompts,
-        "answers": [asdict(said) for said in hand.answers],
-        "rewards": hand.rewards,
+        "prompts": played.prompts,
+        "answers": [asdict(reply) for reply in played.answers],
+        "rewards": played.rewards,
     }
 
 
-def answers_of(line: Line) -> list[Said]:
-    return [Said(**{**answer, "ids": tuple(answer["ids"])}) for answer in line["answers"]]
+def answers_of(line: Line) -> list[Reply]:
+    return [Reply(**{**answer, "ids": tuple(answer["ids"])}) for answer in line["answers"]]
