@@ -10,15 +10,19 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from selu_hpc.config import RunConfig
+from selu_hpc.records import Episode
 from selu_hpc.rounds.rundir import ShardDir, sync_folder
 from selu_hpc.stages.entry import Progress
 from selu_hpc.stages.playing import Played
 from selu_hpc.store.adopt import adopt
+from selu_hpc.store.lines import LineWriter
 from selu_hpc.store.trajectories import EpisodeWriter
 from selu_hpc.store.truth import TruthWriter
 
+T = TypeVar("T")
 EPISODES = "episodes.zarr"
 TRUTH = "truth.zarr"
 FLUSH_EPISODES, FLUSH_S = 8, 60.0
@@ -50,27 +54,45 @@ def collect(
         TruthWriter(truth) as truths,
         EpisodeWriter(store, num_steps=steps, codec=config.store.codec, **size) as episodes,
     ):
-        first = min(truths.num_committed, episodes.num_committed)
-        if truths.num_committed > first:
-            truths.rewind(first)
-        if episodes.num_committed > first:
-            episodes.rewind(first)
-        flushed = time.monotonic()
-        done = first
-        progress.update(done)
-        for played in play_from(first) if first < total else ():
+
+        def put(played: Played, _: int) -> Episode:
             truths.append_truth(played.truth)
-            truths.flush()
-            episodes.append(played.episode)
-            done += 1
-            if done % FLUSH_EPISODES == 0 or time.monotonic() - flushed > FLUSH_S:
-                episodes.flush()
-                flushed = time.monotonic()
-            progress.update(done)
-        content = [truths.finish(), episodes.finish()]
+            return played.episode
+
+        content = fill(truths, episodes, progress, total=total, play_from=play_from, put=put)
     publish(truth, place.truth / truth_name)
     publish(store, place.path / name)
-    return digest(content)
+    return content
+
+
+def fill(
+    lines: LineWriter,
+    episodes: EpisodeWriter,
+    progress: Progress,
+    *,
+    total: int,
+    play_from: Callable[[int], Iterable[T]],
+    put: Callable[[T, int], Episode],
+) -> str:
+    """Go on after what both stores have acknowledged until there are `total` episodes; returns the digest of both.
+
+    put: appends to `lines` what lies beside an episode, by its number, and gives the episode; a line is durable first.
+    """
+    done = min(lines.num_committed, episodes.num_committed)
+    lines.rewind(done)
+    episodes.rewind(done)
+    flushed = time.monotonic()
+    progress.update(done)
+    for played in play_from(done) if done < total else ():
+        episode = put(played, done)
+        lines.flush()
+        episodes.append(episode)
+        done += 1
+        if done % FLUSH_EPISODES == 0 or time.monotonic() - flushed > FLUSH_S:
+            episodes.flush()
+            flushed = time.monotonic()
+        progress.update(done)
+    return digest([lines.finish(), episodes.finish()])
 
 
 def publish(made: Path, final: Path) -> None:

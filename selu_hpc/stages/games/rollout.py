@@ -6,7 +6,6 @@ what this paper learns from, so it lies with the episodes; SELU's stages never s
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
@@ -20,7 +19,7 @@ from selu_hpc.records import Action, Ended, Episode, Goal, Task, clean
 from selu_hpc.rl4vlm.playing import PlayedGame, Reply, Speaker, play
 from selu_hpc.rl4vlm.speaker import ExpertSpeaker
 from selu_hpc.rounds.rundir import ShardDir
-from selu_hpc.stages.collect import EPISODES, FLUSH_EPISODES, FLUSH_S, adopt_newest, digest, publish
+from selu_hpc.stages.collect import EPISODES, adopt_newest, fill, publish
 from selu_hpc.stages.entry import Progress
 from selu_hpc.store.lines import LineWriter
 from selu_hpc.store.trajectories import EpisodeWriter
@@ -58,35 +57,30 @@ def keep(place: ShardDir, attempt: int, config: RunConfig, seeds: list[int], spe
     store, lines = place.attempt(attempt) / EPISODES, place.attempt(attempt) / place.hands.name
     adopt_newest(store, place.path, attempt)
     adopt_newest(lines, place.path, attempt)
-    progress = Progress.of(place, attempt, len(seeds))
     with (
         LineWriter(lines) as kept,
         EpisodeWriter(store, num_steps=LONGEST, codec=config.store.codec, height=SIDE, width=SIDE) as episodes,
     ):
-        done = min(kept.num_committed, episodes.num_committed)
-        kept.rewind(done)
-        episodes.rewind(done)
-        flushed = time.monotonic()
-        progress.update(done)
-        for played in _play(config, seeds[done:], speaker):
-            episode = episode_of(place, config, played, done)
+
+        def put(played: PlayedGame, number: int) -> Episode:
+            episode = episode_of(place, config, played, number)
             kept.append(line_of(episode.episode_id, played))
-            kept.flush()
-            episodes.append(episode)
-            done += 1
-            if done % FLUSH_EPISODES == 0 or time.monotonic() - flushed > FLUSH_S:
-                episodes.flush()
-                flushed = time.monotonic()
-            progress.update(done)
-        content = digest([kept.finish(), episodes.finish()])
+            return episode
+
+        content = fill(
+            kept,
+            episodes,
+            Progress.of(place, attempt, len(seeds)),
+            total=len(seeds),
+            play_from=lambda done: _play(config, seeds[done:], speaker),
+            put=put,
+        )
     publish(lines, place.hands)
     publish(store, place.path / EPISODES)
     return content
 
 
 def _play(config: RunConfig, seeds: list[int], speaker: Callable[[], Speaker]) -> Iterator[PlayedGame]:
-    if not seeds:
-        return iter(())
     tables = min(config.rollout.num_slots, len(seeds))
     return play(config.game, seeds, speaker(), num_tables=tables)
 
