@@ -123,7 +123,7 @@ def test_where_others_jobs_are_not_shown_nothing_is_sent_while_theirs_may_be_at_
     slurm.settings, slurm.is_blind = PRIVATE, True
     before = dict(slurm.jobs)
     for act in (lambda: submit(job, slurm), lambda: cancel(job.run, slurm, wait=False)):
-        with pytest.raises(UnseenJobsError, match=r"14 jobs of user 4321's .* the first is 1\d\d .* their own jobs only"):
+        with pytest.raises(UnseenJobsError, match=r"14 jobs of user 4321's .* the first is 1\d\d .* their own jobs"):
             act()
     assert slurm.jobs == before
 
