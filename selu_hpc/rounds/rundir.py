@@ -221,13 +221,8 @@ class RunDir:
 
     @property
     def jobs(self) -> Path:
-        """Where a scheduler's own files lie (submitit's pickles and logs)."""
+        """Where a scheduler's own files lie (batch scripts and Slurm's logs)."""
         return self.path / "jobs"
-
-    @property
-    def base_model(self) -> Path:
-        """The base every adapter of this run belongs to, when it was unpacked into the run."""
-        return self.path / "model"
 
     def round(self, round_id: int) -> Path:
         return self.path / "rounds" / f"{round_id:02d}"

@@ -94,10 +94,6 @@ def which_prompt(question: str) -> str:
     return _render("which", question=question)
 
 
-def verbs_with_questions() -> tuple[str, ...]:
-    return tuple(_table("state_questions"))
-
-
 def where(place: str, language: Language) -> str:
     return "in" if place in language.inside else "on"
 

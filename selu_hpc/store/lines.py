@@ -1,4 +1,4 @@
-"""Append-only JSON records in a small Zarr store: labels and evaluation truth.
+"""Append-only JSON records in a small Zarr store: labels, evaluation truth and played games.
 
     labels.zarr/{zarr.json, records/{zarr.json, c.0.0}}, and commits.log while it is being written
 

@@ -67,7 +67,7 @@ def read(folder: Path, model: Any, base: Path) -> dict[str, torch.Tensor]:
             f"{folder}: cannot read {WEIGHTS} ({error}); the adapter to continue from must be a peft folder; "
             "submit the round before again, or set finetune.start_from: base"
         ) from error
-    wanted = {_plain(name): (name, tuple(param.shape)) for name, param in _shapes(model).items()}
+    wanted = {_plain(name): (name, tuple(param.shape)) for name, param in trainable(model).items()}
     different = [
         f"{name} {list(tensor.shape)}" for name, tensor in found.items() if _shape(wanted, name) != tuple(tensor.shape)
     ]
@@ -125,10 +125,6 @@ def _check_base(folder: Path, base: Path) -> None:
 
 def _plain(name: str) -> str:
     return name.replace(".default.", ".")
-
-
-def _shapes(model: Any) -> dict[str, Any]:
-    return trainable(model)
 
 
 def _shape(wanted: Mapping[str, tuple[str, tuple[int, ...]]], name: str) -> tuple[int, ...] | None:

@@ -22,7 +22,7 @@ from selu_hpc.engines.ledger import Entry, Ledger
 from selu_hpc.engines.overview import Known, ShardState, ask, attempt_numbers, part_done, plan_shape, shard_states
 from selu_hpc.engines.slurm_state import Cause, QueueRow, SacctRow
 from selu_hpc.engines.why.damage import Damage, damage_of
-from selu_hpc.engines.why.logs import Said, read_said, tail
+from selu_hpc.engines.why.logs import Said, read_said
 from selu_hpc.engines.why.rules import Asked, Rules, read_asked, read_rules
 from selu_hpc.errors import CorruptShardError
 from selu_hpc.rounds.journal import Journal
@@ -223,10 +223,3 @@ def account(facts: Facts, shards: Iterable[ShardFacts], calls: Calls) -> None:
     facts.accounted, silence = ask_accounting([entry.job_id for entry in entries.values()], calls)
     facts.silence += [silence] if silence else []
     facts.causes = known_causes(facts.ledger, entries, facts.known.rows, facts.accounted)
-
-
-def job_log(facts: Facts, entry: Entry) -> tuple[str, str]:
-    """Slurm's own log of a job and its last line: what is left of a task that made no attempt's folder."""
-    file = facts.run.jobs / f"{entry.name}.log"
-    lines = [line.strip() for line in (tail(file) or "").splitlines() if line.strip()]
-    return str(file), lines[-1] if lines else ""

@@ -256,10 +256,7 @@ SLICES_INTO = {
     "Egg": ("EggCracked", 1),
 }
 """What a knife makes of a thing, and how many."""
-KNIVES = frozenset({"Knife", "ButterKnife"})
 LIQUIDS = ("water", "wine", "coffee")
-LIFTS_OUT = frozenset({"Laptop", "Book", "Kettle", "Box"})
-"""Openable things that are also carried; they open in place."""
 FRAGILE_DROP = 0.8
 """A breakable thing that falls farther than this, in metres, breaks."""
 

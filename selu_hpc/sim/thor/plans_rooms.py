@@ -165,8 +165,7 @@ def drawers(b: Builder, owner: Thing, *, rows: int, columns: int, top: float = 0
             x = (column - (columns - 1) / 2) * width
             y = under - height * row - height / 2
             size = (width - 0.02, height - 0.012, d - 0.02)
-            drawer = b.add("Drawer", owner.to_world(x, y, 0.025), owner.yaw, size, mount="wall")
-            drawer.twin = owner
+            b.add("Drawer", owner.to_world(x, y, 0.025), owner.yaw, size, mount="wall")
 
 
 def lamps(b: Builder) -> None:

@@ -55,7 +55,6 @@ class Thing:
     decays_at: float = math.inf
     moveable: bool = False
     controls: list[Thing] = field(default_factory=list)
-    twin: Thing | None = None
     version: int = 0
     _boxes: tuple[int, tuple[Box, ...], tuple[Box, ...], Box] | None = None
 
