@@ -71,7 +71,7 @@ LABELS = (
     Column("relabelled", ("labels", "relabelled"), "Of the instructions found in hindsight, those really achieved."),
 )
 GAMES = (
-    Column("games won", ("success",), "Of the held-out games, those with a return above 0."),
+    Column("games won", ("success",), "Of fresh deals, the games with a return above 0."),
     Column("return", ("return",), "What a game pays in all, on average.", mean_cell),
     Column("steps", ("steps",), "How many steps a game takes, on average.", mean_cell),
     Column("actions read", ("said",), "Of a game’s steps, those whose answer names an action, averaged over games."),
@@ -135,7 +135,7 @@ def _learned(run: RunDir, config: RunConfig, rounds: Sequence[RoundNumbers]) -> 
 
 
 def _games(run: RunDir, config: RunConfig, rounds: Sequence[RoundNumbers]) -> Iterable[str]:
-    """What RL4VLM came to: held-out games by round, and the games that were learned from."""
+    """What RL4VLM came to: fresh deals by round, and the games that were learned from."""
     yield _tiles(config, rounds, GAME_LINES, base="warm-up")
     yield f"<h2>Learning</h2><figure>{learning_curve(rounds, GAME_LINES, base='warm-up')}"
     yield f"<figcaption>Held-out games, sampled as in training. {BANDS.format(over='games')}</figcaption></figure>"
