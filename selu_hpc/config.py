@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -358,6 +358,17 @@ class GameConfig(Settings):
     """Updates until there; then the cosine turns back, as the paper's code does."""
 
 
+SCHEDULING = {
+    **dict.fromkeys(("rounds", "retry", "resources", "chain", "image"), True),
+    "env": {
+        "num_processes", "step_timeout_s", "start_timeout_s", "max_restarts", "unity_releases", "vulkan_devices"
+    },
+    "rollout": {"num_slots"},
+    "evaluate": {"every"},
+}  # fmt: skip
+"""Settings that say when, where and how often work is done, never what comes of it."""
+
+
 class RunConfig(Settings):
     """A run: everything that decides its bytes, and how it is scheduled."""
 
@@ -397,25 +408,14 @@ class RunConfig(Settings):
     """Apptainer image (path or name@sha256 digest) the stages run in; `none` runs on the host."""
 
     @property
-    def identity(self) -> dict[str, object]:
+    def identity(self) -> dict[str, Any]:
         """The settings that decide what the run produces; scheduling and the number of rounds do not."""
-        dump: dict[str, object] = self.model_dump(mode="json")
-        for scheduling in ("rounds", "retry", "resources", "chain", "image"):
-            dump.pop(scheduling)
-        env = dump["env"]
-        assert isinstance(env, dict)
-        processes = ("num_processes", "step_timeout_s", "start_timeout_s", "max_restarts")
-        for scheduling in (*processes, "unity_releases", "vulkan_devices"):
-            env.pop(scheduling)
-        if self.env.tells_hand:  # younger than runs whose signature has to stay
-            env.pop("tells_hand")
-        rollout, evaluate = dump["rollout"], dump["evaluate"]
-        assert isinstance(rollout, dict)
-        assert isinstance(evaluate, dict)
-        rollout.pop("num_slots")
-        evaluate.pop("every")
+        left_out: dict[str, Any] = dict(SCHEDULING)
         if self.learning is not Learning.RL4VLM:
-            dump.pop("game")
+            left_out["game"] = True
+        dump: dict[str, Any] = self.model_dump(mode="json", exclude=left_out)
+        if self.env.tells_hand:  # younger than runs whose signature has to stay
+            del dump["env"]["tells_hand"]
         return dump
 
     @property
