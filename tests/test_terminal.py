@@ -11,8 +11,9 @@ from test_layers import COMMANDS
 from selu_hpc import terminal
 
 INTERRUPTED = """
-import sys, time
+import signal, time
 from selu_hpc.terminal import enter
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 def main():
     print("at work", flush=True)
     time.sleep(60)

@@ -121,7 +121,7 @@ def test_labels_need_a_whole_rollout(toy_run, toy_model, do):
     do(Stage.ROLLOUT, 1, 0)
     damaged = next((toy_run.shard(1, Stage.ROLLOUT, 0).episodes / "frames").glob("c.*"))
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    with pytest.raises(CorruptShardError, match="to make the shard anew"):
+    with pytest.raises(CorruptShardError, match="to have it made anew"):
         do(Stage.LABEL, 1, 0)
 
 

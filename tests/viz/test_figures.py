@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selu_hpc.selu.measures import mean_number
+from selu_hpc.measures import mean_number
 from selu_hpc.viz.figures import duration, mean_cell, score_cell, share_cell, share_of
 
 
