@@ -46,6 +46,7 @@ def test_ratios_begin_at_one_though_the_warm_up_trained_with_dropout(learner, ch
     assert kept["lora_dropout"] == 0.5
 
 
+@pytest.mark.slow
 def test_a_stage_that_a_users_file_asks_for_decides_what_is_merged(learner, tmp_path, monkeypatch):
     merged = []
     monkeypatch.setattr(setup, "merge_lora", merged.append)
@@ -58,6 +59,7 @@ def test_a_stage_that_a_users_file_asks_for_decides_what_is_merged(learner, tmp_
     assert len(merged) == 1
 
 
+@pytest.mark.slow
 def test_a_frozen_tower_sees_each_picture_once(learner, monkeypatch):
     calls = []
     encode = towers.Tower._encode
@@ -103,6 +105,7 @@ def test_each_attempt_that_is_stopped_at_once_has_gone_on_by_a_step(learner):
             train(wish=wish)
 
 
+@pytest.mark.slow
 def test_a_stopped_update_of_other_settings_is_not_continued(learner):
     stop_after(learner("one"), 2)
     done = []
@@ -181,6 +184,7 @@ def by_two_ranks(tmp_path_factory, tiny_base):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("bfloat16", 2e-2)])
 def test_two_ranks_under_zero_2_learn_what_one_rank_does(by_two_ranks, dtype, tolerance):
     one, two = (weights(by_two_ranks / f"{name}-{dtype}") for name in ("one", "two"))
