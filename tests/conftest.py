@@ -1,9 +1,11 @@
 """Fixtures of every room: a small config and a fresh run folder on a path that is unkind on purpose."""
 
+import io
 import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
+from loguru import logger
 
 from selu_hpc.config import RunConfig
 from selu_hpc.recipes import load_recipe
@@ -57,3 +59,18 @@ def unkind_path(tmp_path):
 def small_run(unkind_path, small_config) -> RunDir:
     run, _ = open_run(unkind_path / "run", small_config)
     return run
+
+
+@pytest.fixture
+def caplog_loguru():
+    """What the project logged during a test, as `.text`."""
+
+    class Log(io.StringIO):
+        @property
+        def text(self):
+            return self.getvalue()
+
+    log = Log()
+    sink = logger.add(log, level="DEBUG", format="{level} {message}")
+    yield log
+    logger.remove(sink)

@@ -1,10 +1,7 @@
 """A run of games whose model is a tiny random one; everything else is the real package."""
 
-import io
-
 import pytest
 import tiny_models
-from loguru import logger
 
 from selu_hpc.recipes import load_recipe
 from selu_hpc.rounds.provenance import open_run
@@ -22,21 +19,6 @@ def tiny_base(tmp_path_factory):
 def _quiet(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("SELU_FEATURE_CACHE", str(tmp_path_factory.mktemp("features")))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-
-@pytest.fixture
-def caplog_loguru():
-    """What the project logged during a test, as `.text`."""
-
-    class Log(io.StringIO):
-        @property
-        def text(self):
-            return self.getvalue()
-
-    log = Log()
-    sink = logger.add(log, level="DEBUG", format="{level} {message}")
-    yield log
-    logger.remove(sink)
 
 
 @pytest.fixture

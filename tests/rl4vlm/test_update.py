@@ -1,49 +1,22 @@
 """The policy's numbers: weighed as they were sampled, and moved towards what was paid for."""
 
-import numpy as np
 import pytest
 import torch
+from make_update import Shown, ref, turn
 
 from selu_hpc.config import GameConfig, ModelConfig
 from selu_hpc.errors import TrainingError
 from selu_hpc.models.chat import Chat
 from selu_hpc.models.generate import LocalGenerator
 from selu_hpc.models.vlm import Request, load_backbone
-from selu_hpc.records import FrameRef, View
 from selu_hpc.rl4vlm import ppo
 from selu_hpc.rl4vlm.policy import Policy
 from selu_hpc.rl4vlm.rows import TurnRows
-from selu_hpc.rl4vlm.turns import Turn, lines, read_turns
+from selu_hpc.rl4vlm.turns import lines, read_turns
 from selu_hpc.train import adapter
 from selu_hpc.train.data import Pictures
 
 TEMPERATURE = 0.7
-
-
-class Shown:
-    """Frames by number."""
-
-    def read(self, ref):
-        return np.random.default_rng(ref.episode).integers(0, 255, (60, 60, 3), dtype=np.uint8)
-
-
-def ref(number):
-    return FrameRef(store="s", episode=number, step=0, view=View.FIRST_PERSON)
-
-
-def turn(number, ids, *, thoughts=0, prompt="what colour is the apple?"):
-    return Turn(
-        episode_id=f"e{number}",
-        step=0,
-        prompt=prompt,
-        answer_ids=tuple(ids),
-        num_thought_tokens=thoughts,
-        action="+",
-        said=True,
-        reward=1.0,
-        last=True,
-        image=ref(number),
-    )
 
 
 @pytest.fixture

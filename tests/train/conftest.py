@@ -1,10 +1,7 @@
 """Fixtures of the training tests: tiny bases made once, a feature cache of their own, and one call that trains."""
 
-import io
-
 import pytest
 import tiny_models
-from loguru import logger
 from make_run import Trainer, make_run, tiny_config
 
 
@@ -33,18 +30,3 @@ def trainer(tmp_path, llava_next):
         return Trainer(make_run(tmp_path / folder, config=config, num_samples=num_samples), config)
 
     return make
-
-
-@pytest.fixture
-def caplog_loguru():
-    """What the project logged during a test, as `.text`."""
-
-    class Log(io.StringIO):
-        @property
-        def text(self):
-            return self.getvalue()
-
-    log = Log()
-    sink = logger.add(log, level="DEBUG", format="{level} {message}")
-    yield log
-    logger.remove(sink)
