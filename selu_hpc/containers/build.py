@@ -56,6 +56,8 @@ class BuildOptions:
 
 def build(options: BuildOptions, *, shelf: Shelf, apptainer: Apptainer) -> Entry:
     """Build, hash and shelve an image; one of the same definition is taken from the shelf instead."""
+    if not options.definition.is_file():
+        raise ImageError(f"no definition file {options.definition}; the package's own is {SOURCE / DEFINITION}")
     dependencies, definition = hashes(options)
     for entry in shelf.entries():
         if entry.definition == definition and not options.fresh and digest_of(shelf.file(entry)) == entry.digest:
@@ -185,8 +187,6 @@ class _context:  # noqa: N801 - a context manager in function's clothes
             shutil.copy2(SOURCE / name, self.folder / name)
         for name in SOURCE_FOLDERS:
             shutil.copytree(SOURCE / name, self.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        if not self.options.definition.is_file():
-            raise ImageError(f"no definition file {self.options.definition}")
         shutil.copy2(self.options.definition, self.folder / self.options.definition.name)
         return self.folder
 

@@ -27,11 +27,13 @@ from selu_hpc.engines.ledger import Ledger, match
 from selu_hpc.engines.progress import ProgressView
 from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.engines.shards import ForkServer, Running, Zygote
+from selu_hpc.engines.why import logs
 from selu_hpc.errors import EXIT_REQUEUE, EngineError, StageFailedError
 from selu_hpc.rounds.lock import hold_run
 from selu_hpc.rounds.plan import SEALED, Key
 from selu_hpc.rounds.rundir import Stage
 from selu_hpc.stages.entry import next_attempt
+from selu_hpc.viz.plain import plain
 
 GRACE_S = 15.0
 TAIL_LINES = 25
@@ -237,7 +239,8 @@ def full_disk(log: Path) -> str:
 
 
 def tail(log: Path, lines: int = TAIL_LINES) -> str:
-    try:
-        return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
-    except OSError as error:
-        return f"(no log: {error})"
+    """A log's last lines for a terminal, which obeys what a model or a simulator may have said in them."""
+    text = logs.tail(log)
+    if text is None:
+        return f"(no log: {log} is missing or not readable)"
+    return "\n".join(plain(line.expandtabs(8)) for line in text.splitlines()[-lines:])

@@ -9,6 +9,7 @@ from selu_hpc.containers import build
 from selu_hpc.containers.apptainer import Apptainer
 from selu_hpc.containers.build import BuildOptions, build_line, hashes
 from selu_hpc.containers.shelf import Made, Shelf
+from selu_hpc.errors import ImageError
 
 
 @pytest.fixture
@@ -44,6 +45,12 @@ def test_root_builds_without_fakeroot_and_an_old_apptainer_without_its_new_optio
     monkeypatch.setattr(build.os, "getuid", lambda: 0)
     line = build_line(BuildOptions(), Path("/x.sif"), dependencies="d", definition="e", on=None, compress=False)
     assert line[:3] == ["build", "--force", "--build-arg"]
+
+
+def test_a_definition_that_is_not_there_is_named_before_anything_is_read(tmp_path):
+    options = BuildOptions(definition=tmp_path / "nope.def")
+    with pytest.raises(ImageError, match=r"no definition file .*nope\.def; the package's own is .*Apptainer\.def"):
+        build.build(options, shelf=Shelf(tmp_path / "shelf"), apptainer=Apptainer("apptainer"))
 
 
 @pytest.fixture

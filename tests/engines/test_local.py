@@ -7,7 +7,7 @@ import pytest
 
 from selu_hpc.engines.base import Job
 from selu_hpc.engines.calls import Calls
-from selu_hpc.engines.local import Interrupted, LocalEngine
+from selu_hpc.engines.local import Interrupted, LocalEngine, tail
 from selu_hpc.engines.why.explaining import explain
 from selu_hpc.engines.why.words import How
 from selu_hpc.errors import StageFailedError
@@ -106,6 +106,15 @@ def test_giving_up_shows_the_end_of_the_log_and_the_next_command(job):
     assert "round 1 rollout: shard 1 failed 3 times" in text
     assert "the simulator would not start" in text
     assert f"`{job.run.command('submit', '--engine', 'local')}`" in text
+
+
+def test_what_a_log_quotes_reaches_the_terminal_without_its_control_characters(tmp_path):
+    log = tmp_path / "a1.log"
+    log.write_bytes(b"long ago\n" + b"x\n" * 30 + b"the model said \x1b[2Jdone \xe2\x80\xaeno\n\tfile.py\xff\n")
+    lines = tail(log).splitlines()
+    assert lines[-2:] == ["the model said \u27e8U+001B\u27e9[2Jdone \u27e8U+202E\u27e9no", "        file.py\ufffd"]
+    assert len(lines) == 25
+    assert "no log" in tail(tmp_path / "a2.log")
 
 
 def test_giving_up_on_a_full_disk_says_so_though_the_log_found_no_room(job, monkeypatch):
