@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from selu_hpc.engines.belonging import require_all_seen, require_original
-from selu_hpc.engines.ledger import Ledger, match
+from selu_hpc.engines.ledger import BY_PERSON, Ledger, match
 from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.errors import SeluError
 from selu_hpc.rounds.journal import Journal
@@ -63,7 +63,7 @@ def cancel(run: RunDir, slurm: Slurm, *, wait: bool = True) -> str:
         if jobs:
             slurm.cancel(sorted(jobs, key=int, reverse=True))
             for job_id, name in jobs.items():
-                journal.append("cancelled", name=name, job=job_id, why="cancel was asked for")
+                journal.append("cancelled", name=name, job=job_id, why=BY_PERSON)
         ended = _wait_until_gone(slurm, ledger) if wait else not jobs
         if ended and ledger.entries:
             journal.append("stopped")

@@ -20,6 +20,10 @@ class RunFolderError(SeluError):
     """A run folder cannot be used: another config, another code, a lock, or a file system that refuses."""
 
 
+class LockedError(RunFolderError):
+    """Another process is at work there; waiting helps."""
+
+
 class MissingShardError(SeluError):
     """A stage needs a shard that has no marker."""
 

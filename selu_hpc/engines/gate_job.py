@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from loguru import logger
@@ -23,9 +24,10 @@ from selu_hpc.engines.launch import saved_site
 from selu_hpc.engines.limits import ask_limits
 from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.engines.snapshot import refuse_open_folders
-from selu_hpc.engines.submission import Submission, TakenBackError, horizon, this_element, wait_for_lock
+from selu_hpc.engines.submission import Submission, TakenBackError, horizon, this_element
 from selu_hpc.errors import EngineError, SeluError
 from selu_hpc.recipes import load_run
+from selu_hpc.rounds.lock import wait_for_lock
 from selu_hpc.rounds.plan import SEALED, Key, make_plan
 from selu_hpc.rounds.rundir import RunDir, Stage
 from selu_hpc.stages import entry
@@ -86,10 +88,15 @@ def send_again(job: Job, round_id: int) -> bool:
     sealed = [Key(round_id, stage) for stage in SEALED]
     if not site.resubmit_inside_jobs or not any(key in job.due() for key in sealed):
         return False
-    with wait_for_lock(job, purpose=f"the gate of round {round_id}", patience_s=LOCK_PATIENCE_S) as still_mine:
+    with _run_lock(job, purpose=f"the gate of round {round_id}") as still_mine:
         submission = Submission(job, site, slurm, ask_limits(site, slurm), me=this_element(), still_mine=still_mine)
         decision = submission.advance(last_round=horizon(job, round_id), gate=Key(round_id, Stage.GATE))
     return any(key in sealed for key in decision.cover)
+
+
+def _run_lock(job: Job, *, purpose: str) -> AbstractContextManager[Callable[[], None]]:
+    """The run's lock; a gate waits for a submit that is at work, where a person is told at once."""
+    return wait_for_lock(job.run.lock_file, purpose=purpose, patience_s=LOCK_PATIENCE_S)
 
 
 def follow(job: Job, round_id: int, *, failed: bool, refused: str = "") -> None:
@@ -100,7 +107,7 @@ def follow(job: Job, round_id: int, *, failed: bool, refused: str = "") -> None:
     site, slurm = saved_site(job.run), Slurm()
     if not (failed or site.resubmit_inside_jobs):
         return
-    with wait_for_lock(job, purpose=f"the gate of round {round_id}", patience_s=LOCK_PATIENCE_S) as still_mine:
+    with _run_lock(job, purpose=f"the gate of round {round_id}") as still_mine:
         _give_up(job, round_id, failed=failed, refused=refused)
         try:
             Submission(job, site, slurm, ask_limits(site, slurm), me=this_element(), still_mine=still_mine).advance(
@@ -129,7 +136,7 @@ def _give_up(job: Job, round_id: int, *, failed: bool, refused: str) -> None:
 def close(job: Job) -> int:
     """Retry what no gate came after; say how the run ended."""
     site, slurm = saved_site(job.run), Slurm()
-    with wait_for_lock(job, purpose="the run's last job", patience_s=LOCK_PATIENCE_S) as still_mine:
+    with _run_lock(job, purpose="the run's last job") as still_mine:
         due = job.due()
         if not due:
             job.journal.append("finished", engine="slurm")

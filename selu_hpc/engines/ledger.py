@@ -17,6 +17,9 @@ from selu_hpc.engines.slurm_state import QueueRow
 from selu_hpc.rounds.plan import After, Key
 from selu_hpc.rounds.rundir import Stage
 
+BY_PERSON = "cancel was asked for"
+"""Why a job is `cancelled` where a person stopped the run; else the event says what the engine found."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Entry:

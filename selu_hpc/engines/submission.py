@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for_some
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from loguru import logger
@@ -28,8 +27,7 @@ from selu_hpc.engines.reconcile import Decision, Failures, Situation, with_comma
 from selu_hpc.engines.sbatch import JobSpec, Wait, array_text, held
 from selu_hpc.engines.scheduler import Slurm, SlurmSilentError, SubmitLimitError
 from selu_hpc.engines.slurm_state import QueueRow, SacctRow
-from selu_hpc.errors import EngineError, RunFolderError
-from selu_hpc.rounds.lock import hold_lock
+from selu_hpc.errors import EngineError
 from selu_hpc.rounds.plan import SEALED, Key
 from selu_hpc.rounds.rundir import Stage
 from selu_hpc.site import Site
@@ -45,21 +43,6 @@ GRACE_S = 10.0
 
 class TakenBackError(EngineError):
     """Slurm refused one of several jobs, and none of them is left in the queue."""
-
-
-@contextmanager
-def wait_for_lock(job: Job, *, purpose: str, patience_s: float) -> Iterator[Callable[[], None]]:
-    """The run's lock; a gate waits for a submit that is at work, a person is told at once."""
-    deadline = time.monotonic() + patience_s
-    while True:
-        try:
-            with hold_lock(job.run.lock_file, purpose=purpose) as still_mine:
-                yield still_mine
-                return
-        except RunFolderError as error:
-            if "at work" not in str(error) or time.monotonic() > deadline:
-                raise
-        time.sleep(1.0)
 
 
 @dataclass(slots=True)

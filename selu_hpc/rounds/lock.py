@@ -20,18 +20,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from selu_hpc.errors import RunFolderError
+from selu_hpc.errors import LockedError, RunFolderError
 from selu_hpc.rounds.rundir import RunDir
 
 BEAT_S = 5.0
 STALE_S = 60.0
 PAUSE_S = 0.05
 TRIES = 100
+LOOK_S = 0.2
 
 
 @contextmanager
 def hold_lock(path: Path, *, purpose: str) -> Iterator[Callable[[], None]]:
-    """Hold the run's lock for the block; raises RunFolderError that names the holder.
+    """Hold the run's lock for the block; raises LockedError that names the holder.
 
     Gives a check for just before what can't be taken back: it raises where the lock was taken over from a process that
     stood still for too long.
@@ -69,22 +70,19 @@ def hold_run(run: RunDir, *, purpose: str) -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
-def wait_for_lock(path: Path, *, purpose: str, patience_s: float = 3600.0) -> Iterator[None]:
+def wait_for_lock(path: Path, *, purpose: str, patience_s: float = 3600.0) -> Iterator[Callable[[], None]]:
     """As `hold_lock`, but waits for its turn."""
     give_up = time.monotonic() + patience_s
-    while True:
-        try:
-            held = hold_lock(path, purpose=purpose)
-            held.__enter__()
-            break
-        except RunFolderError:
-            if time.monotonic() > give_up:
-                raise
-            time.sleep(0.2)
-    try:
-        yield
-    finally:
-        held.__exit__(None, None, None)
+    with ExitStack() as held:
+        while True:
+            try:
+                still_mine = held.enter_context(hold_lock(path, purpose=purpose))
+                break
+            except LockedError:
+                if time.monotonic() > give_up:
+                    raise
+                time.sleep(LOOK_S)
+        yield still_mine
 
 
 def holder(path: Path) -> dict[str, Any] | None:
@@ -115,13 +113,13 @@ def _take(path: Path, mine: Path) -> None:
             return
         owner, dead = _read_owner(path)
         if owner and not dead:
-            raise RunFolderError(
+            raise LockedError(
                 f"{path.parent}: {owner['purpose']} is at work in it (process {owner['pid']} on {owner['host']}); "
                 "wait for it or stop it, then run the same command again"
             )
         if owner and not _break(path, mine):
             time.sleep(PAUSE_S)
-    raise RunFolderError(f"{path}: another controller takes the lock again and again; wait a minute and try again")
+    raise LockedError(f"{path}: another controller takes the lock again and again; wait a minute and try again")
 
 
 def _break(path: Path, mine: Path) -> bool:

@@ -12,10 +12,10 @@ from contextlib import suppress
 
 import pytest
 
-from selu_hpc.errors import RunFolderError
+from selu_hpc.errors import LockedError, RunFolderError
 from selu_hpc.rounds import lock
 from selu_hpc.rounds.journal import Journal
-from selu_hpc.rounds.lock import hold_lock
+from selu_hpc.rounds.lock import hold_lock, wait_for_lock
 
 
 def test_events_come_back_in_order(tmp_path):
@@ -52,7 +52,7 @@ def test_two_writers_never_mix_their_lines(tmp_path):
 def test_a_second_controller_is_refused_and_told_who_holds_the_run(tmp_path):
     with (
         hold_lock(tmp_path / "lock", purpose="a local run"),
-        pytest.raises(RunFolderError, match=f"a local run is at work in it \\(process {os.getpid()}"),
+        pytest.raises(LockedError, match=f"a local run is at work in it \\(process {os.getpid()}"),
         hold_lock(tmp_path / "lock", purpose="another"),
     ):
         pass
@@ -178,3 +178,34 @@ def test_a_breaker_that_was_killed_stops_nobody_for_long(tmp_path, monkeypatch):
     os.utime(tmp_path / "lock.breaking", (1, 1))
     with hold_lock(tmp_path / "lock", purpose="heir"):
         assert '"heir"' in (tmp_path / "lock").read_text()
+
+
+def test_who_waits_gets_the_lock_when_it_is_free_and_gives_up_when_patience_ends(tmp_path):
+    path = tmp_path / "lock"
+    let_go = threading.Event()
+
+    def hold():
+        with hold_lock(path, purpose="a submit"):
+            let_go.wait(30)
+
+    first = threading.Thread(target=hold)
+    first.start()
+    try:
+        while not path.exists():
+            pass
+        with pytest.raises(LockedError, match="a submit is at work"), wait_for_lock(path, purpose="x", patience_s=0.0):
+            pass
+        threading.Timer(0.3, let_go.set).start()
+        with wait_for_lock(path, purpose="a gate", patience_s=30) as still_mine:
+            still_mine()
+            assert lock.holder(path)["purpose"] == "a gate"
+        assert not path.exists()
+    finally:
+        let_go.set()
+        first.join()
+
+
+def test_an_error_inside_the_block_is_never_taken_for_a_lock_that_is_held(tmp_path):
+    with pytest.raises(LockedError, match="of another run"), wait_for_lock(tmp_path / "lock", purpose="a gate"):
+        raise LockedError("a lock of another run")
+    assert not (tmp_path / "lock").exists()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from selu_hpc.engines.attempts import Attempt, describe_exit
-from selu_hpc.engines.ledger import Entry
+from selu_hpc.engines.ledger import BY_PERSON, Entry
 from selu_hpc.engines.overview import ShardState
 from selu_hpc.engines.slurm_state import Cause, SacctRow
 from selu_hpc.engines.why.facts import Facts, ShardFacts, Start
@@ -182,7 +182,7 @@ def _who_cancelled(facts: Facts, name: str, ended: float | None = None) -> str:
     """By the journal, unless the attempt had ended before that."""
     event = facts.cancelled.get(name)
     why = event["why"] if event and (ended is None or ended > event["time"] - CLOCKS_S) else ""
-    if why == "cancel was asked for":
+    if why == BY_PERSON:
         return "a person stopped the run with selu_hpc.cancel"
     return f"this project cancelled its job: {why}" if why else "a person cancelled its job with scancel"
 
