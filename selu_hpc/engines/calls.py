@@ -19,6 +19,8 @@ NOT_FOR_JOBS = re.compile(
     r"SLURM_(?!CONF)|S(BATCH|ALLOC|RUN|QUEUE|ACCT|INFO|CANCEL|CONTROL)_|SUBMITIT_|SELU_(?!CLUSTER)|PYTHON"
 )
 SHOW_CONFIG = ("scontrol", "show", "config")
+SLOW_S = 10.0
+"""A person at a login node is told when a command takes longer, for Slurm's are silent while they try again."""
 
 
 class TooSlowError(Exception):
@@ -55,8 +57,9 @@ class Calls:
         timeout_s: float,
         told: bytes = b"",
         meanwhile: Callable[[], object] = lambda: None,
+        on_slow: Callable[[str], object] = lambda so_far: None,
     ) -> subprocess.CompletedProcess[str]:
-        """`told` is its standard input; `meanwhile` is done while it is at work.
+        """`told` is its standard input; `meanwhile` is done while it is at work; `on_slow` gets what it said in SLOW_S.
 
         Raises TooSlowError, or OSError where the command can't be started.
         """
@@ -64,7 +67,7 @@ class Calls:
             try:
                 _tell(process, told)
                 meanwhile()
-                said, error = _read(process, command[0], timeout_s=timeout_s)
+                said, error = _read(process, command[0], timeout_s=timeout_s, on_slow=on_slow)
             except BaseException:
                 process.kill()
                 raise
@@ -102,22 +105,27 @@ def _tell(process: subprocess.Popen[bytes], told: bytes) -> None:
     process.stdin.close()
 
 
-def _read(process: subprocess.Popen[bytes], name: str, *, timeout_s: float) -> tuple[str, str]:
+def _read(
+    process: subprocess.Popen[bytes], name: str, *, timeout_s: float, on_slow: Callable[[str], object]
+) -> tuple[str, str]:
     """Both outputs until their end. `communicate` with a timeout would sleep between looks for the exit code."""
     assert process.stdout
     assert process.stderr
     parts: dict[int, list[bytes]] = {process.stdout.fileno(): [], process.stderr.fileno(): []}
     deadline = time.monotonic() + timeout_s
+    slow = min(deadline, time.monotonic() + SLOW_S)
     with selectors.DefaultSelector() as selector:
         for descriptor in parts:
             selector.register(descriptor, selectors.EVENT_READ)
         while selector.get_map():
-            ready = selector.select(max(0.0, deadline - time.monotonic()))
+            ready = selector.select(max(0.0, slow - time.monotonic()))
             if not ready:
                 so_far = b"".join(block for blocks in parts.values() for block in blocks).decode(errors="replace")
-                raise TooSlowError(
-                    f"{name} timed out after {timeout_s:.0f} s; it had said: {so_far.strip() or 'nothing'}"
-                )
+                so_far = so_far.strip() or "nothing"
+                if slow == deadline:
+                    raise TooSlowError(f"{name} timed out after {timeout_s:.0f} s; it had said: {so_far}")
+                on_slow(so_far)
+                slow = deadline
             for key, _ in ready:
                 block = os.read(key.fd, 1 << 20)
                 parts[key.fd].append(block)

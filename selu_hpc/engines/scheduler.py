@@ -195,7 +195,16 @@ class Slurm:
         if not self.calls.has(command[0]):
             raise EngineError(f"no {command[0]} on this machine: run this on a login node, or use --engine local")
         try:
-            return self.calls.call(command, timeout_s=timeout_s, told=told, meanwhile=meanwhile)
+            return self.calls.call(
+                command,
+                timeout_s=timeout_s,
+                told=told,
+                meanwhile=meanwhile,
+                on_slow=lambda so_far: logger.warning(
+                    "{} is still waiting for Slurm's controller; it has said: {}; waiting up to {:.0f} s in all",
+                    *(command[0], so_far, timeout_s),
+                ),
+            )
         except TooSlowError as error:
             raise SlurmSilentError(str(error)) from error
 
