@@ -408,10 +408,15 @@ class RunConfig(Settings):
     """Apptainer image (path or name@sha256 digest) the stages run in; `none` runs on the host."""
 
     @property
+    def plays_games(self) -> bool:
+        """RL4VLM: card games instead of a household, a reward instead of a critic, rounds from 0 on."""
+        return self.learning is Learning.RL4VLM
+
+    @property
     def identity(self) -> dict[str, Any]:
         """The settings that decide what the run produces; scheduling and the number of rounds do not."""
         left_out: dict[str, Any] = dict(SCHEDULING)
-        if self.learning is not Learning.RL4VLM:
+        if not self.plays_games:
             left_out["game"] = True
         dump: dict[str, Any] = self.model_dump(mode="json", exclude=left_out)
         if self.env.tells_hand:  # younger than runs whose signature has to stay
@@ -427,7 +432,7 @@ class RunConfig(Settings):
     @model_validator(mode="after")
     def _check_batches(self) -> Self:
         batches = {"finetune.global_batch": self.finetune.global_batch}
-        if self.learning is Learning.RL4VLM:
+        if self.plays_games:
             batches["game.batch"] = self.game.batch
         ranks, micro = self.finetune.num_ranks, self.finetune.micro_batch
         for name, batch in batches.items():
@@ -440,7 +445,7 @@ class RunConfig(Settings):
 
     @model_validator(mode="after")
     def _check_game(self) -> Self:
-        if self.learning is Learning.RL4VLM and self.model.server_url:
+        if self.plays_games and self.model.server_url:
             raise ValueError(
                 "learning rl4vlm weighs the very tokens that were sampled, which a server does not tell; "
                 "leave model.server_url empty"

@@ -82,14 +82,13 @@ def read_summaries(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _of_run(path: Path) -> Iterator[dict[str, Any]]:
-    from selu_hpc.config import Learning
     from selu_hpc.recipes import load_run
     from selu_hpc.rl4vlm import summary as games
     from selu_hpc.rounds.rundir import RunDir
     from selu_hpc.selu.summary import summarise
 
     config = load_run(path)
-    of_its_kind = games.summarise if config.learning is Learning.RL4VLM else summarise
+    of_its_kind = games.summarise if config.plays_games else summarise
     summary = of_its_kind(RunDir(path), config)
     if summary is not None:
         yield summary

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from loguru import logger
 
-from selu_hpc.config import Learning, RunConfig
+from selu_hpc.config import RunConfig
 from selu_hpc.errors import CorruptShardError, MissingShardError
 from selu_hpc.rounds.plan import SEALED
 from selu_hpc.rounds.rundir import RunDir, Stage, write_json
@@ -35,7 +35,7 @@ class Seal:
 
 def sealed_stages(config: RunConfig) -> tuple[Stage, ...]:
     """What a round of this run is made of; a game pays a reward, so nobody labels it."""
-    return (Stage.ROLLOUT,) if config.learning is Learning.RL4VLM else SEALED
+    return (Stage.ROLLOUT,) if config.plays_games else SEALED
 
 
 def seal_round(run: RunDir, config: RunConfig, round_id: int) -> Seal:

@@ -145,7 +145,7 @@ def make_plan(config: RunConfig) -> Plan:
     from selu_hpc.config import Learning
 
     stages: list[StagePlan] = []
-    if config.learning is Learning.RL4VLM:
+    if config.plays_games:
         for round_id in range(config.rounds + 1):
             stages += _game_round(config, round_id)
     else:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from selu_hpc.config import Learning, RunConfig
+from selu_hpc.config import RunConfig
 from selu_hpc.errors import RunFolderError
 from selu_hpc.recipes import differences, load_run, to_yaml
 from selu_hpc.rounds.rundir import RunDir, write_bytes, write_json
@@ -32,7 +32,7 @@ PACKAGES = (
 
 def default_folder(config: RunConfig) -> Path:
     """Where a run lies unless --run says otherwise: the same config finds the same folder."""
-    world = config.game.name if config.learning is Learning.RL4VLM else config.env.simulator
+    world = config.game.name if config.plays_games else config.env.simulator
     return Path("runs") / f"{config.recipe}-{world}-s{config.seed}-{config.signature}"
 
 

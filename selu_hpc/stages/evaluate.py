@@ -47,7 +47,7 @@ def run(*, run: str, round_id: int, shard: int, attempt: int) -> None:
     if place.read_marker() is not None:
         return
     config = load_run(run)
-    if config.learning is Learning.RL4VLM:
+    if config.plays_games:
         from selu_hpc.stages.games import evaluate
 
         evaluate.run(place, attempt, config)

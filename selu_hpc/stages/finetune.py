@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from loguru import logger
 
-from selu_hpc.config import Learning, RunConfig
+from selu_hpc.config import RunConfig
 from selu_hpc.errors import EXIT_REQUEUE
 from selu_hpc.recipes import load_run
 from selu_hpc.records import Role, derive_seed
@@ -83,7 +83,7 @@ def _learn(
     from selu_hpc.store.frames import FrameSource
     from selu_hpc.train import keep, sft
 
-    if config.learning is Learning.RL4VLM:
+    if config.plays_games:
         from selu_hpc.stages.games import finetune
 
         return finetune.learn(place, config, team, wish, on_step)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from selu_hpc.config import Learning
 from selu_hpc.recipes import load_run
 from selu_hpc.rounds.gate import seal_round
 from selu_hpc.rounds.rundir import RunDir, Stage
@@ -24,7 +23,7 @@ def run(*, run: str, round_id: int, shard: int, attempt: int) -> None:
     seal = seal_round(folder, config, round_id)
     names = ["seal.json", "actor.jsonl", "card.json"]
     # Both import numpy, which the command line's --help need not.
-    if config.learning is Learning.RL4VLM:
+    if config.plays_games:
         from selu_hpc.stages.games import gate
 
         content = gate.assemble(folder, config, seal)

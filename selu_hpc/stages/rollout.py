@@ -13,7 +13,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from selu_hpc.config import Learning, RunConfig
+from selu_hpc.config import RunConfig
 from selu_hpc.envs.splits import train_scenes, train_seed
 from selu_hpc.envs.tasks import Look, sample_tasks
 from selu_hpc.recipes import load_run
@@ -31,7 +31,7 @@ def run(*, run: str, round_id: int, shard: int, attempt: int) -> None:
     if place.read_marker() is not None:
         return
     config = load_run(run)
-    if config.learning is Learning.RL4VLM:
+    if config.plays_games:
         from selu_hpc.stages.games import rollout
 
         rollout.run(place, attempt, config)

@@ -17,7 +17,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from selu_hpc.config import Learning, RunConfig
+from selu_hpc.config import RunConfig
 from selu_hpc.errors import RunFolderError
 from selu_hpc.recipes import load_run
 from selu_hpc.records import Exchange, Goal, Label, Task, View
@@ -74,7 +74,7 @@ def make_replay(
         "recipe": config.recipe,
         "world": world_of(config),
         "views": [[str(view), name] for view, name in _views(config).items()],
-        "has_critic": config.learning is not Learning.RL4VLM,
+        "has_critic": not config.plays_games,
         "seed": str(config.seed),
         "critic": str(config.critic.mode),
         "round": round_id,
@@ -132,7 +132,7 @@ def _episode(one: PlayedEpisode, config: RunConfig) -> dict[str, Any]:
 
 def _views(config: RunConfig) -> dict[View, str]:
     """The cameras of a run and what the page calls them; a game has a table to look at."""
-    if config.learning is Learning.RL4VLM:
+    if config.plays_games:
         return {View.FIRST_PERSON: "The table"}
     return {View.FIRST_PERSON: "First person (actor)", View.THIRD_PERSON: "Third person (critic)"}
 

@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from selu_hpc.config import Learning, RunConfig
+from selu_hpc.config import RunConfig
 from selu_hpc.recipes import load_run, to_yaml
 from selu_hpc.rounds.rundir import RunDir, Stage, write_bytes
 from selu_hpc.viz.curves import GAME_LINES, LINES, Lines, learning_curve
@@ -92,7 +92,7 @@ def make_report(run: RunDir, out: Path | None = None) -> Path:
     run.require()
     config = load_run(run.path)
     rounds = list(read_rounds(run, config))
-    plays = config.learning is Learning.RL4VLM
+    plays = config.plays_games
     learned = _games if plays else _learned
     sections = [
         _head(run, config),

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from selu_hpc.config import Learning, RunConfig
+from selu_hpc.config import RunConfig
 from selu_hpc.rl4vlm import results as games
 from selu_hpc.rounds.rundir import RunDir, Stage
 from selu_hpc.selu.results import merge, numbers
@@ -31,7 +31,7 @@ class RoundNumbers:
 
 def world_of(config: RunConfig) -> str:
     """Where a run acts, for the head of a page."""
-    if config.learning is Learning.RL4VLM:
+    if config.plays_games:
         return str(config.game.name)
     return f"{config.env.simulator}, {config.env.world} world"
 
@@ -44,7 +44,7 @@ def read_rounds(run: RunDir, config: RunConfig) -> Iterator[RoundNumbers]:
             continue
         rows = [shard.read_json("results.json")["rows"] for shard in shards]
         samples = config.evaluate.bootstrap_samples
-        if config.learning is Learning.RL4VLM:
+        if config.plays_games:
             yield RoundNumbers(
                 round_id, games.numbers([row for shard in rows for row in shard["games"]], samples=samples)
             )
@@ -55,7 +55,7 @@ def read_rounds(run: RunDir, config: RunConfig) -> Iterator[RoundNumbers]:
 def read_cards(run: RunDir, config: RunConfig) -> dict[int, dict[str, Any]]:
     """The data card of every sealed round."""
     cards = {}
-    first = 0 if config.learning is Learning.RL4VLM else 1
+    first = 0 if config.plays_games else 1
     for round_id in range(first, config.rounds + 1):
         place = run.shard(round_id, Stage.GATE)
         if place.marker_file.exists():
