@@ -182,17 +182,17 @@ def test_a_breaker_that_was_killed_stops_nobody_for_long(tmp_path, monkeypatch):
 
 def test_who_waits_gets_the_lock_when_it_is_free_and_gives_up_when_patience_ends(tmp_path):
     path = tmp_path / "lock"
-    let_go = threading.Event()
+    held, let_go = threading.Event(), threading.Event()
 
     def hold():
         with hold_lock(path, purpose="a submit"):
+            held.set()
             let_go.wait(30)
 
     first = threading.Thread(target=hold)
     first.start()
     try:
-        while not path.exists():
-            pass
+        assert held.wait(30)
         with pytest.raises(LockedError, match="a submit is at work"), wait_for_lock(path, purpose="x", patience_s=0.0):
             pass
         threading.Timer(0.3, let_go.set).start()
