@@ -1,6 +1,6 @@
 """Rollouts: one environment at a time, lock-step batches, and ours, on the same weights, prompts and token counts.
 
-    python benchmarks/rollout.py [--quick] [--base pocket] [--device-threads 1]
+    python benchmarks/rollout.py [--quick] [--base pocket] [--slots 16] [--batch 4]
 
     one_by_one   one environment, transformers' own `generate` at batch 1, and a second forward pass over picture,
                  prompt and answer for the action's log-probability, as RL4VLM does
