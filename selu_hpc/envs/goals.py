@@ -16,11 +16,14 @@ from selu_hpc.records import Goal, Task
 
 THOR_VERBS = ("pick up", "put", "open", "close", "break", "slice", "toggle on", "toggle off")
 VIRTUALHOME_VERBS = ("grab", "open", "close", "sit", "switch on", "put")
+VERBS = {Simulator.THOR: THOR_VERBS, Simulator.VIRTUALHOME: VIRTUALHOME_VERBS}
+HOLDING = {Simulator.THOR: "pick up", Simulator.VIRTUALHOME: "grab"}
+"""What each calls taking something into the hand."""
 
 
 def verbs_of(config: EnvConfig) -> tuple[str, ...]:
     """The task types of a run."""
-    known = THOR_VERBS if config.simulator is Simulator.THOR else VIRTUALHOME_VERBS
+    known = VERBS[config.simulator]
     unknown = sorted(set(config.verbs) - set(known))
     if unknown:
         raise ConfigError(f"env.verbs has {', '.join(unknown)}; {config.simulator} has {', '.join(known)}")

@@ -36,12 +36,12 @@ HELD_OUT_PAIRS = 0.4
 
 def train_scenes(config: EnvConfig) -> tuple[str, ...]:
     """Scenes that rollouts may use."""
-    return _scenes(_world(config), config.simulator, held_out=False)
+    return _scenes(world_of(config), config.simulator, held_out=False)
 
 
 def test_scenes(config: EnvConfig) -> tuple[str, ...]:
     """Scenes that only evaluation uses."""
-    return _scenes(_world(config), config.simulator, held_out=True)
+    return _scenes(world_of(config), config.simulator, held_out=True)
 
 
 test_scenes.__test__ = False  # type: ignore[attr-defined]  # pytest would collect it by its name
@@ -66,7 +66,7 @@ def pair_is_held_out(verb: str, target: str) -> bool:
     return int.from_bytes(digest, "big") / 2**32 < HELD_OUT_PAIRS
 
 
-def _world(config: EnvConfig) -> World | None:
+def world_of(config: EnvConfig) -> World | None:
     """The stand-in's world; a Unity build has one only."""
     return config.world if config.backend is Backend.STAND_IN else None
 

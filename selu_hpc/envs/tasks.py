@@ -12,7 +12,7 @@ from typing import Protocol
 
 from selu_hpc.config import EnvConfig, World
 from selu_hpc.envs.goals import make_task, verbs_of
-from selu_hpc.envs.splits import pair_is_held_out
+from selu_hpc.envs.splits import pair_is_held_out, world_of
 from selu_hpc.errors import SimulatorError
 from selu_hpc.records import Goal, Task, derive_seed
 
@@ -67,9 +67,10 @@ def sample_tasks(
 def feasible_goals(config: EnvConfig, scene: str, verb: str, *, look: Look | None = None) -> list[Goal]:
     """The two or three goals a task type has in a scene."""
     goals = list((look or look_by_simulator)(config, scene).goals(verb))
-    if config.world is World.KNOWN:
+    world = world_of(config)
+    if world is World.KNOWN:
         goals = [goal for goal in goals if not pair_is_held_out(goal.verb, goal.target)]
-    rng = random.Random(derive_seed("objects", config.world, scene, verb))
+    rng = random.Random(derive_seed("objects", world or "unity", scene, verb))
     targets = sorted({goal.target for goal in goals})
     chosen = rng.sample(targets, min(rng.randint(FEWEST_OBJECTS, MOST_OBJECTS), len(targets)))
     kept: list[Goal] = []
@@ -113,5 +114,5 @@ def _any(config: EnvConfig, scene: str, rng: random.Random, look: Look) -> Task 
 
 def _allowed(config: EnvConfig, goals: Iterable[Goal]) -> bool:
     verbs = verbs_of(config)
-    known = config.world is World.KNOWN
+    known = world_of(config) is World.KNOWN
     return all(g.verb in verbs and not (known and pair_is_held_out(g.verb, g.target)) for g in goals)

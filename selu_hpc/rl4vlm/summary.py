@@ -27,9 +27,9 @@ def is_game(summary: Summary) -> bool:
 
 
 def summarise(run: RunDir, config: RunConfig) -> Summary | None:
-    """What the run has measured so far; None before the warm-up is evaluated."""
+    """What the run has measured so far; None before the warm-up is evaluated, which nothing after it waits for."""
     rounds = [one for round_id in range(config.rounds + 1) if (one := _round(run, config, round_id)) is not None]
-    if not rounds:
+    if not rounds or rounds[0]["round"] > 0:
         return None
     first = _results(run, 0, 0)
     cards = [_card(run, round_id) for round_id in range(1, rounds[-1]["round"] + 1)]

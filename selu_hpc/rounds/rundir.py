@@ -144,8 +144,12 @@ class ShardDir:
             raise CorruptShardError(f"{self.path / name}: cannot be read: {error}; {self.remedy}") from error
 
     def write_marker(self, *, content: str, names: Iterable[str], summary: Mapping[str, Any]) -> Marker:
-        """Hash the named files and folders below this shard and mark it finished; the last write of a stage."""
+        """Hash the named files and folders below this shard and mark it finished; the last write of a stage.
+
+        What the marker speaks of is made durable first, whoever wrote it.
+        """
         marker = Marker(content=content, files=hash_files(self.path, names), summary=dict(summary))
+        sync_files(self.path, marker.files)
         write_json(self.marker_file, marker.to_json())
         return marker
 
@@ -295,6 +299,16 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_files(folder: Path, names: Iterable[str]) -> None:
+    """Make these files below a folder durable, with their names in it."""
+    files = [folder / name for name in names]
+    for file in files:
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+    for place in {place for file in files for place in file.parents if place.is_relative_to(folder)}:
+        sync_folder(place)
 
 
 def hash_files(folder: Path, names: Iterable[str]) -> dict[str, tuple[int, str]]:

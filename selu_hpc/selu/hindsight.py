@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from selu_hpc.config import CriticConfig, Hindsight, Simulator
-from selu_hpc.envs.goals import THOR_VERBS, VIRTUALHOME_VERBS, make_task
+from selu_hpc.envs.goals import VERBS, make_task
 from selu_hpc.envs.words import language_of
 from selu_hpc.records import Goal, Task
 from selu_hpc.selu import wording
@@ -73,9 +73,10 @@ def _wondered(task: Task, config: CriticConfig, simulator: Simulator) -> list[Go
     goals = {goal.verb: goal for goal in task.goals}
     if config.hindsight is Hindsight.ANY_VERB:
         target = task.goals[0].target
-        verbs = THOR_VERBS if simulator is Simulator.THOR else VIRTUALHOME_VERBS
         # Where something lies tells of a put only when the instruction was to put it.
-        goals |= {verb: Goal(verb=verb, target=target) for verb in verbs if verb not in goals and verb != "put"}
+        goals |= {
+            verb: Goal(verb=verb, target=target) for verb in VERBS[simulator] if verb not in goals and verb != "put"
+        }
     return list(goals.values())
 
 

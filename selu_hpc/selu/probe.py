@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from selu_hpc.config import Simulator
+from selu_hpc.envs.goals import HOLDING
 from selu_hpc.envs.words import language_of
 from selu_hpc.records import Goal, Truth, derive_seed
 from selu_hpc.selu import wording
@@ -24,7 +25,6 @@ _OPPOSITE = {
     "switch on": "switch off",
     "switch off": "switch on",
 }
-_HOLDING = {Simulator.THOR: "pick up", Simulator.VIRTUALHOME: "grab"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ def _false_goal(goal: Goal, truth: Truth, targets: Sequence[str], simulator: Sim
     """Something near the goal that does not hold: its opposite, holding it, or holding something else."""
     if goal.verb in _OPPOSITE:
         return Goal(verb=_OPPOSITE[goal.verb], target=goal.target)
-    holding = _HOLDING[simulator]
+    holding = HOLDING[simulator]
     if goal.verb != holding:
         return Goal(verb=holding, target=goal.target)
     others = [target for target in targets if target != goal.target] or ["Plate", "plate"]

@@ -21,13 +21,13 @@ from selu_hpc.summaries import Summary, commit_of, settings_of_run
 
 
 def summarise(run: RunDir, config: RunConfig) -> Summary | None:
-    """What the run has measured so far; None before the base is evaluated."""
+    """What the run has measured so far; None before the base is evaluated, which nothing after it waits for."""
     rounds = []
     for round_id in range(config.rounds + 1):
         rows = _rows(run, config, round_id)
         if rows is not None:
             rounds.append((round_id, rows))
-    if not rounds:
+    if not rounds or rounds[0][0] > 0:
         return None
     base = rounds[0][1]
     cards = [_card(run, round_id) for round_id in range(1, rounds[-1][0] + 1)]

@@ -49,7 +49,7 @@ class CommitLog:
     def begin(cls, folder: Path, kind: str) -> CommitLog | None:
         """Begin a store or go on with it; None when it is finished and whole. A damaged finished one is removed."""
         try:
-            if _finished(folder, kind):
+            if _finished(folder, kind) and not (folder / LOG).exists():
                 return None
             folder.mkdir(parents=True, exist_ok=True)
             log = cls(folder)

@@ -18,7 +18,7 @@ from typing import Any
 from loguru import logger
 from safetensors.torch import load_file, save_file
 
-from selu_hpc.rounds.rundir import MARKER, hash_files, sync_folder, write_json
+from selu_hpc.rounds.rundir import MARKER, hash_files, sync_files, sync_folder, write_json
 from selu_hpc.train.zero import MOMENTS, TrainState
 
 KEPT = 2
@@ -37,7 +37,10 @@ class Checkpoint:
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> Path:
-    """Write a checkpoint, then its marker by renaming the folder into place; older ones beyond two are removed."""
+    """Write a checkpoint, then its marker by renaming the folder into place; older ones beyond two are removed.
+
+    So are those of later steps: a training goes forward from the newest of its own, and they are another's.
+    """
     final = folder / f"step-{checkpoint.step:06d}"
     partial = folder / f".step-{checkpoint.step:06d}.partial"
     shutil.rmtree(partial, ignore_errors=True)
@@ -53,16 +56,15 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
         "curve": checkpoint.curve,
     }
     write_json(partial / _META, meta)
-    with (partial / _STATE).open("rb") as file:
-        import os
-
-        os.fsync(file.fileno())
+    sync_files(partial, [_STATE])
     write_json(partial / MARKER, hash_files(partial, [_STATE, _META]))
     shutil.rmtree(final, ignore_errors=True)
     partial.rename(final)
     sync_folder(folder)
-    for old in _folders(folder)[:-KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
+    there = _folders(folder)
+    at = there.index(final) + 1
+    for gone in there[at:] + there[:at][:-KEPT]:
+        shutil.rmtree(gone, ignore_errors=True)
     return final
 
 

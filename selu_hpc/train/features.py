@@ -33,13 +33,15 @@ _CODES = {dtype: code for code, dtype in _DTYPES.items()}
 
 
 def cache_folder() -> Path:
-    """Node-local: SELU_FEATURE_CACHE, else below the machine's temporary folder, per user.
+    """Node-local: SELU_FEATURE_CACHE, else on the site's scratch or in the machine's temporary folder, per user.
 
-    Where somebody else took that name first, what lies there is not believed: then below the home folder.
+    Not below the TMPDIR of a Slurm task, which it loses at its end. Where somebody else took that name first, what lies
+    there is not believed: then below the home folder.
     """
     if named := os.environ.get(FOLDER_VARIABLE):
         return Path(named)
-    here = Path(tempfile.gettempdir()) / f"selu_hpc-{os.getuid()}"
+    temporary = "/tmp" if "SLURM_JOB_ID" in os.environ else tempfile.gettempdir()
+    here = Path(os.environ.get("SELU_SCRATCH") or temporary) / f"selu_hpc-{os.getuid()}"
     return (here if _may_be_ours(here) else Path.home() / ".cache" / "selu_hpc") / "features"
 
 

@@ -32,7 +32,13 @@ INK = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.c
 STYLE = {**INK, "font.size": 10, "svg.fonttype": "none", "svg.hashsalt": "selu_hpc"}
 
 
-def learning_curve(rounds: Sequence[RoundNumbers], lines: Lines = LINES, *, base: str = "base model") -> str:
+def learning_curve(
+    rounds: Sequence[RoundNumbers],
+    lines: Lines = LINES,
+    *,
+    base: str = "base model",
+    of: str = "% on the frozen test sets",
+) -> str:
     """An SVG element; percentages over rounds, round 0 is the base model, or what `base` says."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(5.0, 3.1), layout="constrained")
@@ -46,7 +52,7 @@ def learning_curve(rounds: Sequence[RoundNumbers], lines: Lines = LINES, *, base
             axes.fill_between(xs, lows, highs, color=COLOURS[colour], alpha=0.15, linewidth=0)
             axes.vlines(xs, lows, highs, color=COLOURS[colour], alpha=0.5, linewidth=1)
         axes.set_xlabel(f"round (0 = {base})")
-        axes.set_ylabel("% on the frozen test sets")
+        axes.set_ylabel(of)
         axes.set_ylim(0, 102)
         axes.set_xticks([one.round_id for one in rounds])
         axes.grid(axis="y", color=COLOURS["line"])

@@ -149,7 +149,7 @@ function showSteps() {
       : make("span", { className: "no" }, "refused", ...(action.error ? [": ", words(action.error)] : []));
     const cells = [stepButton(place, place + 1), quoted(action.text),
       action.parsed ? make("span", {}, words(action.parsed)) : make("span", { className: "doubt", text: "unreadable" }), taken];
-    const other = { drawn: " drawn, none was named", strayed: " at random, the expert’s advice was another" }[action.error];
+    const other = { drawn: " drawn, none was named", strayed: " drawn at random, whatever the expert’s advice" }[action.error];
     if (episode.rewards.length && other) cells[2].append(make("span", { className: "doubt", text: other }));
     if (episode.truth) cells.push(yesNo(episode.truth.success_after[place + 1]));
     return make("tr", {}, ...cells.map((cell) => make("td", {}, make("div", { className: "bounded" }, cell))));

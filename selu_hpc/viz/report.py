@@ -137,8 +137,8 @@ def _learned(run: RunDir, config: RunConfig, rounds: Sequence[RoundNumbers]) -> 
 def _games(run: RunDir, config: RunConfig, rounds: Sequence[RoundNumbers]) -> Iterable[str]:
     """What RL4VLM came to: fresh deals by round, and the games that were learned from."""
     yield _tiles(config, rounds, GAME_LINES, base="warm-up")
-    yield f"<h2>Learning</h2><figure>{learning_curve(rounds, GAME_LINES, base='warm-up')}"
-    yield f"<figcaption>Held-out games, sampled as in training. {BANDS.format(over='games')}</figcaption></figure>"
+    yield f"<h2>Learning</h2><figure>{learning_curve(rounds, GAME_LINES, base='warm-up', of='% of games of fresh deals')}"
+    yield f"<figcaption>Games of fresh deals, sampled as in training. {BANDS.format(over='games')}</figcaption></figure>"
     yield _by_round(rounds, GAMES, base="warm-up")
     rows = [
         [
@@ -158,10 +158,11 @@ def _games(run: RunDir, config: RunConfig, rounds: Sequence[RoundNumbers]) -> It
 def _tiles(config: RunConfig, rounds: Sequence[RoundNumbers], lines: Lines, *, base: str) -> str:
     """What most readers come for: the newest figures, and where they began."""
     first, last = rounds[0], rounds[-1]
+    measured = first.round_id == 0 and last is not first
     tiles = []
     for path, name, colour, _ in lines:
-        value, begun = last.figure(*path), first.figure(*path)["value"]
-        since = "" if last is first or begun is None else f" <span>from {100 * begun:.0f} %</span>"
+        value, begun = last.figure(*path), first.figure(*path)["value"] if measured else None
+        since = "" if begun is None else f" <span>from {100 * begun:.0f} %</span>"
         number, small, rest = share_cell(value).partition("<small>")
         tiles.append(f"<div class={colour}><dt>{name}</dt><dd>{number}{since}{small}{rest}</dd></div>")
     of = f"<small>of {config.rounds} evaluated; {_round(0, base)} is round 0</small>"

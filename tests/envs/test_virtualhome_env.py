@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
-from selu_hpc.config import EnvConfig, Simulator, World
+from selu_hpc.config import Backend, EnvConfig, Simulator, World
 from selu_hpc.envs.expert import Policy, play
 from selu_hpc.envs.goals import VIRTUALHOME_VERBS, make_task
 from selu_hpc.envs.pool import EnvironmentPool
@@ -172,3 +172,15 @@ def test_objects_of_a_task_type_are_two_or_three_and_stay_the_same() -> None:
     first = feasible_goals(unknown, "home4", "open", look=lambda config, scene: Everything())
     assert 2 <= len({goal.target for goal in first}) <= 3
     assert first == feasible_goals(unknown, "home4", "open", look=lambda config, scene: Everything())
+
+
+def test_a_unity_builds_tasks_are_the_same_whatever_world_is_said() -> None:
+    class Everything:
+        def goals(self, verb: str) -> list[Goal]:
+            return [Goal(verb=verb, target=f"thing {number}") for number in range(40)]
+
+    def drawn(world: World) -> list[list[Goal]]:
+        config = CONFIG.model_copy(update={"world": world, "backend": Backend.XVFB})
+        return [feasible_goals(config, scene, "open", look=lambda *_: Everything()) for scene in map(str, range(9))]
+
+    assert drawn(World.KNOWN) == drawn(World.UNKNOWN)

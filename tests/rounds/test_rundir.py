@@ -1,6 +1,7 @@
 """The run folder: markers, provenance, and folders that are not ours."""
 
 import json
+import os
 import re
 import shlex
 from pathlib import Path
@@ -21,6 +22,20 @@ def shard(small_run):
     (shard.episodes / "zarr.json").write_text("{}")
     shard.write_marker(content="abc", names=["episodes.zarr"], summary={"episodes": 1})
     return shard
+
+
+def test_what_a_marker_speaks_of_is_durable_before_it(small_run, monkeypatch):
+    shard = small_run.shard(1, Stage.FINETUNE_ACTOR)
+    (shard.path / "adapter").mkdir(parents=True)
+    (shard.path / "adapter" / "weights").write_bytes(b"weights")
+    synced = []
+    fsync = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda at: (synced.append(Path(os.readlink(f"/proc/self/fd/{at}")).name), fsync(at))
+    )
+    shard.write_marker(content="abc", names=["adapter"], summary={})
+    marker = next(at for at, name in enumerate(synced) if name.startswith(".done.json"))
+    assert set(synced[:marker]) == {"weights", "adapter", shard.path.name}
 
 
 def test_a_marked_shard_passes_its_check(shard):

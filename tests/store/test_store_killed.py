@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from store_episodes import SIZE, make_episode
 
+from selu_hpc.store.commits import LOG, CommitLog
 from selu_hpc.store.trajectories import EpisodeReader, EpisodeWriter
 
 NUM_EPISODES = 30
@@ -55,6 +56,17 @@ def run_once(folder: Path, *, kill_after: int, delay_s: float) -> tuple[int, int
                 break
         said += [int(line) for line in process.stdout.read().split("\n")[:-1] if line.isdigit()]
     return said[0], said[-1]
+
+
+def test_killed_before_the_log_of_a_finished_store_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with EpisodeWriter(tmp_path / "store", **SIZE) as writer, monkeypatch.context() as patch:
+        writer.append(make_episode(0))
+        patch.setattr(CommitLog, "remove", lambda log: None)
+        digest = writer.finish()
+    assert (tmp_path / "store" / LOG).exists()
+    with EpisodeWriter(tmp_path / "store", **SIZE) as again:
+        assert again.finish() == digest
+    assert not (tmp_path / "store" / LOG).exists()
 
 
 def kill_and_resume(folder: Path, *, seed: int) -> int:

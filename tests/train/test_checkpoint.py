@@ -12,15 +12,24 @@ def at(step, identity="this"):
 
 
 def test_the_newest_comes_back_whole_and_two_are_kept(tmp_path):
-    saved = [at(step) for step in (5, 100, 20)]
+    saved = [at(step) for step in (5, 20, 100)]
     for one in saved:
         checkpoint.save(tmp_path, one)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step-000020", "step-000100"]
     found = checkpoint.newest(tmp_path, "this")
-    assert (found.step, found.curve, found.state.adam_steps) == (100, saved[1].curve, 100)
-    for name, tensor in saved[1].state.weights.items():
+    assert (found.step, found.curve, found.state.adam_steps) == (100, saved[2].curve, 100)
+    for name, tensor in saved[2].state.weights.items():
         assert torch.equal(found.state.weights[name], tensor)
         assert torch.equal(found.state.moments["exp_avg_sq"][name], tensor * 2)
+
+
+def test_what_another_training_left_further_on_does_not_crowd_out_this_ones(tmp_path):
+    for step in (40, 60):
+        checkpoint.save(tmp_path, at(step, "other"))
+    for step in (5, 10, 15):
+        checkpoint.save(tmp_path, at(step))
+        assert checkpoint.newest(tmp_path, "this").step == step
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-000010", "step-000015"]
 
 
 def test_none_is_found_where_none_is(tmp_path):

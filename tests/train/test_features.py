@@ -102,6 +102,16 @@ def test_a_folder_that_another_user_took_is_not_believed(tmp_path, monkeypatch):
     assert cache_folder() == tmp_path / "home" / ".cache" / "selu_hpc" / "features"
 
 
+def test_a_slurm_tasks_own_tmpdir_which_it_loses_at_its_end_is_not_the_place(tmp_path, monkeypatch):
+    monkeypatch.delenv("SELU_FEATURE_CACHE")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "task"))
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setattr(Path, "lstat", lambda place: os.stat("/proc/self"))  # nobody else took the name
+    assert cache_folder() == Path(f"/tmp/selu_hpc-{os.getuid()}/features")
+    monkeypatch.setenv("SELU_SCRATCH", str(tmp_path / "scratch"))
+    assert cache_folder() == tmp_path / "scratch" / f"selu_hpc-{os.getuid()}" / "features"
+
+
 def model_and_chat(base):
     config = tiny_config(base).model
     backbone, processor = load_backbone(config)

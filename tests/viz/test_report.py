@@ -8,9 +8,10 @@ import pytest
 from evaluated_runs import KINDS, selu_rows, write_card, write_evaluation, write_job
 from pages import in_a_browser, needs_browser
 
-from selu_hpc.recipes import load_recipe
+from selu_hpc.recipes import load_recipe, load_run
 from selu_hpc.rounds.provenance import open_run
-from selu_hpc.rounds.rundir import RunDir
+from selu_hpc.rounds.rundir import RunDir, Stage
+from selu_hpc.selu.summary import summarise
 from selu_hpc.viz.report import GAMES, LABELS, LEARNING, make_report
 from selu_hpc.viz.times import SAVED
 
@@ -81,6 +82,14 @@ def test_the_newest_figures_stand_first_with_where_they_began(evaluated):
     tiles = text_of(evaluated).partition("<h2>")[0]
     assert "<dt>actor success</dt><dd>100 % <span>from 50 %</span><small>86 to 100, n 24</small></dd>" in tiles
     assert "<dt>round</dt><dd>2<small>of 2 evaluated; base is round 0</small></dd>" in tiles
+
+
+def test_round_1_is_not_told_for_the_base_while_the_base_is_not_evaluated(evaluated):
+    evaluated.shard(0, Stage.EVALUATE).marker_file.unlink()
+    tiles = text_of(evaluated).partition("<h2>")[0]
+    assert "<dt>round</dt><dd>2<small>" in tiles
+    assert "<span>from" not in tiles
+    assert summarise(evaluated, load_run(evaluated.path)) is None
 
 
 def test_games_won_are_percent_wherever_they_stand(played_games):
