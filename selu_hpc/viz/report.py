@@ -137,8 +137,9 @@ def _learned(run: RunDir, config: RunConfig, rounds: Sequence[RoundNumbers]) -> 
 def _games(run: RunDir, config: RunConfig, rounds: Sequence[RoundNumbers]) -> Iterable[str]:
     """What RL4VLM came to: fresh deals by round, and the games that were learned from."""
     yield _tiles(config, rounds, GAME_LINES, base="warm-up")
-    yield f"<h2>Learning</h2><figure>{learning_curve(rounds, GAME_LINES, base='warm-up', of='% of games of fresh deals')}"
-    yield f"<figcaption>Games of fresh deals, sampled as in training. {BANDS.format(over='games')}</figcaption></figure>"
+    drawing = learning_curve(rounds, GAME_LINES, base="warm-up", of="% of games of fresh deals")
+    words = f"Games of fresh deals, sampled as in training. {BANDS.format(over='games')}"
+    yield f"<h2>Learning</h2><figure>{drawing}<figcaption>{words}</figcaption></figure>"
     yield _by_round(rounds, GAMES, base="warm-up")
     rows = [
         [

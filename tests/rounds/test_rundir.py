@@ -30,9 +30,7 @@ def test_what_a_marker_speaks_of_is_durable_before_it(small_run, monkeypatch):
     (shard.path / "adapter" / "weights").write_bytes(b"weights")
     synced = []
     fsync = os.fsync
-    monkeypatch.setattr(
-        os, "fsync", lambda at: (synced.append(Path(os.readlink(f"/proc/self/fd/{at}")).name), fsync(at))
-    )
+    monkeypatch.setattr(os, "fsync", lambda at: (synced.append(Path(f"/proc/self/fd/{at}").readlink().name), fsync(at)))
     shard.write_marker(content="abc", names=["adapter"], summary={})
     marker = next(at for at, name in enumerate(synced) if name.startswith(".done.json"))
     assert set(synced[:marker]) == {"weights", "adapter", shard.path.name}

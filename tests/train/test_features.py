@@ -106,7 +106,7 @@ def test_a_slurm_tasks_own_tmpdir_which_it_loses_at_its_end_is_not_the_place(tmp
     monkeypatch.delenv("SELU_FEATURE_CACHE")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "task"))
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    monkeypatch.setattr(Path, "lstat", lambda place: os.stat("/proc/self"))  # nobody else took the name
+    monkeypatch.setattr(Path, "lstat", lambda place: Path("/proc/self").stat())  # nobody else took the name
     assert cache_folder() == Path(f"/tmp/selu_hpc-{os.getuid()}/features")
     monkeypatch.setenv("SELU_SCRATCH", str(tmp_path / "scratch"))
     assert cache_folder() == tmp_path / "scratch" / f"selu_hpc-{os.getuid()}" / "features"
