@@ -70,7 +70,12 @@ def as_json(found: Overview) -> dict[str, Any]:
 def as_text(found: Overview) -> str:
     columns = [Column("stage"), *(Column(name, right=True) for name in NUMBERS), Column("%", right=True)]
     rows = [[str(state.key), *_cells(state, found), f"{state.share:.0%}"] for state in found.stages]
-    lines = [f"! {line}" for line in found.trouble]
+    lines = [
+        f"{state.key}: its round was sealed without {state.left_out} of {state.num_shards} shards (retry.quorum)"
+        for state in found.stages
+        if state.left_out
+    ]
+    lines += [f"! {line}" for line in found.trouble]
     lines += [f"! {found.answer}"] if found.answer else []
     lines.append(f"{found.verdict}: {next_step(found)}")
     title = f"{found.run.path}" + (f", engine {found.engine}" if found.engine else "")
@@ -81,7 +86,7 @@ def _cells(state: StageState, found: Overview) -> list[str]:
     """Nothing is printed for a zero: what is left stands out."""
     numbers = {name: getattr(state, name) for name in NUMBERS[1:]}
     shown = {name: str(value) if value else "" for name, value in numbers.items()}
-    if found.answer and state.done < state.num_shards:
+    if found.answer and state.done + state.left_out < state.num_shards:
         shown |= dict.fromkeys(("running", "pending", "open"), "?")
     return [str(state.num_shards), *shown.values()]
 

@@ -12,6 +12,7 @@ from selu_hpc.recipes import load_recipe
 from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.lock import hold_lock
 from selu_hpc.rounds.provenance import open_run
+from selu_hpc.rounds.rundir import Stage
 from selu_hpc.selftest import TINY
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system, which needs root")
@@ -78,6 +79,7 @@ def test_a_dry_run_and_the_budget_look_at_the_plan_that_would_run(tmp_path):
 
 def test_a_dry_run_refuses_the_folders_that_a_run_would_refuse(tmp_path):
     run, _ = open_run(tmp_path / "run", load_recipe("selu"))
+    run.shard(0, Stage.TESTSET).attempt(0).mkdir(parents=True)
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "thesis.tex").touch()
     (tmp_path / "file").touch()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from selu_hpc.config import RunConfig
+from selu_hpc.rounds.due import look_for_unfinished
 from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.plan import Key, Plan
 from selu_hpc.rounds.provenance import keep_config
@@ -51,13 +52,8 @@ class Job:
             self.journal.append("plan", sync=False, stages=shape)
 
     def due(self) -> dict[Key, list[int]]:
-        """The shards without a marker, by stage; stages that are done are left out."""
-        due: dict[Key, list[int]] = {}
-        for stage in self.plan:
-            open_shards = self.run.unfinished(stage.key.round_id, stage.key.stage, stage.num_shards)
-            if open_shards:
-                due[stage.key] = open_shards
-        return due
+        """The shards that are still to come, by stage; stages that are done are left out."""
+        return look_for_unfinished(self.run, {stage.key: stage.num_shards for stage in self.plan}).due
 
 
 class Engine(Protocol):

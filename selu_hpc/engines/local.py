@@ -147,9 +147,9 @@ class LocalRun:
             self._start_ready(zygote)
             if not self.running and not self.frontier.finished:
                 raise EngineError("nothing runs and nothing can start; this is a fault in the plan: please report it")
-            for message in zygote.messages(timeout_s=REFRESH_S):
-                if "ended" in message:
-                    self._on_end(self.running.pop(message["ended"]), message["code"], view)
+            # All are written down before one is judged, which may stop the run.
+            for ended, code, seconds in self._take_ended(zygote, timeout_s=REFRESH_S):
+                self._judge(ended, code, seconds, view)
             view.update(self.running.values())
 
     def _start_ready(self, zygote: ForkServer) -> None:
@@ -162,9 +162,14 @@ class LocalRun:
             self.running[started.name] = started
             self.frontier.set(key, shard, State.RUNNING)
 
-    def _on_end(self, ended: Running, code: int, view: ProgressView) -> None:
+    def _take_ended(self, zygote: ForkServer, *, timeout_s: float) -> list[tuple[Running, int, float]]:
+        """The attempts that have ended, with their codes and seconds."""
+        names = [(one["ended"], one["code"]) for one in zygote.messages(timeout_s=timeout_s) if "ended" in one]
+        taken = [(self.running.pop(name), code) for name, code in names]
+        return [(ended, code, self._note_end(ended, code)) for ended, code in taken]
+
+    def _judge(self, ended: Running, code: int, seconds: float, view: ProgressView) -> None:
         place, key, shard = ended.place, ended.key, ended.place.shard
-        seconds = self._note_end(ended, code)
         if code == 0 and place.marker_file.exists():
             self.frontier.set(key, shard, State.DONE)
             view.shard_done(key, seconds)

@@ -17,9 +17,10 @@ from selu_hpc.engines.asking import ask_config, ask_queue
 from selu_hpc.engines.attempts import read_attempts
 from selu_hpc.engines.belonging import own_jobs, why_unseen
 from selu_hpc.engines.calls import Calls
-from selu_hpc.engines.ledger import InQueue, Ledger, match, read_key
+from selu_hpc.engines.ledger import InQueue, Ledger, Live, match, read_key
 from selu_hpc.engines.slurm_state import QueueRow
 from selu_hpc.errors import EXIT_REQUEUE
+from selu_hpc.rounds.due import Unfinished, look_for_unfinished
 from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.lock import holder
 from selu_hpc.rounds.plan import Key
@@ -36,20 +37,25 @@ class Verdict(StrEnum):
 
 
 class ShardState(StrEnum):
-    """One shard; `pending` is in the queue, `open` nowhere, `failed` nowhere after an attempt that ended badly."""
+    """One shard; `pending` is in the queue, `open` nowhere, `failed` nowhere after an attempt that ended badly.
+
+    `left out`: its round was sealed without it.
+    """
 
     DONE = "done"
     RUNNING = "running"
     PENDING = "pending"
     FAILED = "failed"
     OPEN = "open"
+    LEFT_OUT = "left out"
 
 
 @dataclass(slots=True)
 class StageState:
     """Shards of one stage by what is known of them; `pending` ones are in the queue, `open` ones nowhere.
 
-    share: finished shards and the finished parts of running ones, of all.
+    left_out: their round was sealed without them.  share: finished shards and the finished parts of running ones, of
+    all that are or will be there.
     """
 
     key: Key
@@ -59,6 +65,7 @@ class StageState:
     pending: int = 0
     failed: int = 0
     open: int = 0
+    left_out: int = 0
     share: float = 0.0
 
 
@@ -80,14 +87,14 @@ class Overview:
 
     @property
     def num_open(self) -> int:
-        return sum(stage.num_shards - stage.done for stage in self.stages)
+        return sum(stage.num_shards - stage.done - stage.left_out for stage in self.stages)
 
 
 @dataclass(slots=True)
 class Known:
     """What is known of unfinished shards: the queue beside the journal and as squeue said it, what ended here.
 
-    ended, attempts_ended: of the local engine.  local: it is at work.
+    ended, attempts_ended: of the local engine.  local: it is at work.  owned: somebody holds the run's lock.
     """
 
     rows: list[QueueRow] = field(default_factory=list)
@@ -97,6 +104,11 @@ class Known:
     ended: dict[str, int] = field(default_factory=dict)
     attempts_ended: set[tuple[str, int]] = field(default_factory=set)
     local: bool = False
+    owned: bool = False
+
+    def forgotten(self, live: Live) -> bool:
+        """Whether a job is on hold that nobody is there to release."""
+        return live.held and not live.entry.released and not self.owned
 
 
 def submit_again(run: RunDir, engine: str) -> str:
@@ -109,14 +121,15 @@ def look(run: RunDir, calls: Calls) -> Overview:
     events = list(Journal(run.journal_file))
     ledger = own_jobs(Ledger.read(events), run)
     shape = plan_shape(run, events)
-    unfinished = {key: run.unfinished(key.round_id, key.stage, count) for key, count in shape.items()}
-    known = ask(run, events, ledger, {key for key, shards in unfinished.items() if shards}, calls)
-    stages = [_stage(run, key, count, unfinished[key], known) for key, count in shape.items()]
+    unfinished = look_for_unfinished(run, shape)
+    known = ask(run, events, ledger, set(unfinished.due), calls)
+    stages = [_stage(run, key, count, unfinished, known) for key, count in shape.items()]
     engine = next((event.get("engine", "") for event in reversed(events) if event["event"] == "started"), "")
-    trouble = [*_gave_up(run, ledger, events, unfinished), *tell_queue(known.queue, ledger)]
+    trouble = [*_gave_up(run, ledger, events, unfinished.due), *tell_queue(known, ledger)]
     found = Overview(run, engine, Verdict.FINISHED, stages, trouble, known.why_not, known.local)
     if found.num_open:
-        alive = known.local or any(one.alive for one in known.queue.live.values())
+        live = known.queue.live.values()
+        alive = known.local or any(one.alive and not known.forgotten(one) for one in live)
         found.verdict = Verdict.RUNNING if alive else Verdict.STOPPED if known.answered else Verdict.UNKNOWN
     return found
 
@@ -139,6 +152,7 @@ def ask(run: RunDir, events: list[dict[str, Any]], ledger: Ledger, open_stages: 
             known.ended[event["shard"]] = int(event["code"])
             known.attempts_ended.add((event["shard"], int(event["attempt"])))
     owner = holder(run.lock_file)
+    known.owned = bool(owner)
     known.local = bool(owner and owner["purpose"] == "a local run")
     names = [name for name, entry in ledger.entries.items() if entry.key in open_stages or entry.key is None]
     if not names or not open_stages:
@@ -152,13 +166,15 @@ def ask(run: RunDir, events: list[dict[str, Any]], ledger: Ledger, open_stages: 
     return known
 
 
-def _stage(run: RunDir, key: Key, count: int, unfinished: list[int], known: Known) -> StageState:
-    state = StageState(key, count, done=count - len(unfinished), share=float(count - len(unfinished)))
-    for shard, one in shard_states(run, key, unfinished, known):
+def _stage(run: RunDir, key: Key, count: int, unfinished: Unfinished, known: Known) -> StageState:
+    due, left_out = unfinished.due.get(key, []), len(unfinished.left_out.get(key, ()))
+    state = StageState(key, count, done=count - len(due) - left_out, left_out=left_out)
+    state.share = float(state.done)
+    for shard, one in shard_states(run, key, due, known):
         setattr(state, one, getattr(state, one) + 1)
         if one is ShardState.RUNNING:
             state.share += part_done(run, key, shard)
-    state.share /= max(1, count)
+    state.share /= max(1, count - left_out)
     return state
 
 
@@ -248,8 +264,13 @@ def _log(run: RunDir, key: Key, shard: int) -> str:
     return str(log if log.exists() else log.with_name("slurm.log"))
 
 
-def tell_queue(queue: InQueue, ledger: Ledger) -> Iterator[str]:
+def tell_queue(known: Known, ledger: Ledger) -> Iterator[str]:
     """Jobs that need a submit, and nodes that get none; a line each."""
+    queue = known.queue
+    if forgotten := [live.entry for live in queue.live.values() if known.forgotten(live)]:
+        first = f"{forgotten[0].job_id} ({forgotten[0].name})"
+        which = f"job {first} is" if len(forgotten) == 1 else f"{len(forgotten)} jobs, the first is {first}, are"
+        yield f"{which} on hold: whoever submitted ended before the release; submit releases"
     for name, live in queue.live.items():
         if live.stuck:
             yield f"job {live.entry.job_id} ({name}): {live.why_stuck}"

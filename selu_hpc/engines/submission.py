@@ -368,11 +368,13 @@ class Submission:
         round_id = refused.key.round_id
         by_name = {spec.name: spec for spec in specs}
         kept = [name for name in sent if (key := by_name[name].key) and key.round_id < round_id]
-        self._take_back([name for name in sent if name not in kept], "the rest of its round did not fit")
-        if not any((key := by_name[name].key) and key.stage == "gate" for name in kept):
+        goes_on = any((key := by_name[name].key) and key.stage == "gate" for name in kept)
+        self._take_back([name for name in sent if not (goes_on and name in kept)], "the rest of its round did not fit")
+        if not goes_on:
             raise TakenBackError(
-                f"{error}; not even one round fits: make rollout.num_shards smaller and rollout.episodes_per_shard "
-                "larger (more episodes per task), or set the site's max_submit_jobs"
+                f"{error}; not even one round fits: wait until your other jobs have ended, make rollout.num_shards "
+                "smaller and rollout.episodes_per_shard larger (more episodes per task), or set the site's "
+                "max_submit_jobs"
             ) from error
         logger.info("Slurm takes no more jobs now; rounds from {} on are submitted by the gates before them", round_id)
         return kept

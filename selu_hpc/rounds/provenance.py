@@ -21,6 +21,7 @@ from typing import Any
 from selu_hpc.config import RunConfig
 from selu_hpc.errors import RunFolderError
 from selu_hpc.recipes import differences, load_run, to_yaml
+from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.rundir import RunDir, write_bytes, write_json
 
 SOURCE = Path(__file__).resolve().parents[2]
@@ -67,10 +68,14 @@ def make_run(run: RunDir, config: RunConfig) -> None:
 
 
 def keep_config(run: RunDir, config: RunConfig) -> None:
-    """Write the config that a run goes on with, where it is another than before."""
+    """Write the config that a run goes on with, where it is another than before; hold the run's lock."""
     with _told_by_folder(run):
         text = to_yaml(config)
         if text != run.config_file.read_text(encoding="utf-8"):
+            old = load_run(run.path)
+            if old.identity != config.identity:
+                _merge(run, old, config)  # another submit may have begun it since we looked
+                write_json(run.provenance_file, provenance(config))
             write_bytes(run.config_file, text.encode())
 
 
@@ -86,8 +91,26 @@ def _told_by_folder(run: RunDir) -> Iterator[None]:
         ) from error
 
 
+def has_begun(run: RunDir) -> bool:
+    """Whether any stage has left something or a job of the run may still be in Slurm's queue.
+
+    A submit that was refused leaves a folder in which nothing has begun, and what it was refused for can be changed.
+    """
+    if next(run.path.glob("rounds/*/*/*"), None) is not None:
+        return True
+    sent: set[str] = set()
+    for event in Journal(run.journal_file):
+        if event["event"] in ("submitted", "adopted"):
+            sent.add(event["name"])
+        elif event["event"] in ("cancelled", "abandoned"):
+            sent.discard(event["name"])
+    return bool(sent)
+
+
 def _merge(run: RunDir, old: RunConfig, new: RunConfig) -> RunConfig:
     changed = [f"  {key}: the run has {a!r}, asked for {b!r}" for key, a, b in differences(old.identity, new.identity)]
+    if changed and not has_begun(run):
+        return new
     if changed:
         raise RunFolderError(
             f"{run.path}: this folder belongs to another config (signature {old.signature}, asked for "

@@ -11,6 +11,7 @@ from selu_hpc.engines.local import Interrupted, LocalEngine, tail
 from selu_hpc.engines.why.explaining import explain
 from selu_hpc.engines.why.words import How
 from selu_hpc.errors import StageFailedError
+from selu_hpc.rounds.gate import Seal
 from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.plan import make_plan
 from selu_hpc.rounds.rundir import Stage, shard_of
@@ -135,10 +136,30 @@ def test_the_same_command_goes_on_after_a_shard_was_given_up(job):
 def test_a_lost_shard_above_the_quorum_does_not_stop_the_run(job):
     config = job.config.model_copy(update={"retry": job.config.retry.model_copy(update={"quorum": 0.5})})
     job = Job(job.run, config, job.plan)
-    shards = ScriptedShards({"r01-rollout-s0001": [1, 1, 1]})
+
+    def seal(shard):
+        if shard.place.name == "r01-gate-s0000":
+            Seal(1, {0: {}}).write(job.run)
+
+    shards = ScriptedShards({"r01-rollout-s0001": [1, 1, 1]}, on_start=seal)
     run(job, shards)
     assert "r01-label-s0001" not in shards.started
     assert "r02-evaluate-s0000" in shards.started
+    assert job.due() == {}, "a sealed round waits for nothing more"
+    again = ScriptedShards()
+    run(job, again)
+    assert not again.started
+
+
+def test_shards_that_end_together_are_all_written_down_though_the_first_stops_the_run(job):
+    class Together(ScriptedShards):
+        def messages(self, *, timeout_s):
+            return [one for _ in range(len(self.alive)) for one in ScriptedShards.messages(self, timeout_s=timeout_s)]
+
+    shards = Together({"r01-rollout-s0000": [1, 1, 1], "r01-rollout-s0001": [1, 1, 1]})
+    with pytest.raises(StageFailedError, match="round 1 rollout: shard 0 failed 3 times"):
+        run(job, shards)
+    assert [event["shard"] for event in job.journal if event["event"] == "ended"] == shards.started
 
 
 def test_a_shard_that_asks_for_a_requeue_is_no_failure(job):

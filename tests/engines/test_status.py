@@ -15,6 +15,7 @@ from selu_hpc.engines.overview import Verdict, look
 from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.engines.why.explaining import explain
 from selu_hpc.errors import EngineError
+from selu_hpc.rounds.gate import Seal
 from selu_hpc.rounds.lock import hold_lock
 from selu_hpc.rounds.plan import make_plan
 from selu_hpc.rounds.rundir import Stage, write_bytes, write_json
@@ -32,6 +33,27 @@ def test_of_a_finished_run_nobody_asks_slurm(job, squeue):
     assert found.num_open == 0
     assert squeue.times_asked == 0
     assert all(one.share == 1.0 for one in found.stages)
+
+
+def test_what_a_round_was_sealed_without_is_not_waited_for(job, squeue):
+    finish(job)
+    for stage in (Stage.ROLLOUT, Stage.LABEL):
+        job.run.shard(1, stage, 1).marker_file.unlink()
+    assert look(job.run, squeue.calls).num_open == 2, "nothing says that the round went on without them"
+    Seal(1, {0: {}}).write(job.run)
+    found = look(job.run, squeue.calls)
+    assert (found.verdict, found.num_open) == (Verdict.FINISHED, 0)
+    assert "\nr01/rollout: its round was sealed without 1 of 2 shards (retry.quorum)\n" in status.as_text(found)
+    rollout = next(one for one in status.as_json(found)["stages"] if one["stage"] == "rollout" and one["round"] == 1)
+    assert (rollout["done"], rollout["left_out"], rollout["share"]) == (1, 1, 1.0)
+    told = explain(job.run, "r01/rollout/1", squeue.calls)
+    assert (told.shard.state, told.shard.reason) == (
+        "left out",
+        "its round was sealed without it, as retry.quorum allows",
+    )
+    assert explain(job.run, "", squeue.calls).stages == []
+    job.run.shard(1, Stage.LABEL, 0).marker_file.unlink()
+    assert look(job.run, squeue.calls).num_open == 1, "what the seal speaks of is missing"
 
 
 def test_shards_are_counted_by_marker_then_queue_then_attempts(job, squeue):
@@ -64,6 +86,21 @@ def test_a_run_with_nothing_on_its_way_is_stopped_and_says_how_to_go_on(job, squ
     found = look(job.run, squeue.calls)
     assert found.verdict is Verdict.STOPPED
     assert f"go on: {job.run.command('submit')}\n" in status.as_text(found)
+
+
+def test_jobs_on_hold_that_nobody_releases_are_nothing_on_its_way(job, squeue):
+    rollout, label = submitted(job, "r01-rollout", "7"), submitted(job, "r01-label", "8")
+    squeue.says(row("7", "0-1", "PENDING", rollout, "JobHeldUser"), row("8", "0-1", "PENDING", label, "JobHeldUser"))
+    with hold_lock(job.run.lock_file, purpose="a submit"):
+        found = look(job.run, squeue.calls)
+        assert (found.verdict, found.trouble) == (Verdict.RUNNING, [])
+    found = look(job.run, squeue.calls)
+    assert found.verdict is Verdict.STOPPED
+    assert found.trouble == [
+        f"2 jobs, the first is 7 ({rollout}), are on hold: whoever submitted ended before the release; submit releases"
+    ]
+    job.journal.append("released", names=[rollout, label])
+    assert look(job.run, squeue.calls).verdict is Verdict.RUNNING, "a person's hold is the person's"
 
 
 def test_what_to_type_of_a_local_run_names_its_engine_in_status_and_explain_alike(job, squeue):
@@ -171,7 +208,7 @@ def test_the_command_prints_text_and_json_and_loads_no_pydantic(job):
     told = json.loads(subprocess.run([*line, "--json"], capture_output=True, text=True, check=True).stdout)
     assert told["verdict"] == "finished"
     assert told["stages"][0] == {
-        "round": 0, "stage": "testset", "done": 1, "running": 0, "pending": 0, "failed": 0, "open": 0,
+        "round": 0, "stage": "testset", "done": 1, "running": 0, "pending": 0, "failed": 0, "open": 0, "left_out": 0,
         "share": 1.0, "shards": 1,
     }  # fmt: skip
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from selu_hpc.errors import CorruptShardError, MissingShardError, RunFolderError
-from selu_hpc.recipes import load_recipe
+from selu_hpc.recipes import load_recipe, load_run
+from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.provenance import open_run
 from selu_hpc.rounds.rundir import Stage, shard_of
 
@@ -95,6 +96,7 @@ def test_the_folder_keeps_config_and_provenance(small_run, small_config):
 
 def test_a_folder_of_another_config_is_refused_with_the_difference(small_run, small_config):
     other = small_config.model_copy(update={"seed": 7})
+    small_run.shard(0, Stage.TESTSET).attempt(0).mkdir(parents=True)
     with pytest.raises(RunFolderError, match=r"(?s)another config.*seed: the run has 0, asked for 7"):
         open_run(small_run.path, other)
 
@@ -123,3 +125,19 @@ def test_a_folder_below_a_file_is_refused_with_the_reason(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(RunFolderError, match=r"Not a directory.*--run"):
         open_run(tmp_path / "file" / "run", load_recipe("selu"))
+
+
+def test_a_refused_submits_folder_takes_another_config_until_something_has_begun(tmp_path):
+    refused, smaller = load_recipe("selu"), load_recipe("selu", ["rollout.num_shards=1"])
+    run, _ = open_run(tmp_path / "run", refused)
+    journal = Journal(run.journal_file)
+    journal.append("submitted", name="selu-1-r01-rollout-g0c0", job="7")
+    with pytest.raises(RunFolderError, match="belongs to another config"):
+        open_run(run.path, smaller)
+    journal.append("cancelled", name="selu-1-r01-rollout-g0c0", job="7")
+    _, config = open_run(run.path, smaller)
+    assert load_run(run.path).identity == config.identity == smaller.identity
+    assert json.loads(run.provenance_file.read_bytes())["signature"] == smaller.signature
+    run.shard(1, Stage.ROLLOUT).attempt(0).mkdir(parents=True)
+    with pytest.raises(RunFolderError, match="belongs to another config"):
+        open_run(run.path, refused)

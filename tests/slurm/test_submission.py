@@ -75,6 +75,14 @@ def test_where_slurm_takes_no_more_whole_rounds_stay_and_the_rest_is_taken_back(
     assert {event["name"] for event in settled} == {event["name"] for event in events(job, "intent")}
 
 
+def test_where_not_even_one_round_fits_nothing_is_left_on_hold(job):
+    slurm = SlurmInMemory(trouble=lambda number, name: FULL if "r01-gate" in name else None)
+    with pytest.raises(EngineError, match="not even one round fits: wait until your other jobs have ended"):
+        submit(job, slurm)
+    assert slurm.jobs == {}
+    assert slurm.cancelled
+
+
 def test_where_only_the_last_job_does_not_fit_all_others_stay_and_a_gate_sends_it(job):
     slurm = SlurmInMemory(trouble=lambda number, name: FULL if "close" in name else None)
     submit(job, slurm)

@@ -96,7 +96,7 @@ def _broken(facts: Facts, key: Key, looked: list[ShardFacts]) -> Broken:
 
 
 def _wrong_sizes(facts: Facts, key: Key) -> dict[int, Damage]:
-    unfinished = set(facts.unfinished.get(key, ()))
+    unfinished = {*facts.unfinished.get(key, ()), *facts.left_out.get(key, ())}
     return wrong_sizes(facts.run, key, [shard for shard in range(facts.shape[key]) if shard not in unfinished])
 
 

@@ -25,6 +25,7 @@ from selu_hpc.engines.why.damage import Damage, damage_of
 from selu_hpc.engines.why.logs import Said, read_said
 from selu_hpc.engines.why.rules import Asked, Rules, read_asked, read_rules
 from selu_hpc.errors import CorruptShardError
+from selu_hpc.rounds.due import look_for_unfinished
 from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.lock import holder
 from selu_hpc.rounds.plan import Key, Need, needs_of
@@ -70,7 +71,8 @@ class ShardFacts:
 class Facts:
     """What is known of a run.
 
-    states: of unfinished shards only.  started, gave_up: the engine that was asked last, what the local one gave up.
+    left_out: what its round was sealed without.  states: of shards that are still to come only.
+    started, gave_up: the engine that was asked last, what the local one gave up.
     cancelled: the journal's notes that a job was cancelled, by its name.  owner: who holds the run's lock.
     other_code: why a submit from this checkout would be refused.  silence: what Slurm did not answer.
     """
@@ -78,6 +80,7 @@ class Facts:
     run: RunDir
     shape: dict[Key, int]
     unfinished: dict[Key, list[int]]
+    left_out: dict[Key, list[int]]
     states: dict[Key, dict[int, ShardState]]
     ledger: Ledger
     known: Known
@@ -101,6 +104,8 @@ class Facts:
         return needs_of(key, self.shape)
 
     def state(self, key: Key, shard: int) -> ShardState:
+        if shard in self.left_out.get(key, ()):
+            return ShardState.LEFT_OUT
         return self.states.get(key, {}).get(shard, ShardState.DONE)
 
     def entries(self, key: Key | None) -> list[Entry]:
@@ -124,11 +129,13 @@ class Noted:
 def gather(run: RunDir, noted: Noted, calls: Calls) -> Facts:
     """Everything but what needs a look into single shards; squeue is asked once and only if something is open."""
     events, ledger, shape = noted.events, noted.ledger, noted.shape
-    unfinished = {key: run.unfinished(key.round_id, key.stage, count) for key, count in shape.items()}
-    unfinished = {key: shards for key, shards in unfinished.items() if shards}
+    found = look_for_unfinished(run, shape)
+    unfinished = found.due
     known = ask(run, events, ledger, set(unfinished), calls)
     states = {key: dict(shard_states(run, key, shards, known)) for key, shards in unfinished.items()}
-    facts = Facts(run, shape, unfinished, states, ledger, known, read_rules(run), owner=holder(run.lock_file))
+    facts = Facts(
+        run, shape, unfinished, found.left_out, states, ledger, known, read_rules(run), owner=holder(run.lock_file)
+    )
     facts.silence += [known.why_not] if known.why_not else []
     for event in events:
         _take(facts, event)

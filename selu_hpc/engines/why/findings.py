@@ -63,7 +63,7 @@ class JobWhy:
 
 @dataclass(slots=True)
 class StageWhy:
-    """One stage. `counts` are shards by state; `shards` what was looked into, `left_out` how many were not."""
+    """One stage. `counts` are shards by state; `shards` what was looked into, `unseen` how many were not."""
 
     stage: str
     counts: dict[str, int]
@@ -73,13 +73,16 @@ class StageWhy:
     chain: list[str]
     logs: str
     shards: list[ShardWhy]
-    left_out: int = 0
+    unseen: int = 0
 
     @property
     def headline(self) -> str:
         total, done = sum(self.counts.values()), self.counts.get("done", 0)
-        if done == total:
-            return f"{self.stage} is finished: {_shards(total)}"
+        without = self.counts.get(ShardState.LEFT_OUT, 0)
+        if done + without == total:
+            return f"{self.stage} is finished: {_shards(done)}" + (
+                f", its round did without {without}" if without else ""
+            )
         parts = ", ".join(f"{number} {state}" for state, number in self.counts.items() if state != "done" and number)
         return f"{self.stage}: {total - done} of {_shards(total)} unfinished ({parts})"
 
@@ -99,6 +102,8 @@ def _reason(facts: Facts, one: ShardFacts, tries: list[Try], needs: list[NeedWhy
         return Words(one.damage.why, ENDS[How.CORRUPT].do)
     if one.state is ShardState.DONE:
         return Words("it is finished", "nothing")
+    if one.state is ShardState.LEFT_OUT:
+        return Words("its round was sealed without it, as retry.quorum allows", "nothing")
     if one.state is ShardState.RUNNING:
         return Words(f"it is at work{f', {one.part:.0%} done' if one.part else ''}", "wait")
     if one.row:
@@ -170,8 +175,10 @@ def tell_stage(facts: Facts, key: Key, looked: Iterable[ShardFacts], broken: Bro
     """`broken`: of this stage and of what it reads."""
     shards = [tell_shard(facts, one) for one in looked]
     states = facts.states.get(key, {})
-    counts = {"done": facts.shape[key] - len(states)}
+    left_out = len(facts.left_out.get(key, ()))
+    counts = {"done": facts.shape[key] - len(states) - left_out}
     counts |= {str(state): sum(one is state for one in states.values()) for state in ShardState if state != "done"}
+    counts |= {str(ShardState.LEFT_OUT): left_out}
     wanted = sum(state in (ShardState.FAILED, ShardState.OPEN) for state in states.values())
     seen = sum(why.state in ("failed", "open") for why in shards)
     return StageWhy(
@@ -183,7 +190,7 @@ def tell_stage(facts: Facts, key: Key, looked: Iterable[ShardFacts], broken: Bro
         chain=tell_chain(facts, key) if key in facts.unfinished else [],
         logs=str(facts.run.stage(key.round_id, key.stage)),
         shards=shards,
-        left_out=max(0, wanted - seen),
+        unseen=max(0, wanted - seen),
     )
 
 

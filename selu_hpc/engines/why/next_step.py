@@ -29,7 +29,7 @@ def next_step(facts: Facts, shards: Sequence[ShardWhy], broken: Broken) -> str:
         return f"wait: {facts.owner['purpose']} is at work in the run; {run.command('status')}"
     if not facts.known.answered:
         return "ask again on a login node where squeue answers"
-    if shards and all(why.state == "done" for why in shards) and not broken:
+    if shards and all(why.state in ("done", "left out") for why in shards) and not broken:
         return f"nothing here; {run.command('explain')} says what holds the run up"
     if broken:
         return " && ".join([*_put_aside(facts, broken), _submit(facts)])
@@ -49,7 +49,7 @@ def next_step(facts: Facts, shards: Sequence[ShardWhy], broken: Broken) -> str:
 def tell_trouble(facts: Facts, told: str) -> list[str]:
     """`told` is the next step; which code a submit takes matters only where it is one."""
     code = [facts.other_code] if facts.other_code and "selu_hpc.submit" in told else []
-    return [*facts.silence, *_owner(facts), *code, *tell_queue(facts.known.queue, facts.ledger)]
+    return [*facts.silence, *_owner(facts), *code, *tell_queue(facts.known, facts.ledger)]
 
 
 def _put_aside(facts: Facts, broken: Broken) -> Iterator[str]:

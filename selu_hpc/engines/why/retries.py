@@ -34,6 +34,8 @@ def tell_retry(facts: Facts, one: ShardFacts) -> Retry:
         return Retry(False, "no: its marker says that it is finished")
     if one.state is ShardState.DONE:
         return Retry(False, "it is finished")
+    if one.state is ShardState.LEFT_OUT:
+        return Retry(False, "no: its round was sealed without it")
     if one.state is ShardState.RUNNING:
         return Retry(True, "it is at work")
     if facts.engine == "local" or not one.entries:

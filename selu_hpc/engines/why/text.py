@@ -55,8 +55,8 @@ def _groups(stage: StageWhy) -> Iterator[str]:
         name = group.shards if "/" in group.shards else f"{stage.stage}/{group.shards}"
         yield f"  {name} {group.state}: {group.reason}"
         yield f"    do: {group.do}"
-    if stage.left_out:
-        yield f"  {stage.left_out} more shards were not looked into"
+    if stage.unseen:
+        yield f"  {stage.unseen} more shards were not looked into"
 
 
 def _needs(needs: Iterable[NeedWhy]) -> Iterator[str]:
