@@ -293,7 +293,7 @@ class Resources(Settings):
     mem_gb: Positive = 4
     """Memory per node in GB."""
     timeout_min: Positive = 60
-    """Time limit in minutes; also the plan's worst case."""
+    """Time limit in minutes, doubled after an attempt that ran into it; the plan's worst case counts with it."""
     partition: Literal["cpu", "gpu", "preempt"] = "cpu"
     """Which of the site's partitions (`Site.partitions`)."""
 

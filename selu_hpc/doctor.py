@@ -21,7 +21,7 @@ from selu_hpc.engines.checks import Finding, Grade
 from selu_hpc.engines.discover import discover_site
 from selu_hpc.engines.sbatch import check_site
 from selu_hpc.engines.scheduler import Slurm
-from selu_hpc.errors import SeluError
+from selu_hpc.errors import ConfigError, SeluError
 from selu_hpc.recipes import load_recipe, load_site, to_yaml
 from selu_hpc.rounds.rundir import write_bytes
 from selu_hpc.site import Site
@@ -67,12 +67,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def write_site(file: Path, slurm: Slurm) -> int:
     """A profile with everything Slurm tells; what it can't tell is left at its default and named."""
+    if file.exists():
+        raise ConfigError(f"{file}: is there already, and what was edited in it would be lost; give another name")
     site = check_site(discover_site(slurm))
     head = (
         "# Made by `python -m selu_hpc.doctor --write-site` from sinfo, scontrol and sacctmgr. Look it over: modules,\n"
         "# scratch, mounts, image keys and constraints are things Slurm does not know.\n"
     )
-    write_bytes(file, (head + to_yaml(site)).encode())
+    try:
+        write_bytes(file, (head + to_yaml(site)).encode())
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be written: {error.strerror}; give another place") from error
     sys.stdout.write(f"{file}: cluster {site.name}, partitions "
                      f"{', '.join(f'{role}={one.name}' for role, one in site.partitions.items())}\n")  # fmt: skip
     return 0

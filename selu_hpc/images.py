@@ -94,10 +94,17 @@ def build_parser() -> argparse.ArgumentParser:
     matched = commands.add_parser("compare", help="does a run from a bundle have the same bytes as where it came from?")
     matched.add_argument("--run", type=Path, required=True)
     old = commands.add_parser("prune", help="remove old images and what interrupted builds and pulls left")
-    old.add_argument("--keep", type=int, default=2, help="newest images kept of each name (default: %(default)s)")
+    old.add_argument("--keep", type=_count, default=2, help="newest images kept of each name (default: %(default)s)")
     old.add_argument("--used-by", type=Path, nargs="*", default=[], metavar="RUN", help="runs whose images stay")
     old.add_argument("--dry-run", action="store_true", help="only say what would go")
     return parser
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"found {text}; give a number from 0 on")
+    return number
 
 
 def _path(variable: str) -> Path | None:
@@ -118,10 +125,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        sys.stderr.write(
-            f"error: {options.images}: {error.strerror or error} ({error.filename or options.command}); choose a shelf "
-            "that you may use by --images or SELU_IMAGES, or ask whoever keeps this one\n"
-        )
+        where = Path(error.filename or options.images).absolute()
+        if where.is_relative_to(options.images.absolute()):
+            do = "choose a shelf that you may use by --images or SELU_IMAGES, or ask whoever keeps this one"
+        else:
+            do = "give another place"
+        sys.stderr.write(f"error: {where}: {error.strerror or error}; {do}\n")
         return ImageError.exit_code
     return 0
 
@@ -213,7 +222,10 @@ def _compare(options: argparse.Namespace, _shelf: Shelf, _apptainer: Apptainer) 
 
 
 def _prune(options: argparse.Namespace, shelf: Shelf, _apptainer: Apptainer) -> list[str]:
-    used = [pinned.digest for run in options.used_by if (pinned := read_pinned(RunDir(run.absolute())))]
+    runs = [RunDir(run.absolute()) for run in options.used_by]
+    for run in runs:
+        run.require()  # of a mistyped one the image would go
+    used = [pinned.digest for run in runs if (pinned := read_pinned(run))]
     gone = shelf.prune(keep=options.keep, used=used, dry_run=options.dry_run)
     freed = sum(size for _, size in gone) / 1e6
     return [*(name for name, _ in gone), f"{'would free' if options.dry_run else 'freed'} {freed:.0f} MB"]

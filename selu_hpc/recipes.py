@@ -164,8 +164,9 @@ def _lay_file(layers: Layers, path: Path, *, seen: tuple[Path, ...]) -> None:
     values = _read_yaml(path)
     parent = values.pop("extends", None)
     if parent is not None:
-        beside = path.parent / f"{parent}.yaml"
-        _lay_file(layers, beside if beside.is_file() else find_recipe(str(parent)), seen=(*seen, path))
+        name = str(parent)
+        beside = path.parent / (name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
+        _lay_file(layers, beside if beside.is_file() else find_recipe(name), seen=(*seen, path))
     layers.lay(values, str(path))
 
 
@@ -176,7 +177,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: no such file") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, TypeError) as error:  # a date that is none, a list for a key
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if loaded is None:
         return {}
@@ -201,7 +202,7 @@ class _UniqueKeys(yaml.SafeLoader):
 def _read_value(text: str) -> Any:
     try:
         return yaml.safe_load(text) if text else ""
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, TypeError):
         return text
 
 

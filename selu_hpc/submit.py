@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selu_hpc.engines.calls import SHOW_CONFIG, Calls, submit_limits
-from selu_hpc.engines.copying import copy_call
+from selu_hpc.rounds.copying import copy_call
 from selu_hpc.terminal import enter, hours, positive
 
 SBATCH_AHEAD = 4
@@ -55,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     where.add_argument(
         "--accept-code", action="store_true", help="go on with this checkout though the run began with another (slurm)"
     )
+    where.add_argument("--prepare", action="store_true", help="make the run folder only, for the templates in slurm/")
     where.add_argument("--wait", action="store_true", help="follow a Slurm run until its end")
     where.add_argument("--accept-image", action="store_true", help="go on with another image than the run began with")
     where.add_argument(
@@ -97,7 +98,9 @@ def ask_ahead(options: argparse.Namespace) -> Calls:
     import getpass
 
     calls = Calls()
-    if not (options.engine == "local" or options.dry_run or options.print_config) and calls.has("sbatch"):
+    if not (options.engine == "local" or options.dry_run or options.print_config or options.prepare) and calls.has(
+        "sbatch"
+    ):
         calls.ahead(*submit_limits(getpass.getuser()))
         calls.ahead(*SHOW_CONFIG)
         if not (options.run and (options.run / "journal.jsonl").exists()):
@@ -109,7 +112,7 @@ def submit(options: argparse.Namespace, calls: Calls) -> int:
     from selu_hpc.engines.base import Job
     from selu_hpc.recipes import load_site, to_yaml
     from selu_hpc.rounds.plan import make_plan
-    from selu_hpc.rounds.provenance import config_in, default_folder, make_run
+    from selu_hpc.rounds.provenance import config_in, default_folder, make_run, open_run
     from selu_hpc.rounds.rundir import RunDir
 
     config = resolve_config(options)
@@ -125,6 +128,10 @@ def submit(options: argparse.Namespace, calls: Calls) -> int:
         print_plan(plan, run)
     check_budget(plan, options.budget_gpu_hours)
     if options.dry_run:
+        return 0
+    if options.prepare:
+        open_run(run.path, config)
+        sys.stdout.write(f"{run.path}\n")
         return 0
     if options.engine != "local":
         start_sbatch(run, plan, calls)
@@ -246,8 +253,9 @@ def print_plan(plan: Plan, run: RunDir) -> None:
 
 def _worst_case(plan: Plan) -> str:
     return (
-        f"{len(plan.stages)} arrays, {plan.num_tasks} tasks; worst case with {plan.max_attempts - 1} retries each: "
-        f"{plan.worst_core_hours:.1f} core-hours, {plan.worst_gpu_hours:.1f} GPU-hours"
+        f"{len(plan.stages)} arrays, {plan.num_tasks} tasks; worst case with {plan.max_attempts - 1} retries each, "
+        f"their time limits doubled: {plan.worst_core_hours:.1f} core-hours, {plan.worst_gpu_hours:.1f} GPU-hours; "
+        "what preemption sends back comes on top"
     )
 
 

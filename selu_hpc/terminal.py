@@ -1,4 +1,5 @@
-"""How a command begins and ends at a terminal: letters it can't show, readers that have gone, Ctrl-C, numbers it takes.
+"""How a command begins and ends at a terminal: letters it can't show, readers that have gone, Ctrl-C, files that the
+file system refuses, numbers it takes.
 
 Standard library only: submit loads it before anything else. What a command says is its own.
 """
@@ -6,6 +7,7 @@ Standard library only: submit loads it before anything else. What a command says
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
 import select
@@ -16,6 +18,22 @@ from typing import NoReturn, TextIO
 
 EXIT_READER_GONE = 128 + signal.SIGPIPE
 EXIT_STOPPED = 128 + signal.SIGINT
+EXIT_REFUSED = 1
+
+_OWNER = "ask its owner; a folder that is shared needs `umask 002` and a common group (docs/slurm.md)"
+_ROOM = "make room, or choose a folder elsewhere"
+_STORAGE = "try again, or ask who runs this storage"
+REFUSED = {
+    errno.EACCES: _OWNER,
+    errno.EPERM: _OWNER,
+    errno.EROFS: "choose a folder that can be written",
+    errno.ENAMETOOLONG: "give a shorter path",
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.ESTALE: _STORAGE,
+    errno.EIO: _STORAGE,
+}
+"""What a file system refuses for reasons of its own, and what to do; anything else is a fault of ours."""
 
 
 def enter(main: Callable[[], int]) -> NoReturn:
@@ -39,6 +57,11 @@ def enter(main: Callable[[], int]) -> NoReturn:
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
         code = EXIT_STOPPED
+    except OSError as error:
+        if error.filename is None or error.errno not in REFUSED:
+            raise
+        sys.stderr.write(f"error: {os.fsdecode(error.filename)}: {error.strerror}; {REFUSED[error.errno]}\n")
+        code = EXIT_REFUSED
     sys.exit(code)
 
 

@@ -58,7 +58,18 @@ def test_a_key_given_twice_is_refused_with_its_line(tmp_path):
     assert "line 2" in said(recipe=str(recipe))
 
 
-@pytest.mark.parametrize("text", ["- a list", "{unclosed", "just words", "seed: !!python/object:os.system {}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- a list",
+        "{unclosed",
+        "just words",
+        "seed: !!python/object:os.system {}",
+        "[a]: 1",
+        "recipe: 2024-13-45",
+        "seed: !!int abc",
+    ],
+)
 def test_a_file_that_is_no_recipe_is_refused_without_a_traceback(tmp_path, text):
     recipe = tmp_path / "bad.yaml"
     recipe.write_text(text)
@@ -69,6 +80,16 @@ def test_a_recipe_that_extends_itself_is_refused(tmp_path):
     (tmp_path / "a.yaml").write_text("extends: b\n")
     (tmp_path / "b.yaml").write_text("extends: a\n")
     assert "extends itself" in said(recipe=str(tmp_path / "a.yaml"))
+
+
+def test_a_recipe_beside_another_is_extended_by_its_files_name_too(tmp_path):
+    (tmp_path / "base.yaml").write_text("seed: 7\n")
+    (tmp_path / "mine.yaml").write_text("extends: base.yaml\n")
+    assert load_recipe(str(tmp_path / "mine.yaml")).seed == 7
+
+
+def test_a_setting_that_yaml_takes_for_a_date_that_is_none_is_a_word():
+    assert load_recipe("selu", ["recipe=2024-13-45"]).recipe == "2024-13-45"
 
 
 def test_a_verb_that_the_simulator_does_not_have_is_refused_before_it_becomes_a_runs_identity():

@@ -53,11 +53,18 @@ def test_a_dry_run_starts_nothing_and_shows_the_worst_case(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_folder_can_be_made_for_the_templates_and_nothing_is_started(tmp_path):
+    done = submit("--rounds=2", "--prepare", "--run", str(tmp_path / "run"))
+    assert done.stdout == f"{tmp_path / 'run'}\n"
+    assert {file.name for file in (tmp_path / "run").iterdir()} == {"config.yaml", "provenance.json"}
+    assert "2 rounds" in submit("--rounds=1", "--dry-run", "--run", str(tmp_path / "run")).stderr
+
+
 def test_a_plan_above_the_budget_is_refused_before_anything_is_made(tmp_path):
     gpus = ["--set=resources.finetune={gpus: 8, timeout_min: 240}", "--budget-gpu-hours=100"]
     done = submit("--rounds=5", *gpus, "--run", str(tmp_path / "run"), check=False)
     assert done.returncode == 2
-    assert "worst case is 960.0 GPU-hours, the budget 100.0" in done.stderr
+    assert "worst case is 2240.0 GPU-hours, the budget 100.0" in done.stderr
     assert not (tmp_path / "run").exists()
 
 
@@ -74,7 +81,7 @@ def test_a_dry_run_and_the_budget_look_at_the_plan_that_would_run(tmp_path):
     done = submit("--rounds=1", "--dry-run", "--budget-gpu-hours=200", "--run", str(run.path), check=False)
     assert "the run has 5 rounds; rounds can only be raised" in done.stderr
     assert "r05/gate" in done.stdout
-    assert (done.returncode, "worst case is 960.0 GPU-hours" in done.stderr) == (2, True)
+    assert (done.returncode, "worst case is 2240.0 GPU-hours" in done.stderr) == (2, True)
 
 
 def test_a_dry_run_refuses_the_folders_that_a_run_would_refuse(tmp_path):

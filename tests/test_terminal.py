@@ -53,6 +53,15 @@ def test_an_answer_longer_than_a_pipe_ends_as_quietly(small_run):
         assert process.wait() == terminal.EXIT_READER_GONE
 
 
+@pytest.mark.parametrize("command", ["status", "explain", "cancel", "report", "submit"])
+def test_what_the_file_system_refuses_is_told_in_a_line_with_what_to_do(command):
+    with started("-m", f"selu_hpc.{command}", "--run", "/tmp/" + "x" * 300) as process:
+        told = process.stderr.read().decode()
+        assert process.wait() == 1
+    assert "File name too long" in told
+    assert "Traceback" not in told
+
+
 def test_a_pipe_of_ours_that_breaks_is_a_fault_and_told():
     with started("-c", OTHER_PIPE) as process:
         assert b"BrokenPipeError" in process.stderr.read()

@@ -18,18 +18,16 @@ from typing import IO
 
 import yaml
 
-from selu_hpc.containers.build import SOURCE_FOLDERS
 from selu_hpc.containers.origin import ORIGIN, contents
 from selu_hpc.containers.pinned import read_pinned
 from selu_hpc.errors import ImageError, RunFolderError
+from selu_hpc.rounds.copying import FILES_BESIDE, FOLDERS_BESIDE, PARTS
 from selu_hpc.rounds.provenance import SOURCE
 from selu_hpc.rounds.rundir import RunDir, sync_folder
 
 MANIFEST = "manifest.json"
 IMAGE = "image-wanted.json"
 """Not RUN/image.json, which is the choice of the new site."""
-CODE_FOLDERS = (*SOURCE_FOLDERS, "slurm", "containers")
-CODE_FILES = ("pyproject.toml", "constraints.txt", "requirements-no-deps.txt", "Apptainer.def", "README.md", "Makefile")
 RESULTS = ("rounds/*/finetune_*/shard-*/adapter/*", "rounds/*/evaluate/shard-*/results.json", "report/*")
 SITE_TEMPLATE = """\
 # Fill in the lines marked with FILL; `python -m selu_hpc.doctor --write-site` makes this file from your Slurm.
@@ -98,10 +96,10 @@ def _contents(run: RunDir, *, with_image: bool, with_results: bool) -> Iterator[
     yield "config.yaml", run.config_file
     yield "provenance.json", run.provenance_file
     code = run.code if run.code.is_dir() else SOURCE
-    for name in CODE_FILES:
+    for name in FILES_BESIDE:
         if (code / name).is_file():
             yield f"code/{name}", code / name
-    for folder in CODE_FOLDERS:
+    for folder in (*PARTS, *FOLDERS_BESIDE):
         for file in sorted((code / folder).rglob("*")):
             if file.is_file() and "__pycache__" not in file.parts:
                 yield f"code/{file.relative_to(code).as_posix()}", file

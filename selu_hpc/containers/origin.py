@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 
 from selu_hpc.errors import ImageError
-from selu_hpc.rounds.rundir import RunDir
+from selu_hpc.rounds.rundir import RunDir, shard_of
 
 ORIGIN = "origin.json"
 
@@ -34,9 +34,11 @@ class Comparison:
 def contents(run: RunDir) -> dict[str, str]:
     """`01/rollout/shard-0000` → digest, for every finished shard."""
     found = {}
-    for marker in sorted(run.path.glob("rounds/*/*/shard-*/done.json")):
-        name = marker.parent.relative_to(run.path / "rounds").as_posix()
-        found[name] = str(json.loads(marker.read_bytes())["content"])
+    for file in sorted(run.path.glob("rounds/*/*/shard-*/done.json")):
+        shard = shard_of(file)
+        marker = shard.read_marker() if shard else None
+        if marker:
+            found[file.parent.relative_to(run.path / "rounds").as_posix()] = marker.content
     return found
 
 

@@ -39,19 +39,24 @@ def read_pinned(run: RunDir) -> Pinned | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise ImageError(f"{run.image_file}: not JSON ({error}); run `{run.command('submit')}`") from (error)
-    copy = found["working_copy"]
-    return Pinned(
-        path=Path(found["path"]),
-        digest=found["digest"],
-        apptainer=found["apptainer"],
-        mounts=tuple(found["mounts"]),
-        scratch=found["scratch"],
-        trusted_keys=tuple(found["trusted_keys"]),
-        unpack=found.get("unpack", False),
-        network=found["network"],
-        working_copy=Path(copy) if copy else None,
-    )
+        raise ImageError(f"{run.image_file}: not JSON ({error}); move it away and submit again") from error
+    try:
+        copy = found["working_copy"]
+        return Pinned(
+            path=Path(found["path"]),
+            digest=found["digest"],
+            apptainer=found["apptainer"],
+            mounts=tuple(found["mounts"]),
+            scratch=found["scratch"],
+            trusted_keys=tuple(found["trusted_keys"]),
+            unpack=found.get("unpack", False),
+            network=found["network"],
+            working_copy=Path(copy) if copy else None,
+        )
+    except (KeyError, TypeError) as error:
+        raise ImageError(
+            f"{run.image_file}: not an image's record ({error!r}); move it away and submit again"
+        ) from error
 
 
 def choose(

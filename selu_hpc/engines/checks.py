@@ -14,6 +14,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -41,6 +42,7 @@ FREE_GB = 5.0
 FREE_INODES = 20_000
 SKEW_S = 5.0
 DELAY_S = 10.0
+QUOTA_S = 30.0
 
 
 class Grade(StrEnum):
@@ -250,10 +252,15 @@ def _space(folder: Path) -> Finding:
 def _quota(folder: Path) -> Finding:
     for command in (["lfs", "quota", "-h", str(folder)], ["quota", "-s"]):
         if shutil.which(command[0]):
-            done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, timeout=QUOTA_S, check=False)
+            except (OSError, subprocess.TimeoutExpired) as error:
+                return warn("quota", f"`{' '.join(command)}`: {error}"[:160], "ask for it by hand: it may be used up")
             said = " ".join(done.stdout.split())
-            if "*" in said:
+            if "*" in said and command[0] == "lfs":
                 return bad("quota", said[:160], "free some space, or choose a folder with another quota")
+            if "*" in said:  # of all file systems, this folder's or not
+                return warn("quota", said[:160], f"if {folder} is on that one, free some space or choose another")
             return ok("quota", said[:160] or "none set")
     return ok("quota", "no quota command here; free space is what counts")
 
@@ -353,7 +360,22 @@ def _probe(
         fix = "the node must see this folder, this checkout and this python at the same paths"
         yield bad(name, answer, "on such a node, `python -m selu_hpc.images test` says more" if in_image else fix)
         return
-    yield from _judge(name, json.loads(said.strip().splitlines()[-1]), seen_after, gpus, config)
+    seen = _last_object(said)
+    if seen is None:
+        answer = f"the test job ended well and did not say what it saw, but {said.strip()[-80:]!r}"
+        yield bad(name, answer, "look what modules, prologs and epilogs of that partition print or replace")
+        return
+    yield from _judge(name, seen, seen_after, gpus, config)
+
+
+def _last_object(said: str) -> dict[str, Any] | None:
+    """What the probe printed; a site's prolog or epilog may print lines around it."""
+    for line in reversed(said.splitlines()):
+        with suppress(ValueError):
+            found = json.loads(line)
+            if isinstance(found, dict) and "seen_s" in found:
+                return found
+    return None
 
 
 def _test_job(name: str, site: Site, line: list[str], *, role: Any, gpus: int) -> list[str]:

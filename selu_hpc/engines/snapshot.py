@@ -20,8 +20,8 @@ from pathlib import Path
 from loguru import logger
 
 from selu_hpc.engines.calls import Calls, TooSlowError
-from selu_hpc.engines.copying import code_digest, copy_call
 from selu_hpc.errors import RunFolderError
+from selu_hpc.rounds.copying import code_digest, copy_call
 from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.provenance import SOURCE, code_state
 from selu_hpc.rounds.rundir import RunDir, sync_folder

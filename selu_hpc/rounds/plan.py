@@ -99,12 +99,21 @@ class Plan:
 
     @property
     def worst_core_hours(self) -> float:
-        """Every task at its time limit, in every attempt it is allowed."""
-        return self.max_attempts * sum(stage.worst_core_hours for stage in self.stages)
+        """Every task at its time limit in every attempt it is allowed, each with twice the time of the one before.
+
+        A partition's limit may forbid the doubling. What is requeued after preemption, or goes on after a time limit
+        with its work saved, is no attempt and comes on top.
+        """
+        return self._attempts * sum(stage.worst_core_hours for stage in self.stages)
 
     @property
     def worst_gpu_hours(self) -> float:
-        return self.max_attempts * sum(stage.worst_gpu_hours for stage in self.stages)
+        return self._attempts * sum(stage.worst_gpu_hours for stage in self.stages)
+
+    @property
+    def _attempts(self) -> int:
+        """What all attempts take, counted in first ones."""
+        return (1 << self.max_attempts) - 1
 
 
 SEALED = (Stage.ROLLOUT, Stage.LABEL)

@@ -12,8 +12,10 @@ import pytest
 from selu_hpc.containers.bundle import bundle, unbundle
 from selu_hpc.containers.origin import compare
 from selu_hpc.containers.pinned import Pinned, keep
+from selu_hpc.engines.calls import Calls
 from selu_hpc.errors import ImageError, RunFolderError
 from selu_hpc.recipes import load_run
+from selu_hpc.rounds.copying import copy_call
 from selu_hpc.rounds.rundir import RunDir, Stage
 from selu_hpc.selftest import TINY
 
@@ -68,6 +70,14 @@ def test_the_bundles_code_can_submit_to_slurm_and_build_the_image(packed, tmp_pa
     code = unbundle(packed, tmp_path / "there").run.code
     for name in ("slurm/stage.sh", "Apptainer.def", "containers/unity.def", "configs/selu.yaml", "constraints.txt"):
         assert (code / name).is_file(), name
+
+
+def test_a_bundle_of_a_run_with_a_snapshot_of_its_code_can_be_installed_too(small_run, tmp_path):
+    Calls().call(copy_call(str(ROOT)), timeout_s=60, told=os.fsencode(small_run.code))
+    bundle(small_run, tmp_path / "run.tar", with_image=False, with_results=False)
+    code = unbundle(tmp_path / "run.tar", tmp_path / "there").run.code
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", "Apptainer.def", "containers/unity.def"):
+        assert (code / name).read_bytes() == (ROOT / name).read_bytes()
 
 
 def finish_shard(run, stage, content):

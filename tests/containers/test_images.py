@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from selu_hpc import images
 from selu_hpc.containers.apptainer import Apptainer
 from selu_hpc.containers.digest import digest_of, require_digest
 from selu_hpc.containers.registry import Place, pull, push, resolve
@@ -170,3 +171,10 @@ def test_what_a_killed_pull_left_goes_after_a_day_and_not_before(shelf, tmp_path
     os.utime(old, (1, 1))
     assert shelf.prune(keep=1) == [(".old.7.partial", 4)]
     assert young.exists()
+
+
+def test_an_image_does_not_go_because_the_run_that_uses_it_was_mistyped(tmp_path, capsys):
+    assert images.main(["--images", str(tmp_path), "prune", "--used-by", str(tmp_path / "mistyped")]) == 1
+    assert "mistyped: not a run folder" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        images.main(["--images", str(tmp_path), "prune", "--keep", "-1"])

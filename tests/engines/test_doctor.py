@@ -220,8 +220,17 @@ def test_a_folder_that_can_not_be_made_is_a_problem(tmp_path):
     assert one(found)[0] is Grade.PROBLEM
 
 
-def test_a_full_quota_is_a_problem(tools, tmp_path):
-    tools(quota="echo /home 100M* 90M 100M")
+def test_a_quota_that_does_not_answer_or_is_full_somewhere_is_a_warning(tools, tmp_path, monkeypatch):
+    monkeypatch.setattr(checks, "QUOTA_S", 0.3)
+    for quota, said in (("exec sleep 60", "timed out"), ("echo /home 100M* 90M 100M", "/home 100M*")):
+        tools(quota=quota)
+        found = next(finding for finding in checks.check_folder(tmp_path) if finding.check == "quota")
+        grade, answer = one(found)
+        assert (grade, said in answer) == (Grade.WARNING, True)
+
+
+def test_a_full_quota_of_the_folder_itself_is_a_problem(tools, tmp_path):
+    tools(lfs="echo /home 100M* 90M 100M")
     found = {finding.check: one(finding)[0] for finding in checks.check_folder(tmp_path)}
     assert found["quota"] is Grade.PROBLEM
 
@@ -286,3 +295,21 @@ def test_a_written_profile_is_what_slurm_says_and_a_name_with_a_newline_is_refus
 
     assert load_site(str(tmp_path / "odd.yaml")).name == "$(touch pwned)"
     assert not list(tmp_path.rglob("pwned"))
+
+
+def test_a_profile_that_somebody_may_have_edited_is_not_written_over(tools, tmp_path, capsys):
+    file = tmp_path / "lab.yaml"
+    file.write_text("modules: [apptainer/1.3]\n")
+    assert doctor.main(["--write-site", str(file)]) == 2
+    assert file.read_text() == "modules: [apptainer/1.3]\n"
+    assert doctor.main(["--write-site", str(file / "below")]) == 2
+    told = capsys.readouterr().err
+    assert f"{file}: is there already" in told
+    assert f"{file / 'below'}: cannot be written: " in told
+
+
+def test_a_test_jobs_answer_is_found_among_what_a_site_prints():
+    answer = {"seen_s": 0.1, "host": "c1"}
+    assert checks._last_object(f"welcome to the lab\n{json.dumps(answer)}\n[epilog] done\n17\n") == answer
+    assert checks._last_object("") is None
+    assert checks._last_object('{"epilog": 1}\n') is None

@@ -9,7 +9,6 @@ import pytest
 from faked_slurm import BEGUN, attempted, finish, row, submitted
 
 from selu_hpc.engines.attempts import count_failures, known_causes, read_attempts
-from selu_hpc.engines.copying import code_digest
 from selu_hpc.engines.ledger import Ledger, match
 from selu_hpc.engines.reconcile import Situation, decide
 from selu_hpc.engines.slurm_state import read_sacct
@@ -17,6 +16,7 @@ from selu_hpc.engines.why.explaining import explain
 from selu_hpc.engines.why.facts import CHECKOUT
 from selu_hpc.engines.why.words import How, pending_words
 from selu_hpc.recipes import to_yaml
+from selu_hpc.rounds.copying import code_digest
 from selu_hpc.rounds.lock import hold_lock
 from selu_hpc.rounds.plan import Key
 from selu_hpc.rounds.rundir import Stage

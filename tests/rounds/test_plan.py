@@ -91,5 +91,5 @@ def test_the_worst_case_counts_every_attempt_rank_and_gpu():
             ],
         )
     )
-    assert plan.worst_gpu_hours == 2 * 2 * 8
+    assert plan.worst_gpu_hours == (1 + 2) * 2 * 8, "two adapters; the second attempt has twice the time"
     assert plan[Key(1, Stage.FINETUNE_ACTOR)].worst_core_hours == 8

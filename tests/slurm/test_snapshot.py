@@ -5,9 +5,9 @@ import os
 import pytest
 
 from selu_hpc.engines.calls import Calls
-from selu_hpc.engines.copying import code_digest, copy_call
 from selu_hpc.engines.snapshot import held_code, refuse_open_folders
 from selu_hpc.errors import RunFolderError
+from selu_hpc.rounds.copying import code_digest, copy_call
 from selu_hpc.rounds.journal import Journal
 
 

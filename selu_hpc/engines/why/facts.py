@@ -17,7 +17,6 @@ from selu_hpc.engines.asking import ask_accounting
 from selu_hpc.engines.attempts import Attempt, known_causes, read_attempt
 from selu_hpc.engines.belonging import own_jobs
 from selu_hpc.engines.calls import Calls
-from selu_hpc.engines.copying import code_digest
 from selu_hpc.engines.ledger import Entry, Ledger
 from selu_hpc.engines.overview import Known, ShardState, ask, attempt_numbers, part_done, plan_shape, shard_states
 from selu_hpc.engines.slurm_state import Cause, QueueRow, SacctRow
@@ -25,6 +24,7 @@ from selu_hpc.engines.why.damage import Damage, damage_of
 from selu_hpc.engines.why.logs import Said, read_said
 from selu_hpc.engines.why.rules import Asked, Rules, read_asked, read_rules
 from selu_hpc.errors import CorruptShardError
+from selu_hpc.rounds.copying import code_digest
 from selu_hpc.rounds.due import look_for_unfinished
 from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.lock import holder

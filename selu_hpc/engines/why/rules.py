@@ -78,6 +78,6 @@ def _yaml(file: Path) -> dict[str, Any]:
 
     try:
         read = yaml.load(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (OSError, yaml.YAMLError):
+    except (FileNotFoundError, yaml.YAMLError):
         return {}
     return read if isinstance(read, dict) else {}

@@ -10,9 +10,15 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 PARTS = ("selu_hpc", "configs", "slurm")
+"""What jobs run, and what the digest is over."""
+FOLDERS_BESIDE = ("containers",)
+FILES_BESIDE = (
+    "pyproject.toml", "constraints.txt", "requirements-no-deps.txt", "Apptainer.def", "README.md", "Makefile",
+)  # fmt: skip
+"""What it takes to install the code elsewhere; copied where it is there."""
 LEFT_OUT = ("__pycache__", ".pyc", ".pyo", "~", ".swp", ".partial")
 
 
@@ -22,10 +28,13 @@ def copy_call(source: str) -> tuple[str, ...]:
 
 
 def main() -> int:
-    files = [(name, _read(f"{sys.argv[1]}/{name}")) for name in _names(sys.argv[1])]
+    source = sys.argv[1]
+    files = [(name, _read(f"{source}/{name}")) for name in _names(source)]
+    beside = [name for name in FILES_BESIDE if os.path.isfile(f"{source}/{name}")]  # noqa: PTH113 - as in _read
+    more = [(name, _read(f"{source}/{name}")) for name in (*beside, *_names(source, FOLDERS_BESIDE))]
     target = os.fsdecode(sys.stdin.buffer.read())
     if target:
-        _write(files, target)
+        _write(files + more, target)
         sys.stdout.write(f"{_digest(files)}\n")
     return 0
 
@@ -35,9 +44,9 @@ def code_digest(source: str) -> str:
     return _digest((name, _read(f"{source}/{name}")) for name in _names(source))
 
 
-def _names(source: str) -> Iterator[str]:
+def _names(source: str, parts: Sequence[str] = PARTS) -> Iterator[str]:
     """Paths below the source, in an order that depends on names only."""
-    for part in PARTS:
+    for part in parts:
         for folder, folders, names in os.walk(f"{source}/{part}"):
             folders[:] = sorted(name for name in folders if not name.endswith(LEFT_OUT))
             yield from (f"{folder}/{name}"[len(source) + 1 :] for name in sorted(names) if not name.endswith(LEFT_OUT))
