@@ -57,15 +57,14 @@ class Actor:
     @classmethod
     def of(cls, config: RunConfig, generator: Generator, *, adapter: str | None) -> Actor:
         voting = config.learning in (Learning.SELF_CONSISTENCY, Learning.LMSI)
-        simulator = config.env.simulator
         return cls(
             generator=generator,
             adapter=adapter,
-            simulator=simulator,
+            simulator=config.env.simulator,
             temperature=config.rollout.temperature,
             num_votes=VOTES if voting else 1,
             batch_size=config.model.batch_size,
-            allowed=wording.allowed_actions(simulator) if config.model.list_actions else "",
+            allowed=wording.listed_actions(config),
         )
 
     def act(self, situations: Sequence[Situation]) -> list[str]:

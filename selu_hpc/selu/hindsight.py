@@ -20,7 +20,7 @@ from selu_hpc.records import Goal, Task
 from selu_hpc.selu import wording
 from selu_hpc.selu.deeds import deeds
 from selu_hpc.selu.interview import Interview, Question
-from selu_hpc.selu.reading import read_yes_no, relabelled_goal
+from selu_hpc.selu.reading import read_which, read_yes_no, relabelled_goal
 from selu_hpc.selu.verdicts import CONSISTENCY, Claim, judge
 
 CONTRARY = {"close": "open", "toggle off": "toggle on", "switch off": "switch on"}
@@ -31,19 +31,19 @@ def relabel(
     interview: Interview, places: Sequence[int], config: CriticConfig, *, simulator: Simulator
 ) -> list[Task | None]:
     """For each of these cases the task it did achieve, or None."""
+    language = language_of(simulator)
     asked = [(place, goal) for place in places for goal in _wondered(interview.cases[place].task, config, simulator)]
     said = interview.ask(
         [
             Question(place, "which", wording.which_prompt(wording.which_question(goal, simulator=simulator)))
             for place, goal in asked
         ],
-        read=lambda text: text or None,
+        read=lambda text: read_which(text, language),
     )
-    language = language_of(simulator)
     candidates: list[Claim] = []
-    for (place, goal), text in zip(asked, said, strict=True):
+    for (place, goal), answer in zip(asked, said, strict=True):
         case = interview.cases[place]
-        named = relabelled_goal(goal, text or "", language)
+        named = relabelled_goal(goal, answer)
         found = [named] if named is not None else []
         if config.own_words and case.said is not None:
             done = [_completed(deed, goal) for deed in reversed(deeds(case.said, language)) if deed.verb == goal.verb]

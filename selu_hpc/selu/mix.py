@@ -61,7 +61,7 @@ def build(
     everything = config.learning is Learning.LMSI  # its votes are the lesson, whatever came of them
     judging = config.critic.mode is not CriticMode.NONE  # without a critic there is none to train
     fresh = {
-        Role.ACTOR: actor_samples(unique, everything=everything),
+        Role.ACTOR: actor_samples(unique, everything=everything, allowed=wording.listed_actions(config)),
         Role.CRITIC: critic_samples(unique, config.critic.frames) if judging else [],
     }
     sizes = {Role.ACTOR: config.mix.actor_samples, Role.CRITIC: config.mix.critic_samples}
@@ -76,16 +76,17 @@ def build(
     return Datasets(samples, card)
 
 
-def actor_samples(judged: Sequence[Judged], *, everything: bool = False) -> list[Sample]:
+def actor_samples(judged: Sequence[Judged], *, everything: bool = False, allowed: str = "") -> list[Sample]:
     """Every readable step of the successes, or of all episodes under their own instruction.
 
     A success that ran into the limit also teaches to say done at its last frame, the one it was judged by.
+    allowed: what the prompt lists of actions, as it did when the actor was asked.
     """
     found: list[Sample] = []
     for one in judged:
         task = one.episode.task if everything else one.achieved
         if task is not None:
-            found += _steps(one, task)
+            found += _steps(one, task, allowed)
     return found
 
 
@@ -105,7 +106,7 @@ def critic_samples(judged: Sequence[Judged], frames: CriticFrames) -> list[Sampl
     return found
 
 
-def _steps(one: Judged, task: Task) -> list[Sample]:
+def _steps(one: Judged, task: Task, allowed: str) -> list[Sample]:
     episode = one.episode
     said = [action.parsed for action in episode.actions]
     succeeded = one.achieved is not None
@@ -118,6 +119,7 @@ def _steps(one: Judged, task: Task) -> list[Sample]:
                 task.instruction,
                 seen=episode.seen[step] if step < len(episode.seen) else "",
                 history=[action.parsed for action in episode.actions[:step]],
+                allowed=allowed,
             ),
             answer=answer,
             images=(FrameRef(store=one.store, episode=one.index, step=step, view=View.FIRST_PERSON),),

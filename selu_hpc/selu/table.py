@@ -19,7 +19,8 @@ from selu_hpc.summaries import Summary, by_settings, without_copies
 
 ORDER = (
     "selu", "selu_one", "no_self_asking", "no_hindsight", "no_critic", "any_verb", "zero_shot", "self_consistency",
-    "self_refine", "lmsi", "scoring", "pictures_only", "trusting", "doubting", "random", "oracle",
+    "self_refine", "lmsi", "scoring", "pictures_only", "trusting", "doubting", "no_hand", "random",
+    "oracle",
 )  # fmt: skip
 
 
@@ -52,13 +53,13 @@ class TableRow:
 
 def make_rows(summaries: Sequence[Summary]) -> list[TableRow]:
     """A row for every recipe, simulator and world among the summaries; seeds of one row have the same base, test sets
-    and settings, and no run is counted twice."""
-    groups: dict[tuple[str, ...], list[Summary]] = defaultdict(list)
+    and settings and have gone equally far, and no run is counted twice."""
+    groups: dict[tuple[Any, ...], list[Summary]] = defaultdict(list)
     for one in without_copies(summaries):
-        base = one.get("base", "")
-        groups[one["simulator"], one["world"], one["recipe"], base, str(one["testset"])].append(one)
+        far = one["rounds"][-1]["round"]
+        groups[one["simulator"], one["world"], one["recipe"], one.get("base", ""), str(one["testset"]), far].append(one)
     rows = [_row(part, settings) for group in groups.values() for settings, part in by_settings(group)]
-    return sorted(rows, key=lambda row: (row.simulator, row.world, _place(row.recipe), row.recipe, row.settings))
+    return sorted(rows, key=_order)
 
 
 def markdown(rows: Sequence[TableRow]) -> str:
@@ -68,10 +69,10 @@ def markdown(rows: Sequence[TableRow]) -> str:
         lines += [
             f"### {simulator}, {world} world",
             "",
-            "| recipe | seeds | critic base → last | gain [95 %] | F1 | false yes | false no | own procedure | "
-            "states seen | "
+            "| recipe | seeds | rounds | critic base → last | gain [95 %] | F1 | false yes | false no | "
+            "own procedure | states seen | "
             "actor base → last | gain [95 %] | probe | episodes | steps | min/run |",
-            "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+            "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
         ]
         lines += [_line(row) for row in rows if (row.simulator, row.world) == (simulator, world)]
         lines.append("")
@@ -112,6 +113,7 @@ def _line(row: TableRow) -> str:
     cells = [
         _name(row),
         str(len(row.seeds)),
+        str(row.rounds),
         _arrow(row.critic.base, row.critic.last),
         _interval(row.critic),
         _arrow(*row.f1),
@@ -147,7 +149,7 @@ def _row(group: Sequence[Summary], settings: str) -> TableRow:
         world=first["world"],
         settings=settings,
         seeds=tuple(one["seed"] for one in group),
-        rounds=max(one["rounds"][-1]["round"] for one in group),
+        rounds=first["rounds"][-1]["round"],
         critic=gain(right[0], right[1]),
         own=gain(own[0] == truth, own[1] == truth),
         states=(_states(group, truth, 0), _states(group, truth, -1)),
@@ -207,6 +209,10 @@ def _states(group: Sequence[Summary], truth: Matrix, at: int) -> float:
 
 def _array(bits: str) -> NDArray[np.float64]:
     return np.array([bit == "1" for bit in bits], dtype=float)
+
+
+def _order(row: TableRow) -> tuple[Any, ...]:
+    return row.simulator, row.world, _place(row.recipe), row.recipe, row.settings, -row.rounds
 
 
 def _place(recipe: str) -> int:

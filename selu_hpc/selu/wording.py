@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 
-from selu_hpc.config import CriticFrames, Simulator
+from selu_hpc.config import CriticFrames, RunConfig, Simulator
 from selu_hpc.envs.language import Language, Takes
 from selu_hpc.envs.words import language_of
 from selu_hpc.records import Goal
@@ -53,6 +53,11 @@ def actor_prompt(
         history=", ".join(recent) or "none",
         allowed=allowed,
     )
+
+
+def listed_actions(config: RunConfig) -> str:
+    """What a run's actor is told of the forms an action may take, acting and learning alike; '' where it knows them."""
+    return allowed_actions(config.env.simulator) if config.model.list_actions else ""
 
 
 def allowed_actions(simulator: Simulator) -> str:

@@ -10,7 +10,9 @@ import pytest
 
 from selu_hpc.config import CriticFrames, RunConfig, Simulator
 from selu_hpc.envs.goals import make_task
+from selu_hpc.recipes import load_recipe
 from selu_hpc.records import Action, Ended, Episode, Goal, Label, Role, Sample, Task
+from selu_hpc.selu.actor import Actor, Situation
 from selu_hpc.selu.mix import MOST_SHOWN, Judged, actor_samples, build, critic_samples
 
 NO_FRAMES = np.zeros((0, 2, 0, 0, 3), np.uint8)
@@ -67,6 +69,16 @@ def test_a_success_teaches_its_readable_steps_with_the_words_it_was_asked():
             3,
         ),
     ]
+
+
+def test_a_base_that_is_told_the_actions_learns_under_the_prompt_it_acts_by():
+    config = load_recipe("llava_7b")
+    frame = np.zeros((2, 2, 3), np.uint8)
+    asked = Situation(instruction="open the fridge", first_person=frame, seen="seen 0.", history=(), seed=0)
+    sample = build([judged(3, first=True, verdict=True)], {}, config, round_id=1).samples[Role.ACTOR][0]
+    actor = Actor.of(config, generator=None, adapter=None)
+    assert sample.prompt == actor._prompt(asked)
+    assert "Answer with one action and nothing else: " in sample.prompt
 
 
 def test_a_success_at_the_limit_teaches_to_stop_where_it_was_judged():

@@ -9,7 +9,7 @@ import pytest
 from selu_hpc.config import Simulator
 from selu_hpc.envs.words import language_of
 from selu_hpc.records import Exchange, Goal, Label
-from selu_hpc.selu.reading import LONGEST_KEPT, clean, read_object, read_yes_no, relabelled_goal
+from selu_hpc.selu.reading import LONGEST_KEPT, clean, read_object, read_which, read_yes_no, relabelled_goal
 
 THOR = language_of(Simulator.THOR)
 HOME = language_of(Simulator.VIRTUALHOME)
@@ -45,7 +45,7 @@ def read_in_every_way(text: str) -> None:
         assert found is None or found in language.nouns
         command = language.read(text)
         assert command is None or language.say(command).isprintable()
-        relabelled_goal(Goal(verb="put", target="Apple"), text, language)
+        relabelled_goal(Goal(verb="put", target="Apple"), read_which(text, language))
     exchange = Exchange(purpose="verdict", question="?", answer=kept, taken=str(read_yes_no(text)))
     label = Label(episode_id="r01-s0000-e0000", first=False, verdict=False, exchanges=(exchange,))
     assert Label.from_json(label.to_json()) == label
@@ -102,6 +102,11 @@ def test_a_verdict_is_the_first_yes_or_no_in_the_words(text, taken):
         ("", None),
         ("the spaceship", None),
         ('{"object": "mug"}', "Mug"),
+        ("There is no open fridge.", None),
+        ("The fridge is not open, so none.", None),
+        ("I don't see any open fridge", None),
+        ("It is not the fridge", None),
+        ("Say the fridge or none", None),
     ],
 )
 def test_an_object_is_read_by_any_of_its_names(text, taken):
@@ -110,8 +115,25 @@ def test_an_object_is_read_by_any_of_its_names(text, taken):
 
 def test_an_answer_about_put_is_a_place_for_the_same_object():
     goal = Goal(verb="put", target="Apple", place="Fridge")
-    assert relabelled_goal(goal, "on the counter", THOR) == Goal(verb="put", target="Apple", place="CounterTop")
-    assert relabelled_goal(goal, "the apple", THOR) is None
+    assert relabelled_goal(goal, read_which("on the counter", THOR)) == Goal(
+        verb="put", target="Apple", place="CounterTop"
+    )
+    assert relabelled_goal(goal, read_which("the apple", THOR)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [
+        ("the fridge", "Fridge"),
+        ("none", "none"),
+        ("nothing is", "none"),
+        ("no open fridge", "none"),
+        ("", None),
+        ("blah qux", None),
+    ],
+)
+def test_what_was_taken_of_a_which_answer_is_an_object_none_or_nothing_readable(text, taken):
+    assert read_which(text, THOR) == taken
 
 
 def test_what_is_kept_of_an_endless_answer_is_short_and_on_one_line():

@@ -32,6 +32,14 @@ def test_base_last_and_gain_are_counted_over_seeds_and_episodes():
     assert row.by_verb["open"] == (50.0, 75.0, 50.0, 75.0)
 
 
+def test_runs_that_went_less_far_have_a_row_of_their_own():
+    short = summary(seed=1)
+    short["rounds"] = short["rounds"][:1]
+    rows = make_rows([summary(last={"round": 5}), short])
+    assert [(row.seeds, row.rounds) for row in rows] == [((0,), 5), ((1,), 0)]
+    assert "| selu | 1 | 5 |" in markdown(rows)
+
+
 def test_states_count_where_they_were_asked_about():
     """Summaries from before the question was there stay in their row and say nothing of it."""
     asked = summary(seed=1)
@@ -53,9 +61,10 @@ def test_runs_over_other_test_sets_bases_or_worlds_have_rows_of_their_own():
 
 def test_a_run_found_twice_is_one_seed_and_as_far_as_it_came():
     further = summary(seed=1, last={"round": 5, "first": "1010"})
-    (row,) = make_rows([summary(), summary(seed=1), {**further, "rounds": [*further["rounds"], further["rounds"][1]]}])
+    first = summary(last={"round": 5})
+    (row,) = make_rows([first, summary(seed=1), {**further, "rounds": [*further["rounds"], further["rounds"][1]]}])
     assert (row.seeds, row.critic.last) == ((0, 1), 75.0)
-    assert markdown([row]) == markdown(make_rows([summary(), further]))
+    assert markdown([row]) == markdown(make_rows([first, further]))
 
 
 def test_runs_of_other_settings_are_no_further_seeds_and_the_rows_say_which():
