@@ -129,7 +129,7 @@ def critic_rows(testset: ShardDir, config: RunConfig, speaking: Speaking) -> lis
 
 
 def _at_test(config: RunConfig) -> RunConfig:
-    """Controls and scoring, which has no verdict of its own, judge by SELU's procedure; no test episode is relabelled."""
+    """Controls and scoring, which has no verdict of its own, judge by SELU's way; no test episode is relabelled."""
     critic = config.critic.model_copy(update={"mode": CriticMode.MODEL, "hindsight": Hindsight.OFF})
     learning = Learning.SELU if config.learning is Learning.SCORING else config.learning
     return config.model_copy(update={"critic": critic, "learning": learning})
