@@ -10,9 +10,12 @@ import operator
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+from selu_hpc.errors import SeluError
 
 _COMPARE = {">=": operator.ge, "<=": operator.le, "==": operator.eq}
 
@@ -32,6 +35,15 @@ def report(
     result["ok"] = is_ok(result["ratios"], targets)
     print(json.dumps(result, ensure_ascii=False), flush=True)
     return result
+
+
+def run(main: Callable[[], int | None]) -> NoReturn:
+    """End the process with a benchmark's exit code; what is wrong with its arguments is one line."""
+    try:
+        sys.exit(main() or 0)
+    except SeluError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
 
 
 def is_ok(ratios: Mapping[str, float], targets: Mapping[str, str]) -> bool:

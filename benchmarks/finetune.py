@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from _report import exit_code, report
+from _report import exit_code, report, run
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "train")]
@@ -243,4 +243,4 @@ def quiet() -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -21,7 +21,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from _report import exit_code, report
+from _report import exit_code, report, run
 
 from selu_hpc.containers.apptainer import Apptainer
 from selu_hpc.containers.digest import digest_of
@@ -117,4 +117,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

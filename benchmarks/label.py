@@ -10,12 +10,11 @@ asks them one after another and reads the pictures every time. Answers are compa
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Sequence
 
 import numpy as np
-from _report import exit_code, report
+from _report import exit_code, report, run
 
 from selu_hpc.config import CriticFrames, ModelConfig, Simulator
 from selu_hpc.envs.goals import make_task
@@ -114,4 +113,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

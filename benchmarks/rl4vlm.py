@@ -13,12 +13,11 @@ Answers have a fixed number of tokens. Playing counts the weighing pass on both 
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Sequence
 
 import torch
-from _report import exit_code, report
+from _report import exit_code, report, run
 
 from selu_hpc.config import GameConfig, ModelConfig
 from selu_hpc.models.chat import Chat, stack_images
@@ -232,4 +231,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

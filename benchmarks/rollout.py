@@ -16,13 +16,12 @@ model waits.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from _report import exit_code, report
+from _report import exit_code, report, run
 
 from selu_hpc.config import EnvConfig, ModelConfig, Simulator
 from selu_hpc.envs.pool import EnvironmentPool
@@ -209,4 +208,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

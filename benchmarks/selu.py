@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from _report import exit_code, report
+from _report import exit_code, report, run
 
 from selu_hpc.config import RunConfig, World
 from selu_hpc.evaluate import read_summaries
@@ -236,4 +236,4 @@ def rewrite(file: Path, text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -6,6 +6,7 @@ Does not own what a setting means (config.py).
 
 from __future__ import annotations
 
+import argparse
 import ast
 import difflib
 import inspect
@@ -257,5 +258,8 @@ def _names(folder: Path) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(
+        prog="python -m selu_hpc.recipes", description="Write configs/schema.json anew, for editors (make schema)."
+    ).parse_args()
     write = json.dumps(schema(), indent=1, ensure_ascii=False) + "\n"
     (CONFIGS / "schema.json").write_text(write, encoding="utf-8")

@@ -52,6 +52,8 @@ def make(run: RunDir, out: Path | None) -> Path:
     """The page in this process; a file system that refuses is named with the way out."""
     from selu_hpc.viz.report import make_report
 
+    if out and out.is_dir():
+        raise RunFolderError(f"{out}: is a folder; name a file with --out")
     try:
         return make_report(run, out)
     except (OSError, json.JSONDecodeError) as error:

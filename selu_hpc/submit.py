@@ -98,9 +98,8 @@ def ask_ahead(options: argparse.Namespace) -> Calls:
     import getpass
 
     calls = Calls()
-    if not (options.engine == "local" or options.dry_run or options.print_config or options.prepare) and calls.has(
-        "sbatch"
-    ):
+    nothing = options.engine == "local" or options.dry_run or options.print_config or options.prepare
+    if not nothing and calls.has("sbatch"):
         calls.ahead(*submit_limits(getpass.getuser()))
         calls.ahead(*SHOW_CONFIG)
         if not (options.run and (options.run / "journal.jsonl").exists()):
@@ -112,7 +111,7 @@ def submit(options: argparse.Namespace, calls: Calls) -> int:
     from selu_hpc.engines.base import Job
     from selu_hpc.recipes import load_site, to_yaml
     from selu_hpc.rounds.plan import make_plan
-    from selu_hpc.rounds.provenance import config_in, default_folder, make_run, open_run
+    from selu_hpc.rounds.provenance import config_in, default_folder, make_run
     from selu_hpc.rounds.rundir import RunDir
 
     config = resolve_config(options)
@@ -130,15 +129,25 @@ def submit(options: argparse.Namespace, calls: Calls) -> int:
     if options.dry_run:
         return 0
     if options.prepare:
-        open_run(run.path, config)
-        sys.stdout.write(f"{run.path}\n")
-        return 0
+        return prepare(Job(run, config, plan, choose_image(options, site, run, config)))
     if options.engine != "local":
         start_sbatch(run, plan, calls)
     engine = choose_engine(options, site, calls)
     image = choose_image(options, site, run, config)
     make_run(run, config)
     return carry_on(Job(run, config, plan, image), engine, wait=options.wait)
+
+
+def prepare(job: Job) -> int:
+    """The folder as the stages want it, image and all, with nothing started: for the templates in slurm/."""
+    from selu_hpc.rounds.lock import hold_run
+    from selu_hpc.rounds.provenance import make_run
+
+    make_run(job.run, job.config)
+    with hold_run(job.run, purpose="a submit"):
+        job.settle()
+    sys.stdout.write(f"{job.run.path}\n")
+    return 0
 
 
 def tell_rounds(asked: int | None, config: RunConfig) -> None:

@@ -44,6 +44,8 @@ def test_a_report_may_be_written_elsewhere_where_the_run_has_no_room_for_it(smal
     small_run.report.touch()
     assert report.main(["--run", str(small_run.path)]) == 1
     assert "say --out FILE" in capsys.readouterr().err
+    assert report.main(["--run", str(small_run.path), "--out", str(tmp_path)]) == 1
+    assert "is a folder; name a file with --out" in capsys.readouterr().err
     assert report.main(["--run", str(small_run.path), "--out", str(tmp_path / "page.html")]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'page.html'}\n"
     assert small_run.config_file.parent.name in (tmp_path / "page.html").read_text()

@@ -56,8 +56,19 @@ def test_a_dry_run_starts_nothing_and_shows_the_worst_case(tmp_path):
 def test_a_folder_can_be_made_for_the_templates_and_nothing_is_started(tmp_path):
     done = submit("--rounds=2", "--prepare", "--run", str(tmp_path / "run"))
     assert done.stdout == f"{tmp_path / 'run'}\n"
-    assert {file.name for file in (tmp_path / "run").iterdir()} == {"config.yaml", "provenance.json"}
+    assert {file.name for file in (tmp_path / "run").iterdir()} == {"config.yaml", "provenance.json", "journal.jsonl"}
     assert "2 rounds" in submit("--rounds=1", "--dry-run", "--run", str(tmp_path / "run")).stderr
+
+
+def test_a_prepared_folder_says_in_which_image_its_stages_run(tmp_path):
+    (tmp_path / "lab.sif").write_bytes(b"image")
+    image = f"--set=image={tmp_path / 'lab.sif'}"
+    submit("--prepare", image, "--run", str(tmp_path / "run"))
+    pinned = json.loads((tmp_path / "run" / "image.json").read_text())
+    assert pinned["path"] == str(tmp_path / "lab.sif")
+    refused = submit("--prepare", "--set=image=/nope.sif", "--run", str(tmp_path / "other"), check=False)
+    assert refused.returncode == 1
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_plan_above_the_budget_is_refused_before_anything_is_made(tmp_path):

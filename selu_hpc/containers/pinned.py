@@ -12,6 +12,7 @@ from selu_hpc.containers.digest import digest_of, short
 from selu_hpc.containers.mounts import require_shown
 from selu_hpc.containers.trust import require_trusted
 from selu_hpc.errors import ImageError
+from selu_hpc.rounds.provenance import has_begun
 from selu_hpc.rounds.rundir import RunDir, write_json
 from selu_hpc.site import Site
 
@@ -137,8 +138,8 @@ def _same_as_before(run: RunDir, before: Pinned | None, now: Pinned | None, *, a
 
 
 def _has_begun(run: RunDir) -> bool:
-    """Whether any stage of the run has left something."""
-    return run.image_file.exists() or next(run.path.glob("rounds/*/*/*"), None) is not None
+    """Whether a stage may have seen which image it is."""
+    return run.image_file.exists() or has_begun(run)
 
 
 def locate(image: str) -> tuple[Path, str]:

@@ -38,8 +38,9 @@ LOCK_PATIENCE_S = 600.0
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Decide over a round's shards inside a Slurm job.")
     parser.add_argument("--run", type=Path, required=True, help="the run folder")
-    parser.add_argument("--round", type=int, default=0, dest="round_id", help="the round")
-    parser.add_argument("--close", action="store_true", help="look at the whole run once more")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--round", type=int, dest="round_id", help="the round")
+    what.add_argument("--close", action="store_true", help="look at the whole run once more")
     parser.add_argument("--shard", type=int, default=0)
     parser.add_argument("--attempt", type=int)
     options = parser.parse_args(argv)

@@ -112,12 +112,12 @@ def release_folder(config: EnvConfig) -> Path:
 
 
 def write_stand_in_release(releases: Path, *, platform: str, commit: str, world: str) -> Path:
-    """A release folder whose executable is the stand-in, to try a Unity back-end without Unity."""
-    name = f"thor-{platform}-{commit}"
-    folder = releases / name
+    """A release folder whose executable is the stand-in, to try a Unity back-end without Unity; made anew."""
+    folder = releases / f"thor-{platform}-{commit}"
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     command = shlex.join([sys.executable, "-m", "selu_hpc.sim.thor_build", "--world", world])
-    script = folder / name
+    script = folder / folder.name
     script.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
     script.chmod(0o755)
     (folder / "metadata.json").write_text(json.dumps({"server_types": ["FIFO", "WSGI"]}))

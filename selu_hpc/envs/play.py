@@ -28,6 +28,7 @@ from selu_hpc.records import Task, derive_seed
 from selu_hpc.terminal import enter
 
 _SCENES = {Simulator.THOR: "FloorPlan1 … FloorPlan430", Simulator.VIRTUALHOME: "home0 … home49"}
+_FIRST = {Simulator.THOR: "FloorPlan3", Simulator.VIRTUALHOME: "home0"}
 _HELP = "move ahead · turn left · look down · go to the fridge · open the fridge · pick up the apple · drop · done"
 
 
@@ -45,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m selu_hpc.envs.play", description="Walk a scene by words.")
-    parser.add_argument("--scene", default="FloorPlan3", help="FloorPlan1 … FloorPlan430, or home0 … for VirtualHome")
+    parser.add_argument("--scene", default="", help=f"one of the simulator's (default: {' or '.join(_FIRST.values())})")
     parser.add_argument("--simulator", type=Simulator, choices=list(Simulator), default=Simulator.THOR)
     parser.add_argument("--backend", type=Backend, choices=list(Backend), default=Backend.STAND_IN)
     parser.add_argument("--world", type=World, choices=list(World), default=World.KNOWN)
@@ -61,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _walk(options: argparse.Namespace) -> None:
     config = _config(options)
-    task = _task(config, options.scene, options.seed)
+    task = _task(config, options.scene or _FIRST[config.simulator], options.seed)
     try:
         options.frames.mkdir(parents=True, exist_ok=True)
     except OSError as error:

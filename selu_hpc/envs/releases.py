@@ -6,20 +6,23 @@ the very code path that starts Unity: CloudRendering, and Linux64 under Xvfb.
 
 from __future__ import annotations
 
-import shutil
-import sys
+import argparse
 from pathlib import Path
 
 from selu_hpc.config import World
 from selu_hpc.envs.launch import write_stand_in_release
 
 
-def main(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m selu_hpc.envs.releases", description="Write the stand-in as release folders of a Unity build."
+    )
+    parser.add_argument("folder", type=Path, help="what env.unity_releases will name; other releases in it stay")
+    folder = parser.parse_args().folder
     for platform in ("CloudRendering", "Linux64"):
         for world in World:
             write_stand_in_release(folder, platform=platform, commit=str(world), world=str(world))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

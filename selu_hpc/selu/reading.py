@@ -64,14 +64,12 @@ def read_object(text: str, language: Language) -> str | None:
 def read_which(text: str, language: Language) -> str | None:
     """What the answer to a which-question names: an object's type or "none"; None where nothing can be read."""
     found = read_object(text, language)
-    if found is None and _WORD.search(_fold(text)) and _says_none(_fold(text)):
-        return NONE
-    return found
-
-
-def _says_none(folded: str) -> bool:
+    if found is not None:
+        return found
+    folded = _fold(text)
     words = _WORD.findall(folded)[:_MOST_READ_WORDS]
-    return words[0] in _NOTHING or bool(_NEGATED.intersection(words)) or bool(_DENIED.search(folded))
+    says_none = words and (words[0] in _NOTHING or _NEGATED.intersection(words) or _DENIED.search(folded))
+    return NONE if says_none else None
 
 
 def relabelled_goal(goal: Goal, found: str | None) -> Goal | None:

@@ -120,7 +120,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--world", choices=("known", "unknown"), default="known", help="which seven homes")
+    parser.add_argument("--world", choices=("known", "unknown"), default="known", help="whose fifty homes")
     parser.add_argument("--skin", help="name of the skin of all homes")
     parser.add_argument("--launcher", type=Path, help="write a program for the client's launcher here, and end")
     parser.add_argument("-http-port", dest="port", type=int, default=8080)

@@ -147,7 +147,8 @@ def progress_file(place: ShardDir, attempt: int) -> Path:
 
 def main(stages: Sequence[Stage], argv: Sequence[str] | None = None) -> None:
     """The command line of a stage module; `stages` are the ones it serves, the first is the default."""
-    parser = argparse.ArgumentParser(description=f"Run one shard of the {stages[0]} stage of a run.")
+    served = " or ".join(stages)
+    parser = argparse.ArgumentParser(description=f"Run one shard of the {served} stage of a run.")
     parser.add_argument("--run", required=True, help="the run folder")
     parser.add_argument("--round", type=int, required=True, dest="round_id", help="the round, 0 is the base model")
     parser.add_argument("--shard", type=int, default=_array_index(), help="the shard (default: the array task's index)")

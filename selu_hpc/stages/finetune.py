@@ -1,8 +1,8 @@
 """One role's fine-tuning job of a round: its dataset in, an adapter, a curve and a marker out.
 
     python -m selu_hpc.stages.finetune --run RUN --round 1 --role actor
-    srun --ntasks=8 python -m selu_hpc.stages.finetune …
-    torchrun --nproc-per-node=8 -m -- selu_hpc.stages.finetune …
+    srun --ntasks=8 python -m selu_hpc.stages.finetune … --attempt 0
+    torchrun --nproc-per-node=8 -m -- selu_hpc.stages.finetune … --attempt 0
 
 Owns which dataset, which start and which ranks; started alone with finetune.num_ranks > 1 it starts its own ranks.
 Does not own training (train/).

@@ -191,3 +191,13 @@ def _runs(child: psutil.Process) -> bool:
         return child.is_running() and child.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_writing_the_stand_ins_releases_leaves_what_else_lies_there(tmp_path):
+    real = tmp_path / "thor-CloudRendering-f0825767" / "build"
+    real.parent.mkdir()
+    real.write_text("a Unity build")
+    for _ in range(2):
+        subprocess.run([sys.executable, "-m", "selu_hpc.envs.releases", str(tmp_path)], check=True)
+    assert real.read_text() == "a Unity build"
+    assert len(list(tmp_path.iterdir())) == 5

@@ -27,6 +27,7 @@ from selu_hpc.models.vlm import Generator, Request, load_generator
 from selu_hpc.records import Task
 from selu_hpc.selu import wording
 from selu_hpc.selu.actor import Actor, Situation
+from selu_hpc.terminal import positive
 
 SLOTS = 16
 
@@ -102,7 +103,7 @@ def report(tasks: int) -> dict[str, dict[str, tuple[float, int]]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", type=int, default=96)
+    parser.add_argument("--tasks", type=positive, default=96)
     options = parser.parse_args()
     print(json.dumps(report(options.tasks), indent=1))  # noqa: T201  a command's result
 
