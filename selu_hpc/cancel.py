@@ -15,10 +15,10 @@ from selu_hpc.engines.belonging import require_all_seen, require_original
 from selu_hpc.engines.ledger import BY_PERSON, Ledger, match
 from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.errors import SeluError
+from selu_hpc.logs import set_up_logging
 from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.lock import hold_run
 from selu_hpc.rounds.rundir import RunDir
-from selu_hpc.stages.entry import set_up_logging
 from selu_hpc.terminal import enter
 
 PATIENCE_S = 90.0

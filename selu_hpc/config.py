@@ -4,27 +4,45 @@ Owns every setting, its default, its check and the signature of a resolved confi
 Does not own reading files (recipes.py), what a setting does, or the facts of a cluster (site.py).
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
+import math
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from msgspec import Meta, Struct, convert, to_builtins
+from msgspec.structs import replace
 
-Positive = Annotated[int, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Meta(gt=0)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
 
 
-class Settings(BaseModel):
-    """Base of every section: frozen, unknown keys refused.
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every section: frozen, unknown keys refused. Made of plain values by `of`, which checks them all; what a
+    constructor or `but` is given is checked by mypy alone, but for what belongs together.
 
-    The docstrings below fields are the schema's descriptions; recipes.schema puts them there, since pydantic would read
-    this file anew for every class at every start of every command.
-    """
+    The docstrings below fields are the schema's descriptions (recipes.schema)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{name} is {value}, which is no number to set anything to")
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """The settings that YAML or JSON holds; `msgspec.ValidationError` says what is wrong first."""
+        return convert(values, cls, strict=False)
+
+    def but(self, **changes: Any) -> Self:
+        """A copy with other settings."""
+        return replace(self, **changes)
+
+    def plain(self) -> dict[str, Any]:
+        """What YAML and JSON can hold; `of` brings it back."""
+        values: dict[str, Any] = to_builtins(self)
+        return values
 
 
 class Simulator(StrEnum):
@@ -84,7 +102,7 @@ class Game(StrEnum):
     BLACKJACK = "blackjack"
 
 
-class EnvConfig(Settings):
+class EnvConfig(Settings, frozen=True):
     """The simulator, its world and how long an episode may be."""
 
     simulator: Simulator = Simulator.THOR
@@ -93,9 +111,9 @@ class EnvConfig(Settings):
     """The process behind the client: the built-in stand-in, or a Unity build headless or under Xvfb."""
     world: World = World.UNKNOWN
     """Skins, layouts and objects: the ones the built-in model was pre-trained in, or the held-out ones."""
-    width: Annotated[int, Field(ge=32, le=2048)] = 96
+    width: Annotated[int, Meta(ge=32, le=2048)] = 96
     """Frame width in pixels."""
-    height: Annotated[int, Field(ge=32, le=2048)] = 96
+    height: Annotated[int, Meta(ge=32, le=2048)] = 96
     """Frame height in pixels."""
     horizon: Positive = 10
     """Steps after which an episode ends; the paper uses 10."""
@@ -117,15 +135,15 @@ class EnvConfig(Settings):
     """Folder that holds the fetched Unity builds; read-only is fine."""
     vulkan_devices: tuple[int, ...] = ()
     """Vulkan's device number of each CUDA device; empty lets the AI2-THOR client ask vulkaninfo and nvidia-smi."""
-    step_timeout_s: Annotated[float, Field(gt=0)] = 60.0
+    step_timeout_s: Annotated[float, Meta(gt=0)] = 60.0
     """A simulator that does not answer for this long is killed and started again."""
-    start_timeout_s: Annotated[float, Field(gt=0)] = 120.0
+    start_timeout_s: Annotated[float, Meta(gt=0)] = 120.0
     """How long a simulator may take to start."""
-    max_restarts: Annotated[int, Field(ge=0)] = 5
+    max_restarts: Annotated[int, Meta(ge=0)] = 5
     """Restarts of the simulators during one episode before the task fails; the next episode may have as many."""
 
 
-class ModelConfig(Settings):
+class ModelConfig(Settings, frozen=True):
     """The frozen base, where it is loaded from and how answers are generated."""
 
     base: str = "pocket"
@@ -159,14 +177,14 @@ class ModelConfig(Settings):
     """CPU threads of one model process; part of a run's identity, since sums depend on it."""
 
 
-class RolloutConfig(Settings):
+class RolloutConfig(Settings, frozen=True):
     """How many episodes a round collects and how the actor is sampled."""
 
     num_shards: Positive = 2
     """Array elements per round."""
     episodes_per_shard: Positive = 96
     """Episodes one array element runs."""
-    temperature: Annotated[float, Field(ge=0)] = 0.0
+    temperature: Annotated[float, Meta(ge=0)] = 0.0
     """0 is greedy, as in the paper; variety then comes from scenes, starts and tasks."""
     num_slots: Positive = 8
     """Environments one element steps side by side, each with a simulator of its own; twice the model's batch size
@@ -175,7 +193,7 @@ class RolloutConfig(Settings):
     """Share of the first round's episodes whose actor is asked to explore; in the others it follows its instruction."""
 
 
-class CriticConfig(Settings):
+class CriticConfig(Settings, frozen=True):
     """How an episode is judged."""
 
     mode: CriticMode = CriticMode.MODEL
@@ -197,7 +215,7 @@ class CriticConfig(Settings):
     """A relabelled instruction is used only when the critic says yes to it."""
 
 
-class MixConfig(Settings):
+class MixConfig(Settings, frozen=True):
     """How labelled episodes become fine-tuning sets."""
 
     kept_fraction: Fraction = 0.3
@@ -210,16 +228,16 @@ class MixConfig(Settings):
     """As many yes as no in the critic's set, per task type where the data allow."""
 
 
-class RoleTraining(Settings):
+class RoleTraining(Settings, frozen=True):
     """Fine-tuning of one adapter."""
 
-    learning_rate: Annotated[float, Field(gt=0)]
+    learning_rate: Annotated[float, Meta(gt=0)]
     """Peak rate; the paper's are 2e-5 (actor) and 2e-6 (critic) for the 7B."""
     epochs: Positive = 2
     """Passes over the round's set."""
 
 
-class FinetuneConfig(Settings):
+class FinetuneConfig(Settings, frozen=True):
     """DeepSpeed and its optimiser."""
 
     actor: RoleTraining = RoleTraining(learning_rate=1e-3, epochs=6)
@@ -236,21 +254,21 @@ class FinetuneConfig(Settings):
     """Samples per forward pass on one rank."""
     warmup_fraction: Fraction = 0.05
     """Share of steps with a rising learning rate; a cosine follows."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: Annotated[float, Meta(ge=0)] = 0.0
     """AdamW's decay."""
-    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    max_grad_norm: Annotated[float, Meta(gt=0)] = 1.0
     """Gradients are clipped to this norm."""
     gradient_checkpointing: bool = False
     """Recompute activations to save memory."""
     start_from: Literal["last_round", "base"] = "last_round"
     """Continue last round's adapter or train a fresh one."""
-    checkpoint_minutes: Annotated[float, Field(gt=0)] = 15.0
+    checkpoint_minutes: Annotated[float, Meta(gt=0)] = 15.0
     """Time between checkpoints."""
     deepspeed: str = ""
     """A DeepSpeed JSON file laid over ours; empty means configs/deepspeed/ by stage."""
 
 
-class EvaluateConfig(Settings):
+class EvaluateConfig(Settings, frozen=True):
     """The frozen sets every method is measured on."""
 
     critic_episodes: Positive = 160
@@ -267,28 +285,28 @@ class EvaluateConfig(Settings):
     """Rounds from one evaluation to the next; the base and the last round are measured whatever this says."""
 
 
-class StoreConfig(Settings):
+class StoreConfig(Settings, frozen=True):
     """How frames are written."""
 
     codec: Literal["lossless", "jpeg"] = "lossless"
     """Lossless, or JPEG q95 where the last bits don't matter."""
 
 
-class RetryConfig(Settings):
+class RetryConfig(Settings, frozen=True):
     """What happens when a shard fails."""
 
-    max_retries: Annotated[int, Field(ge=0)] = 2
+    max_retries: Annotated[int, Meta(ge=0)] = 2
     """Further attempts of one shard."""
-    quorum: Annotated[float, Field(gt=0, le=1)] = 1.0
+    quorum: Annotated[float, Meta(gt=0, le=1)] = 1.0
     """Share of a stage's shards that must be there for its gate to go on."""
 
 
-class Resources(Settings):
+class Resources(Settings, frozen=True):
     """What one task of a stage asks of a cluster."""
 
     cpus: Positive = 1
     """CPU cores per task."""
-    gpus: Annotated[int, Field(ge=0)] = 0
+    gpus: Annotated[int, Meta(ge=0)] = 0
     """GPUs per node."""
     mem_gb: Positive = 4
     """Memory per node in GB."""
@@ -298,7 +316,7 @@ class Resources(Settings):
     """Which of the site's partitions (`Site.partitions`)."""
 
 
-class ResourcesConfig(Settings):
+class ResourcesConfig(Settings, frozen=True):
     """Resources per stage."""
 
     testset: Resources = Resources()
@@ -317,7 +335,7 @@ class ResourcesConfig(Settings):
     """Evaluation arrays."""
 
 
-class GameConfig(Settings):
+class GameConfig(Settings, frozen=True):
     """RL4VLM: which game, how an answer's probability is weighed and how PPO learns from it."""
 
     name: Game = Game.NUMBER_LINE
@@ -332,7 +350,7 @@ class GameConfig(Settings):
     reread: Literal["own_prompt", "first_prompt"] = "own_prompt"
     """Which prompt an update weighs an answer under. `first_prompt` is what the paper's code does: its ratios are then
     wrong where the prompt tells the state (docs/rl4vlm.md)."""
-    temperature: Annotated[float, Field(gt=0)] = 0.2
+    temperature: Annotated[float, Meta(gt=0)] = 0.2
     """Of sampling, and of the probabilities that PPO compares."""
     warmup_episodes: Positive = 128
     """Games the expert plays in one shard of round 0."""
@@ -342,39 +360,39 @@ class GameConfig(Settings):
     """How much a reward counts one step earlier."""
     gae_lambda: Fraction = 0.95
     """Of generalised advantage estimation."""
-    clip: Annotated[float, Field(gt=0)] = 0.1
+    clip: Annotated[float, Meta(gt=0)] = 0.1
     """How far a ratio and a value may move in one update."""
-    value_coefficient: Annotated[float, Field(ge=0)] = 0.5
+    value_coefficient: Annotated[float, Meta(ge=0)] = 0.5
     """Weight of the value's loss."""
     epochs: Positive = 4
     """Passes over a round's steps."""
     batch: Positive = 128
     """Answers that one step of the optimiser learns from, over all ranks; `finetune.global_batch` is the warm-up's."""
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-5
+    learning_rate: Annotated[float, Meta(gt=0)] = 1e-5
     """Of the first update."""
-    last_learning_rate: Annotated[float, Field(gt=0)] = 1e-9
+    last_learning_rate: Annotated[float, Meta(gt=0)] = 1e-9
     """What a cosine leads to, one step of it an update."""
     annealed_rounds: Positive = 25
     """Updates until there; then the cosine turns back, as the paper's code does."""
 
 
-SCHEDULING = {
-    **dict.fromkeys(("rounds", "retry", "resources", "chain", "image"), True),
-    "env": {
+SCHEDULING: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("rounds", "retry", "resources", "chain", "image"), ()),
+    "env": (
         "num_processes", "step_timeout_s", "start_timeout_s", "max_restarts", "unity_releases", "vulkan_devices"
-    },
-    "rollout": {"num_slots"},
-    "evaluate": {"every"},
+    ),
+    "rollout": ("num_slots",),
+    "evaluate": ("every",),
 }  # fmt: skip
-"""Settings that say when, where and how often work is done, never what comes of it."""
+"""Settings that say when, where and how often work is done, never what comes of it; of a section without names, all."""
 
 
-class RunConfig(Settings):
+class RunConfig(Settings, frozen=True):
     """A run: everything that decides its bytes, and how it is scheduled."""
 
     recipe: str = "selu"
     """A name for tables and reports."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Meta(ge=0)] = 0
     """Every episode's and every sampler's seed derives from it."""
     rounds: Positive = 5
     """Self-learning rounds; may be raised later to continue a run."""
@@ -415,10 +433,14 @@ class RunConfig(Settings):
     @property
     def identity(self) -> dict[str, Any]:
         """The settings that decide what the run produces; scheduling and the number of rounds do not."""
-        left_out: dict[str, Any] = dict(SCHEDULING)
+        dump = self.plain()
+        for section, names in SCHEDULING.items():
+            for name in names:
+                del dump[section][name]
+            if not names:
+                del dump[section]
         if not self.plays_games:
-            left_out["game"] = True
-        dump: dict[str, Any] = self.model_dump(mode="json", exclude=left_out)
+            del dump["game"]
         if self.env.tells_hand:  # younger than runs whose signature has to stay
             del dump["env"]["tells_hand"]
         return dump
@@ -429,8 +451,16 @@ class RunConfig(Settings):
         text = json.dumps(self.identity, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
-    @model_validator(mode="after")
-    def _check_batches(self) -> Self:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_batches()
+        if self.plays_games and self.model.server_url:
+            raise ValueError(
+                "learning rl4vlm weighs the very tokens that were sampled, which a server does not tell; "
+                "leave model.server_url empty"
+            )
+
+    def _check_batches(self) -> None:
         batches = {"finetune.global_batch": self.finetune.global_batch}
         if self.plays_games:
             batches["game.batch"] = self.game.batch
@@ -441,13 +471,3 @@ class RunConfig(Settings):
                     f"{name} {batch} must be a multiple of finetune.num_ranks {ranks} "
                     f"and each rank's share a multiple of finetune.micro_batch {micro}"
                 )
-        return self
-
-    @model_validator(mode="after")
-    def _check_game(self) -> Self:
-        if self.plays_games and self.model.server_url:
-            raise ValueError(
-                "learning rl4vlm weighs the very tokens that were sampled, which a server does not tell; "
-                "leave model.server_url empty"
-            )
-        return self

@@ -22,10 +22,10 @@ from selu_hpc.engines.discover import discover_site
 from selu_hpc.engines.sbatch import check_site
 from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.errors import ConfigError, SeluError
+from selu_hpc.logs import set_up_logging
 from selu_hpc.recipes import load_recipe, load_site, to_yaml
 from selu_hpc.rounds.rundir import write_bytes
 from selu_hpc.site import Site
-from selu_hpc.stages.entry import set_up_logging
 from selu_hpc.terminal import enter
 
 COLOURS = {Grade.OK: "green", Grade.WARNING: "yellow", Grade.PROBLEM: "red"}

@@ -24,10 +24,10 @@ from selu_hpc.containers.registry import Place, pull, push
 from selu_hpc.containers.shelf import Shelf
 from selu_hpc.containers.trust import require_trusted, sign, signers
 from selu_hpc.errors import ImageError, SeluError
+from selu_hpc.logs import set_up_logging
 from selu_hpc.recipes import load_site
 from selu_hpc.rounds.provenance import SOURCE
 from selu_hpc.rounds.rundir import RunDir
-from selu_hpc.stages.entry import set_up_logging
 from selu_hpc.terminal import enter
 
 

@@ -12,13 +12,16 @@ import difflib
 import inspect
 import itertools
 import json
+import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import EnumType
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
+import msgspec
 import yaml
-from pydantic import BaseModel, ValidationError
 
 from selu_hpc import config
 from selu_hpc.config import RunConfig, Settings
@@ -69,7 +72,7 @@ def load_recipe(name: str, overrides: Sequence[str] = (), flags: Mapping[str, An
     """The config of a recipe (a name in configs/ or a path), with `a.b=c` overrides and flags laid over it."""
     layers = Layers()
     # A section's own defaults are others than its place's: `resources.finetune` has four hours, any `Resources` one.
-    layers.lay(RunConfig().model_dump(), "a default")
+    layers.lay(RunConfig().plain(), "a default")
     _lay_file(layers, find_recipe(name), seen=())
     problems = []
     for override in overrides:
@@ -114,25 +117,23 @@ def find_recipe(name: str) -> Path:
     return path
 
 
-def to_yaml(settings: BaseModel) -> str:
+def to_yaml(settings: Settings) -> str:
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the same text, five times as fast where libyaml is
-    text: str = yaml.dump(settings.model_dump(mode="json"), Dumper=dumper, sort_keys=False, allow_unicode=True)
+    text: str = yaml.dump(settings.plain(), Dumper=dumper, sort_keys=False, allow_unicode=True)
     return text
 
 
 def schema() -> dict[str, Any]:
     """The recipe's JSON schema, for editors; kept in configs/schema.json by a test."""
-    made = RunConfig.model_json_schema()
+    sections = msgspec.json.schema(RunConfig)["$defs"]
     for section, described in _descriptions().items():
-        at = made if section == "RunConfig" else made["$defs"].get(section, {"properties": {}})
+        properties = sections.get(section, {}).get("properties", {})
         for name, text in described.items():
-            if name in at["properties"]:
-                at["properties"][name]["description"] = text
-    made["properties"] = {
-        "extends": {"type": "string", "description": "A recipe this one is laid over."},
-        **made["properties"],
-    }
-    return made
+            if name in properties:
+                properties[name]["description"] = text
+    run = sections.pop("RunConfig")
+    extends = {"type": "string", "description": "A recipe this one is laid over."}
+    return {**run, "properties": {"extends": extends, **run["properties"]}, "$defs": sections}
 
 
 def _descriptions() -> dict[str, dict[str, str]]:
@@ -216,41 +217,72 @@ def _nested(path: str, value: Any) -> dict[str, Any]:
 
 def _build(kind: type[AnySettings], layers: Layers, problems: list[str]) -> AnySettings:
     try:
-        built = kind.model_validate(layers.values)
-    except ValidationError as error:
-        problems = problems + [_explain(kind, layers, dict(one)) for one in error.errors()]
+        built = kind.of(layers.values)
+    except msgspec.ValidationError as error:
+        found = list(_mistakes(kind, layers.values, layers))
+        problems = problems + (found or [f"{layers.source_of('')}: {error}"])
     if problems:
         raise ConfigError("\n".join(problems))
     return built
 
 
-def _explain(kind: type[Settings], layers: Layers, error: dict[str, Any]) -> str:
-    location = [part for part in error["loc"] if part != "[key]"]
-    path = ".".join(str(part) for part in location)
-    source = layers.source_of(path)
-    if error["type"] == "extra_forbidden":
-        known = _fields_at(kind, [str(part) for part in location[:-1]])
-        close = difflib.get_close_matches(str(location[-1]), known, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        return f"{source}: {path}: unknown key; {hint}allowed here: {', '.join(known)}"
-    if error["type"] == "value_error" and not path:
-        return f"{source}: {error['msg'].removeprefix('Value error, ')}"
-    message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    found = "nothing" if error["type"] == "missing" else json.dumps(error["input"], default=str, ensure_ascii=False)
-    return f"{source}: {path}: found {found[:200]}; allowed: {message}"
+def _mistakes(kind: type[Settings], values: Mapping[str, Any], layers: Layers, under: str = "") -> Iterator[str]:
+    """Everything that is wrong with a section's keys and values one by one; msgspec itself stops at the first."""
+    fields = {one.name: one for one in msgspec.structs.fields(kind)}
+    for key in values:
+        if key not in fields:
+            close = difflib.get_close_matches(key, fields, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            path = under + key
+            yield f"{layers.source_of(path)}: {path}: unknown key; {hint}allowed here: {', '.join(fields)}"
+    for name, one in fields.items():
+        if name in values:
+            yield from _mistakes_of_value(one.type, values[name], layers, under + name)
+        elif one.required:
+            yield f"{layers.source_of(under + name)}: {under}{name}: found nothing; it has to be given"
 
 
-def _fields_at(kind: type[BaseModel], path: list[str]) -> list[str]:
-    """The keys a section may have."""
-    for key in path:
-        field = kind.model_fields.get(key)
-        if field is None:
-            break
-        inner = [a for a in (field.annotation, *get_args(field.annotation)) if isinstance(a, type)]
-        section = next((a for a in inner if issubclass(a, BaseModel)), None)
-        if section is not None:
-            kind = section
-    return list(kind.model_fields)
+def _mistakes_of_value(wanted: Any, value: Any, layers: Layers, path: str) -> Iterator[str]:
+    if isinstance(value, Mapping) and isinstance(wanted, type) and issubclass(wanted, Settings):
+        yield from _mistakes(wanted, value, layers, f"{path}.")
+    elif isinstance(value, Mapping) and get_origin(wanted) is dict:
+        allowed_keys, allowed_values = get_args(wanted)
+        for key, inner in value.items():
+            yield from _mistakes_of_value(allowed_keys, key, layers, f"{path}.{key}")
+            yield from _mistakes_of_value(allowed_values, inner, layers, f"{path}.{key}")
+    else:
+        try:
+            made = msgspec.convert(value, wanted, strict=False)
+        except msgspec.ValidationError as error:
+            allowed = _allowed(wanted, str(error))
+        else:
+            if not isinstance(made, float) or math.isfinite(made):
+                return
+            allowed = "a finite number"
+        found = json.dumps(value, default=str, ensure_ascii=False)
+        yield f"{layers.source_of(path)}: {path}: found {found[:200]}; allowed: {allowed}"
+
+
+def _allowed(wanted: Any, error: str) -> str:
+    """What may stand where msgspec found this error, in the words of one who writes YAML."""
+    choices = (
+        list(wanted) if isinstance(wanted, EnumType) else get_args(wanted) if get_origin(wanted) is Literal else []
+    )
+    if choices:
+        *most, last = (repr(getattr(choice, "value", choice)) for choice in choices)
+        return f"{', '.join(most)} or {last}"
+    expected = re.match(r"Expected `(?P<type>[^`]*)`(?P<bound> [<>]=? \S+)?", error)
+    if expected is None:
+        return error
+    words = " or ".join(_WORDS.get(name, name) for name in expected["type"].split(" | ")) + (expected["bound"] or "")
+    return f"a list, each of it {words}" if " - at " in error else words
+
+
+_WORDS = {
+    "int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "null": "nothing",
+    "array": "a list", "object": "keys and values",
+}  # fmt: skip
+"""msgspec's names of types."""
 
 
 def _names(folder: Path) -> str:

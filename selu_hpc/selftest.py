@@ -16,10 +16,10 @@ from pathlib import Path
 from selu_hpc.engines.base import Job
 from selu_hpc.engines.local import LocalEngine
 from selu_hpc.errors import SeluError
+from selu_hpc.logs import set_up_logging
 from selu_hpc.recipes import load_recipe
 from selu_hpc.rounds.plan import make_plan
 from selu_hpc.rounds.provenance import open_run
-from selu_hpc.stages.entry import set_up_logging
 from selu_hpc.terminal import enter
 
 TINY = (

@@ -4,21 +4,19 @@ Owns what a profile may say and its defaults. Does not own reading the file (rec
 (engines/discover.py), or which names are refused (engines/sbatch.py).
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
-from pydantic import Field
+from msgspec import Meta, field
 
 from selu_hpc.config import Resources, Settings
 
 
-class SitePartition(Settings):
+class SitePartition(Settings, frozen=True):
     """One Slurm partition of a site."""
 
     name: str
     """The partition's name in Slurm."""
-    gpus_per_node: Annotated[int, Field(ge=0)] = 0
+    gpus_per_node: Annotated[int, Meta(ge=0)] = 0
     """GPUs of its nodes."""
     gres: str = "gpu"
     """Name of the GPU gres, with its type where the site wants one (`gpu:a100`)."""
@@ -26,13 +24,13 @@ class SitePartition(Settings):
     """Node feature to ask for."""
     qos: str = ""
     """Quality of service to ask for."""
-    max_timeout_min: Annotated[int, Field(ge=0)] = 0
+    max_timeout_min: Annotated[int, Meta(ge=0)] = 0
     """The partition's time limit, 0 when it has none."""
-    max_mem_gb: Annotated[int, Field(ge=0)] = 0
+    max_mem_gb: Annotated[int, Meta(ge=0)] = 0
     """Memory of its largest node, 0 when it is not known."""
 
 
-class Site(Settings):
+class Site(Settings, frozen=True):
     """Facts of a cluster; `python -m selu_hpc.doctor --write-site` makes one from sinfo, scontrol and sacctmgr."""
 
     name: str
@@ -51,13 +49,13 @@ class Site(Settings):
     """Folders bound into the image beside the run folder: `source`, `source:target` or `source:target:ro`."""
     apptainer: str = "apptainer"
     """The apptainer command."""
-    max_array_size: Annotated[int, Field(ge=0)] = 0
+    max_array_size: Annotated[int, Meta(ge=0)] = 0
     """Slurm's MaxArraySize; 0 means ask Slurm."""
-    max_submit_jobs: Annotated[int, Field(ge=0)] = 0
+    max_submit_jobs: Annotated[int, Meta(ge=0)] = 0
     """Most jobs a user may have in the queue; 0 means ask Slurm."""
-    array_throttle: Annotated[int, Field(ge=0)] = 0
+    array_throttle: Annotated[int, Meta(ge=0)] = 0
     """Most elements of one array that run at once; 0 means no throttle."""
-    sbatch_flags: dict[str, str | int | bool] = Field(default_factory=dict)
+    sbatch_flags: dict[str, str | int | bool] = field(default_factory=dict)
     """Further sbatch options, without the ones this project sets itself."""
     trusted_keys: tuple[str, ...] = ()
     """Fingerprints of keys an image must be signed with; empty demands no signature."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from selu_hpc.engines.calls import SHOW_CONFIG, Calls, submit_limits
 from selu_hpc.rounds.copying import copy_call
 from selu_hpc.terminal import enter, hours, positive
+
+logger = logging.getLogger(__name__)
 
 SBATCH_AHEAD = 4
 """A new run's first jobs find theirs started; while those are sent the next are. More made no difference: submit stands
@@ -75,11 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(argv)
     gc.disable()  # what is imported from here on stays until the end: looking through it again and again finds nothing
     calls = ask_ahead(options)
-    # Pydantic would look for plugins in every installed package, which takes as long as deciding over 10,000 shards.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    os.environ.setdefault("LOGURU_AUTOINIT", "0")  # a sink that set_up_logging would replace at once
     from selu_hpc.errors import SeluError
-    from selu_hpc.stages.entry import set_up_logging
+    from selu_hpc.logs import set_up_logging
 
     set_up_logging()
     try:
@@ -151,10 +150,8 @@ def prepare(job: Job) -> int:
 
 
 def tell_rounds(asked: int | None, config: RunConfig) -> None:
-    from loguru import logger
-
     if asked is not None and asked < config.rounds:
-        logger.warning("the run has {} rounds; rounds can only be raised", config.rounds)
+        logger.warning("the run has %s rounds; rounds can only be raised", config.rounds)
 
 
 def start_sbatch(run: RunDir, plan: Plan, calls: Calls) -> None:
@@ -167,9 +164,7 @@ def start_sbatch(run: RunDir, plan: Plan, calls: Calls) -> None:
 
 
 def carry_on(job: Job, engine: Engine, *, wait: bool) -> int:
-    from loguru import logger
-
-    logger.info("run folder: {}", job.run.path)
+    logger.info("run folder: %s", job.run.path)
     gc.freeze()
     gc.enable()
     engine.run(job, wait=wait)
@@ -194,8 +189,6 @@ def choose_engine(options: argparse.Namespace, site: Site | None, calls: Calls) 
 
     A Slurm that is silent now is no reason to do the work of a cluster on its login node.
     """
-    from loguru import logger
-
     from selu_hpc.engines.scheduler import Slurm
     from selu_hpc.errors import EngineError
 
@@ -207,7 +200,7 @@ def choose_engine(options: argparse.Namespace, site: Site | None, calls: Calls) 
     if found:
         from selu_hpc.engines.slurm import SlurmEngine
 
-        logger.info("engine: slurm ({})", why)
+        logger.info("engine: slurm (%s)", why)
         return SlurmEngine(site=site, accept_code=options.accept_code, slurm=slurm)
     if options.engine != "local" and (options.engine == "slurm" or site or calls.has("sbatch")):
         do = "try again when it does" if calls.has("sbatch") else "run this on a login node"
@@ -215,9 +208,9 @@ def choose_engine(options: argparse.Namespace, site: Site | None, calls: Calls) 
     from selu_hpc.engines.local import LocalEngine
 
     calls.forget()
-    logger.info("engine: local ({})", why)
+    logger.info("engine: local (%s)", why)
     if site:
-        logger.warning("--site {}: on this machine only what it says of images is used", options.site)
+        logger.warning("--site %s: on this machine only what it says of images is used", options.site)
     return LocalEngine(workers=options.workers)
 
 

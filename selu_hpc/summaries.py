@@ -18,7 +18,7 @@ Summary = dict[str, Any]
 
 def settings_of_run(config: RunConfig) -> str:
     """What a run has set, but for the seed: the signature that seed 0 has."""
-    return config.model_copy(update={"seed": 0}).signature
+    return config.but(seed=0).signature
 
 
 def settings_of(summary: Summary) -> str:

@@ -1,16 +1,17 @@
 """Fixtures of every room: a small config and a fresh run folder on a path that is unkind on purpose."""
 
-import io
+import logging
 import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
-from loguru import logger
 
 from selu_hpc.config import RunConfig
 from selu_hpc.recipes import load_recipe
 from selu_hpc.rounds.provenance import open_run
 from selu_hpc.rounds.rundir import RunDir
+
+logging.getLogger("selu_hpc").setLevel(logging.DEBUG)  # for caplog
 
 # The same examples in every run, and no example fails for being slow: a loaded machine may stand still at any moment.
 # To look for new ones: pytest --hypothesis-profile=default.
@@ -59,18 +60,3 @@ def unkind_path(tmp_path):
 def small_run(unkind_path, small_config) -> RunDir:
     run, _ = open_run(unkind_path / "run", small_config)
     return run
-
-
-@pytest.fixture
-def caplog_loguru():
-    """What the project logged during a test, as `.text`."""
-
-    class Log(io.StringIO):
-        @property
-        def text(self):
-            return self.getvalue()
-
-    log = Log()
-    sink = logger.add(log, level="DEBUG", format="{level} {message}")
-    yield log
-    logger.remove(sink)

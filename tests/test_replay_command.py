@@ -29,7 +29,7 @@ def test_help_needs_neither_numpy_nor_pictures():
     line = [sys.executable, "-X", "importtime", "-m", "selu_hpc.replay", "--help"]
     trace = subprocess.run(line, capture_output=True, text=True, check=True)
     imported = {one.rpartition("|")[2].strip().split(".")[0] for one in trace.stderr.splitlines()}
-    assert not imported & {"numpy", "PIL", "zarr", "torch", "pydantic", "matplotlib"}
+    assert not imported & {"numpy", "PIL", "zarr", "torch", "msgspec", "matplotlib"}
     assert "--truth" in trace.stdout
 
 

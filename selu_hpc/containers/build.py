@@ -6,6 +6,7 @@ Owns the build arguments and the two hashes an image carries as labels: of its d
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
@@ -15,13 +16,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from loguru import logger
-
 from selu_hpc.containers.apptainer import Apptainer
 from selu_hpc.containers.digest import digest_of
 from selu_hpc.containers.shelf import Entry, Made, Shelf
 from selu_hpc.errors import ImageError
 from selu_hpc.rounds.provenance import SOURCE, code_state
+
+logger = logging.getLogger(__name__)
 
 PROJECT = "pyproject.toml"
 DEPENDENCY_FILES = (PROJECT, "constraints.txt", "requirements-no-deps.txt")
@@ -61,7 +62,7 @@ def build(options: BuildOptions, *, shelf: Shelf, apptainer: Apptainer) -> Entry
     dependencies, definition = hashes(options)
     for entry in shelf.entries():
         if entry.definition == definition and not options.fresh and digest_of(shelf.file(entry)) == entry.digest:
-            logger.info("{} is built from the same definition: nothing to do", shelf.file(entry))
+            logger.info("%s is built from the same definition: nothing to do", shelf.file(entry))
             return entry
     shelf.path.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
@@ -75,7 +76,7 @@ def build(options: BuildOptions, *, shelf: Shelf, apptainer: Apptainer) -> Entry
             on=_base(options, shelf),
             compress="--mksquashfs-args" in apptainer.run(["build", "--help"]),
         )
-        logger.info("apptainer {}", " ".join(line))
+        logger.info("apptainer %s", " ".join(line))
         with _inside(context):
             apptainer.run(line, show=True)
         entry = shelf.add(
@@ -87,7 +88,7 @@ def build(options: BuildOptions, *, shelf: Shelf, apptainer: Apptainer) -> Entry
                 dependencies=dependencies if options.definition.name == DEFINITION else "",
             ),
         )
-    logger.info("built {} in {:.0f} s", entry.title, time.monotonic() - started)
+    logger.info("built %s in %.0f s", entry.title, time.monotonic() - started)
     return entry
 
 

@@ -9,6 +9,7 @@ folder and what the site names, and passes the environment that must pass. Runs 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import shutil
 import signal
@@ -19,8 +20,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from loguru import logger
-
 from selu_hpc.containers.apptainer import Apptainer
 from selu_hpc.containers.digest import note, noted, require_digest, short
 from selu_hpc.containers.mounts import Mount, hub_mounts, require_code_uncovered
@@ -30,10 +29,13 @@ from selu_hpc.containers.trust import require_trusted
 from selu_hpc.containers.unpacked import unpacked
 from selu_hpc.containers.watched import run_watched
 from selu_hpc.errors import ImageError, SeluError
+from selu_hpc.logs import set_up_logging
 from selu_hpc.processes import die_with_parent
 from selu_hpc.rounds.lock import wait_for_lock
 from selu_hpc.rounds.rundir import RunDir, Stage
-from selu_hpc.stages.entry import EXIT_FAILED, MODULES, run_stage, set_up_logging
+from selu_hpc.stages.entry import EXIT_FAILED, MODULES, run_stage
+
+logger = logging.getLogger(__name__)
 
 PASSED = (
     "SLURM_",
@@ -174,7 +176,7 @@ def launch(stage: Stage, run: RunDir, *, round_id: int, shard: int, attempt: int
     if pinned.unpack:
         image = unpacked(pinned.path, pinned.digest, apptainer=Apptainer(pinned.apptainer))
     for name, value in require_code_uncovered(os.environ).items():
-        logger.info("{}={} is bound into the image too", name, value)
+        logger.info("%s=%s is bound into the image too", name, value)
     network = pinned.network or not may_cut_network(pinned)
     command = stage_command(stage, run=run.path, round_id=round_id, shard=shard, attempt=attempt)
     with private_folder(pinned.scratch) as private:

@@ -7,6 +7,7 @@ oras://HOST/REPOSITORY@sha256:M#sha256:F         pull; M is the registry's manif
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -14,12 +15,12 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from loguru import logger
-
 from selu_hpc.containers.apptainer import Apptainer
 from selu_hpc.containers.digest import digest_of
 from selu_hpc.containers.shelf import Entry, Made, Shelf
 from selu_hpc.errors import ImageError
+
+logger = logging.getLogger(__name__)
 
 ORAS = "oras://"
 SHELVED = re.compile(r"(?P<name>.+)-[0-9a-f]{12}")
@@ -96,7 +97,7 @@ def pull(place: Place, *, shelf: Shelf, apptainer: Apptainer, plain_http: bool =
             "`images push` printed names it"
         )
     if here := _already(place, shelf):
-        logger.info("{} is already in {}", here.title, shelf.path)
+        logger.info("%s is already in %s", here.title, shelf.path)
         return here
     if not place.is_registry:
         entry = shelf.copy_in(Path(place.reference), name=place.name, expected=place.file_digest)
@@ -113,7 +114,7 @@ def _pull_oras(place: Place, *, shelf: Shelf, apptainer: Apptainer, plain_http: 
         if place.manifest:
             found = resolve(place.reference, plain_http=plain_http) if ":" in place.name_and_tag else place.manifest
             if found != place.manifest:
-                logger.warning("{} now names {}; pulling the {} you asked for", reference, found, place.manifest)
+                logger.warning("%s now names %s; pulling the %s you asked for", reference, found, place.manifest)
             reference = f"{_without_tag(place)}@{place.manifest}"
         try:
             apptainer.run(

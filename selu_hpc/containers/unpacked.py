@@ -7,11 +7,10 @@ made from a file whose digest was just checked, and gets its name only when it i
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-from loguru import logger
 
 from selu_hpc.containers.apptainer import Apptainer
 from selu_hpc.containers.digest import short
@@ -19,12 +18,14 @@ from selu_hpc.containers.node import make_room, node_folder, used_now
 from selu_hpc.errors import ImageError
 from selu_hpc.rounds.lock import wait_for_lock
 
+logger = logging.getLogger(__name__)
+
 
 def unpacked(image: Path, digest: str, *, apptainer: Apptainer) -> Path:
     """The folder to start from, unpacked by whichever task comes first; the image itself where there is no room."""
     place = node_folder("selu-unpacked")
     if place is None:
-        logger.warning("{} is used as it is, since others can write the folder to unpack it in", image)
+        logger.warning("%s is used as it is, since others can write the folder to unpack it in", image)
         return image
     folder = place / short(digest).removeprefix("sha256:")
     if not folder.is_dir():
@@ -34,7 +35,7 @@ def unpacked(image: Path, digest: str, *, apptainer: Apptainer) -> Path:
                 try:
                     _unpack(image, folder, apptainer=apptainer)
                 except ImageError as error:
-                    logger.warning("{} is used as it is, since it could not be unpacked: {}", image, error)
+                    logger.warning("%s is used as it is, since it could not be unpacked: %s", image, error)
                     return image
     used_now(folder)
     return folder
@@ -49,4 +50,4 @@ def _unpack(image: Path, folder: Path, *, apptainer: Apptainer) -> None:
         line = ["build", "--fix-perms", "--sandbox", str(partial / "image"), str(image)]
         apptainer.run(line, environment={"APPTAINER_TMPDIR": str(partial)})
         (partial / "image").rename(folder)
-    logger.info("unpacked {} into {} in {:.0f} s", image.name, folder, time.monotonic() - started)
+    logger.info("unpacked %s into %s in %.0f s", image.name, folder, time.monotonic() - started)

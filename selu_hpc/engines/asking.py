@@ -1,6 +1,6 @@
 """Asks Slurm once, for those who only read: what it said, or in words why that is not known.
 
-Loads neither pydantic nor loguru and repeats nothing; scheduler.py asks with patience and is for those who act.
+Loads no settings and repeats nothing; scheduler.py asks with patience and is for those who act.
 """
 
 from __future__ import annotations

@@ -5,15 +5,16 @@ Owns what is moved where. Does not own finding out why (rundir.ShardDir.check) o
 
 from __future__ import annotations
 
+import logging
 import time
-
-from loguru import logger
 
 from selu_hpc.engines.base import Job
 from selu_hpc.errors import CorruptShardError
 from selu_hpc.rounds.gate import sealed_stages
 from selu_hpc.rounds.plan import Key
 from selu_hpc.rounds.rundir import ShardDir, Stage
+
+logger = logging.getLogger(__name__)
 
 
 def put_aside_broken_shards(job: Job, round_id: int, *, with_labels: bool = False) -> None:
@@ -43,7 +44,7 @@ def put_aside(job: Job, place: ShardDir, why: str) -> None:
             part.rename(target / part.name)
     if place.truth.exists():
         place.truth.rename(place.truth.with_name(f"{place.truth.name}.{target.name}"))
-    logger.warning("shard {} is broken and made anew: {}", place.name, why)
+    logger.warning("shard %s is broken and made anew: %s", place.name, why)
     job.journal.append("corrupt", shard=place.name, why=why)
 
 

@@ -141,10 +141,10 @@ def with_memory(site: Site, slurm: Slurm) -> Site:
         name, _, memory = line.partition("|")
         most[name.strip()] = max(most.get(name.strip(), 0), read_gb(memory.strip()))
     partitions = {
-        role: one if one.max_mem_gb else one.model_copy(update={"max_mem_gb": most.get(one.name, 0)})
+        role: one if one.max_mem_gb else one.but(max_mem_gb=most.get(one.name, 0))
         for role, one in site.partitions.items()
     }
-    return site.model_copy(update={"partitions": partitions})
+    return site.but(partitions=partitions)
 
 
 def _account(slurm: Slurm, config: dict[str, str]) -> str:

@@ -11,12 +11,11 @@ if the quorum is there; otherwise the chain stops, with the reason in the journa
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-
-from loguru import logger
 
 from selu_hpc.engines.base import Job
 from selu_hpc.engines.broken import put_aside_broken_shards
@@ -26,11 +25,14 @@ from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.engines.snapshot import refuse_open_folders
 from selu_hpc.engines.submission import Submission, TakenBackError, horizon, this_element
 from selu_hpc.errors import EngineError, SeluError
+from selu_hpc.logs import set_up_logging
 from selu_hpc.recipes import load_run
 from selu_hpc.rounds.lock import wait_for_lock
 from selu_hpc.rounds.plan import SEALED, Key, make_plan
 from selu_hpc.rounds.rundir import RunDir, Stage
 from selu_hpc.stages import entry
+
+logger = logging.getLogger(__name__)
 
 LOCK_PATIENCE_S = 600.0
 
@@ -44,14 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--shard", type=int, default=0)
     parser.add_argument("--attempt", type=int)
     options = parser.parse_args(argv)
-    entry.set_up_logging()
+    set_up_logging()
     try:
         job = open_job(options.run)
         if options.close:
             return close(job)
         return gate(job, options.round_id, options.attempt)
     except SeluError as error:
-        logger.error("{}", error)
+        logger.error("%s", error)
         return error.exit_code
 
 
@@ -72,11 +74,11 @@ def gate(job: Job, round_id: int, attempt: int | None) -> int:
     refused = ""
     try:
         if send_again(job, round_id):
-            logger.info("round {}: missing shards were sent again, the gate behind them decides", round_id)
+            logger.info("round %s: missing shards were sent again, the gate behind them decides", round_id)
             return 0
     except TakenBackError as error:  # any other may leave jobs behind that will decide over this round
         refused = str(error)
-        logger.warning("round {}: missing shards can't be sent again, so the quorum decides: {}", round_id, refused)
+        logger.warning("round %s: missing shards can't be sent again, so the quorum decides: %s", round_id, refused)
     code = entry.run_stage(Stage.GATE, run=str(job.run.path), round_id=round_id, attempt=attempt)
     if code == 0 or not refused:
         follow(job, round_id, failed=code != 0, refused=refused)
@@ -117,7 +119,7 @@ def follow(job: Job, round_id: int, *, failed: bool, refused: str = "") -> None:
         except EngineError as error:
             if failed:
                 raise
-            logger.warning("round {} is sealed; a later job sends what is left to send: {}", round_id, error)
+            logger.warning("round %s is sealed; a later job sends what is left to send: %s", round_id, error)
 
 
 def _give_up(job: Job, round_id: int, *, failed: bool, refused: str) -> None:
@@ -143,13 +145,13 @@ def close(job: Job) -> int:
             job.journal.append("finished", engine="slurm")
             return 0
         if not site.resubmit_inside_jobs:
-            logger.error("{} stages are unfinished; run submit on the login node", len(due))
+            logger.error("%s stages are unfinished; run submit on the login node", len(due))
             return 1
         submission = Submission(job, site, slurm, ask_limits(site, slurm), me=this_element(), still_mine=still_mine)
         decision = submission.advance(last_round=horizon(job, max(key.round_id for key in due)))
     if decision.cover:
         return 0
-    logger.error("the run can't go on by itself; mend the cause, then run `{}`", job.run.command("submit"))
+    logger.error("the run can't go on by itself; mend the cause, then run `%s`", job.run.command("submit"))
     return 1
 
 

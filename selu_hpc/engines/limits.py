@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass, replace
-
-from loguru import logger
 
 from selu_hpc.engines.calls import submit_limits
 from selu_hpc.engines.reconcile import Decision, Situation, decide
 from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.errors import EngineError
 from selu_hpc.site import Site
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_MAX_ARRAY_SIZE = 1001
 
@@ -72,7 +73,7 @@ def rounds_that_fit(now: Situation, limits: Limits, *, num_queued: int) -> tuple
         fewer = replace(now, last_round=last)
         decision = decide(fewer)
         if _size(decision) <= room:
-            logger.info("at most {} jobs may wait: submitting up to round {}, gates submit the rest",
+            logger.info("at most %s jobs may wait: submitting up to round %s, gates submit the rest",
                         limits.max_submit_jobs, last)  # fmt: skip
             return fewer, decision
     if num_queued:

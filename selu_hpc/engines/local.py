@@ -6,6 +6,7 @@ fork server) or contained.py's (the run's image), the picture on the terminal is
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -14,8 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
-
-from loguru import logger
 
 from selu_hpc.engines.attempts import describe_exit
 from selu_hpc.engines.base import Job
@@ -34,6 +33,8 @@ from selu_hpc.rounds.plan import SEALED, Key
 from selu_hpc.rounds.rundir import Stage
 from selu_hpc.stages.entry import next_attempt
 from selu_hpc.viz.plain import plain
+
+logger = logging.getLogger(__name__)
 
 GRACE_S = 15.0
 TAIL_LINES = 25
@@ -87,7 +88,7 @@ def refuse_live_slurm_jobs(job: Job, slurm: Slurm) -> None:
     if not ledger.entries:
         return
     if not slurm.calls.has("squeue"):
-        logger.warning("{}: was handed to Slurm before, and no squeue here says whether jobs are left", job.run.path)
+        logger.warning("%s: was handed to Slurm before, and no squeue here says whether jobs are left", job.run.path)
         return
     try:
         queue = match(ledger, slurm.squeue(ledger.entries))

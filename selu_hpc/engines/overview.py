@@ -1,6 +1,6 @@
 """How far a run is: markers first, then one look at the queue, then what attempts left behind. Changes nothing.
 
-Finished shards are only listed, so 10,000 of them cost one listing. Nothing here loads pydantic or asks Slurm when
+Finished shards are only listed, so 10,000 of them cost one listing. Nothing here loads msgspec or asks Slurm when
 nothing is open. A queue that was asked and did not answer is "not known", never "not there".
 """
 

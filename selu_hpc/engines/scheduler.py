@@ -6,14 +6,13 @@ Does not own what the answers mean (slurm_state.py) or what is submitted (reconc
 
 from __future__ import annotations
 
+import logging
 import re
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from loguru import logger
 
 from selu_hpc.engines.calls import SHOW_CONFIG, Calls, TooSlowError
 from selu_hpc.engines.slurm_state import (
@@ -26,6 +25,8 @@ from selu_hpc.engines.slurm_state import (
     read_squeue,
 )
 from selu_hpc.errors import EngineError
+
+logger = logging.getLogger(__name__)
 
 TIMEOUT_S = 120.0
 PATIENCE_S = 300.0
@@ -180,7 +181,7 @@ class Slurm:
                     f"Slurm's controller did not answer for {self.patience_s:.0f} s ({said}); nothing was changed: "
                     "run the same command again when `scontrol ping` says UP"
                 )
-            logger.warning("{}: {}; asking again in {:.0f} s", command[0], said, pause_s)
+            logger.warning("%s: %s; asking again in %.0f s", command[0], said, pause_s)
             time.sleep(pause_s)
             pause_s = min(pause_s * 2, 30.0)
 
@@ -201,7 +202,7 @@ class Slurm:
                 told=told,
                 meanwhile=meanwhile,
                 on_slow=lambda so_far: logger.warning(
-                    "{} is still waiting for Slurm's controller; it has said: {}; waiting up to {:.0f} s in all",
+                    "%s is still waiting for Slurm's controller; it has said: %s; waiting up to %.0f s in all",
                     *(command[0], so_far, timeout_s),
                 ),
             )

@@ -6,12 +6,11 @@ that the jobs carry the run on by themselves (gate_job.py), whether or not anybo
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from loguru import logger
 
 from selu_hpc.engines.base import Job
 from selu_hpc.engines.launch import saved_site, site_file
@@ -26,6 +25,8 @@ from selu_hpc.recipes import to_yaml
 from selu_hpc.rounds.lock import hold_run
 from selu_hpc.rounds.rundir import RunDir, write_bytes
 from selu_hpc.site import Site
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -80,7 +81,7 @@ class SlurmEngine:
         first = min((key.round_id for key in due if key.round_id), default=1)
         decision = submission.advance(last_round=horizon(job, first))
         for (key, shard), why in decision.gave_up.items():
-            logger.error("{} shard {}: {}", key, shard, why)
+            logger.error("%s shard %s: %s", key, shard, why)
 
     def _site(self, run: RunDir) -> Site:
         """The profile asked for; else the run's own; else what this cluster says it has."""
@@ -96,7 +97,7 @@ class SlurmEngine:
     def _ask_for_site(self, file: Path) -> Site:
         from selu_hpc.engines.discover import discover_site
 
-        logger.info("no --site: using what Slurm says of this cluster (kept in {})", file)
+        logger.info("no --site: using what Slurm says of this cluster (kept in %s)", file)
         return discover_site(self.slurm)
 
 

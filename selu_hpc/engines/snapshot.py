@@ -7,6 +7,7 @@ from there, gates from here.
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import shutil
@@ -17,14 +18,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from loguru import logger
-
 from selu_hpc.engines.calls import Calls, TooSlowError
 from selu_hpc.errors import RunFolderError
 from selu_hpc.rounds.copying import code_digest, copy_call
 from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.provenance import SOURCE, code_state
 from selu_hpc.rounds.rundir import RunDir, sync_folder
+
+logger = logging.getLogger(__name__)
 
 COPY_TIMEOUT_S = 600.0
 
@@ -69,7 +70,7 @@ def _is_wanted(run: RunDir, recorded: dict[str, object], *, accept: bool, source
             f"{digest} (commit {code_state(source)['commit']}); go on with the run's own by "
             f"`PYTHONPATH={shlex.quote(str(run.code))} {run.command('submit')}`, or take this one by --accept-code"
         )
-    logger.warning("the run goes on with other code: {} instead of {}", digest, recorded["digest"])
+    logger.warning("the run goes on with other code: %s instead of %s", digest, recorded["digest"])
     return True
 
 

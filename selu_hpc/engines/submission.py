@@ -7,14 +7,13 @@ had accepted it) can be told by its name and cancelled. Whoever comes next adopt
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for_some
 from dataclasses import dataclass, field, replace
-
-from loguru import logger
 
 from selu_hpc.engines.attempts import count_failures, known_causes, read_attempts, tried_in_vain
 from selu_hpc.engines.base import Job
@@ -31,6 +30,8 @@ from selu_hpc.errors import EngineError
 from selu_hpc.rounds.plan import SEALED, Key
 from selu_hpc.rounds.rundir import Stage
 from selu_hpc.site import Site
+
+logger = logging.getLogger(__name__)
 
 LOOKS_S = (1.0, 2.0, 4.0, 8.0)
 """When to look for a job whose sbatch gave no answer, before it is sent again."""
@@ -139,7 +140,7 @@ class Submission:
     def _settle(self, ledger: Ledger, rows: list[QueueRow]) -> InQueue:
         queue = match(ledger, rows)
         for name, job_id in queue.adopted.items():
-            logger.info("adopted job {} ({}): it was submitted, but its id never reached the journal", job_id, name)
+            logger.info("adopted job %s (%s): it was submitted, but its id never reached the journal", job_id, name)
             self.job.journal.append("adopted", name=name, job=job_id)
         for name in queue.lost:
             ledger.entries[name].abandoned = True
@@ -152,7 +153,7 @@ class Submission:
 
     def _cancel_strays(self, strays: Iterable[tuple[str, str]]) -> None:
         for name, job_id in strays:
-            logger.info("cancelled job {} ({}): a second copy that never ran", job_id, name)
+            logger.info("cancelled job %s (%s): a second copy that never ran", job_id, name)
             self.slurm.cancel([job_id])
             self.job.journal.append("cancelled", name=name, job=job_id, why="a second copy")
 
@@ -232,7 +233,7 @@ class Submission:
         attempts = {place: read_attempts(self.job.run, *place) for place in places}
         new = failing_nodes(starts(attempts, ledger, pools, rows, accounted), ledger.quarantined)
         for (pool, node), why in new.items():
-            logger.warning("node {} is excluded for this run: {}", node, why)
+            logger.warning("node %s is excluded for this run: %s", node, why)
             self.job.journal.append("quarantined", pool=pool, node=node, why=why)
         ledger.quarantined |= new
         excluded = by_pool(ledger.quarantined)
@@ -259,13 +260,13 @@ class Submission:
         try:
             self.slurm.avoid(target, nodes)
         except EngineError as error:
-            logger.warning("{} ({}) may start on the nodes it could before: {}", target, live.entry.name, error)
+            logger.warning("%s (%s) may start on the nodes it could before: %s", target, live.entry.name, error)
 
     # --- what to do about it
 
     def _carry_out(self, ledger: Ledger, decision: Decision, live: Mapping[str, Live]) -> None:
         for (key, shard), why in decision.gave_up.items():
-            logger.error("{} shard {} is given up: {}", key, shard, why)
+            logger.error("%s shard %s is given up: %s", key, shard, why)
             self.job.journal.append("gave_up", key=str(key), shard=shard, why=why)
         for name, shards in decision.cancel.items():
             self._cancel(live[name], shards)
@@ -342,9 +343,9 @@ class Submission:
                 return job_id
             except SlurmSilentError as error:
                 self.suspicious = True
-                logger.warning("{}; looking whether the job was accepted all the same", error)
+                logger.warning("%s; looking whether the job was accepted all the same", error)
                 if job_id := self._look_for(spec.name):
-                    logger.info("adopted job {} ({}): sbatch failed, but Slurm had accepted it", job_id, spec.name)
+                    logger.info("adopted job %s (%s): sbatch failed, but Slurm had accepted it", job_id, spec.name)
                     self.job.journal.append("adopted", name=spec.name, job=job_id)
                     return job_id
                 if attempt == SBATCH_TRIES - 1:
@@ -363,7 +364,7 @@ class Submission:
         """Slurm takes no more: keep the rounds that are complete, the rest follows from their gates."""
         refused = next(spec for spec in specs if spec.name not in sent)
         if refused.key is None:
-            logger.warning("{}; the gates send the run's last job, which retries what no gate comes after", error)
+            logger.warning("%s; the gates send the run's last job, which retries what no gate comes after", error)
             return sent
         round_id = refused.key.round_id
         by_name = {spec.name: spec for spec in specs}
@@ -376,7 +377,7 @@ class Submission:
                 "smaller and rollout.episodes_per_shard larger (more episodes per task), or set the site's "
                 "max_submit_jobs"
             ) from error
-        logger.info("Slurm takes no more jobs now; rounds from {} on are submitted by the gates before them", round_id)
+        logger.info("Slurm takes no more jobs now; rounds from %s on are submitted by the gates before them", round_id)
         return kept
 
     def _take_back(self, names: list[str], why: str) -> None:
@@ -394,15 +395,15 @@ class Submission:
         why = "no node has what it asks for" if unfit else "it can't start any more"
         self.job.journal.append("cancelled", name=entry.name, job=target, why=why, unfit=unfit)
         if unfit:
-            logger.error("cancelled {} ({}): {}; lower resources.* of its stage", target, entry.name, why)
+            logger.error("cancelled %s (%s): %s; lower resources.* of its stage", target, entry.name, why)
         else:
-            logger.info("cancelled {} ({}): what it waits for will not come", target, entry.name)
+            logger.info("cancelled %s (%s): what it waits for will not come", target, entry.name)
 
     def _rewire(self, name: str, waits: tuple[Wait, ...]) -> None:
         dependency = ",".join(wait.resolve(self.ids) for wait in waits)
         self.slurm.depend(self.ids[name], dependency)
         self.job.journal.append("rewired", name=name, waits=waits_json(waits), dependency=dependency)
-        logger.info("job {} ({}) now waits for {}", self.ids[name], name, dependency)
+        logger.info("job %s (%s) now waits for %s", self.ids[name], name, dependency)
 
     def _release(self, names: list[str]) -> None:
         if names:

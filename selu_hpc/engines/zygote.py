@@ -117,13 +117,9 @@ def _become_shard(request: dict[str, Any]) -> None:
         nothing = os.open(os.devnull, os.O_RDONLY)
         for target, source in ((0, nothing), (1, descriptor), (2, descriptor)):
             os.dup2(source, target)
-        from loguru import logger
-
         from selu_hpc.rounds.rundir import Stage
         from selu_hpc.stages.entry import run_stage
 
-        logger.remove()
-        logger.configure(extra={"place": "-"})
         code = run_stage(
             Stage(request["stage"]),
             run=request["run"],

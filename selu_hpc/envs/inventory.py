@@ -65,4 +65,4 @@ def _what_matters(config: EnvConfig) -> EnvConfig:
     plain = EnvConfig()
     same = {name: getattr(plain, name) for name in ("horizon", "stop", "verbs", "composed_fraction")}
     size = {"width": SIZE, "height": SIZE} if config.backend is Backend.STAND_IN else {}
-    return config.model_copy(update={**same, **size})
+    return config.but(**{**same, **size})

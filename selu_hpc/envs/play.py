@@ -14,9 +14,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from loguru import logger
+from msgspec import ValidationError
 from PIL import Image
-from pydantic import ValidationError
 
 from selu_hpc.config import Backend, EnvConfig, Simulator, World
 from selu_hpc.envs.base import Observation
@@ -24,6 +23,7 @@ from selu_hpc.envs.goals import make_task, verbs_of
 from selu_hpc.envs.pool import EnvironmentPool
 from selu_hpc.envs.tasks import feasible_goals
 from selu_hpc.errors import ConfigError, SeluError, SimulatorError
+from selu_hpc.logs import set_up_logging
 from selu_hpc.records import Task, derive_seed
 from selu_hpc.terminal import enter
 
@@ -34,8 +34,7 @@ _HELP = "move ahead · turn left · look down · go to the fridge · open the fr
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    logger.remove()
-    logger.add(sys.stderr, level="WARNING", diagnose=False)
+    set_up_logging("WARNING")
     try:
         _walk(options)
     except SeluError as error:
@@ -82,18 +81,21 @@ def _walk(options: argparse.Namespace) -> None:
 
 def _config(options: argparse.Namespace) -> EnvConfig:
     try:
-        return EnvConfig(
-            simulator=options.simulator,
-            backend=options.backend,
-            world=options.world,
-            verbs=(options.verb,) if options.verb else (),
-            width=options.size,
-            height=options.size,
-            unity_commit=options.unity_commit,
-            unity_releases=options.unity_releases,
+        return EnvConfig.of(
+            {
+                "simulator": options.simulator,
+                "backend": options.backend,
+                "world": options.world,
+                "verbs": [options.verb] if options.verb else [],
+                "width": options.size,
+                "height": options.size,
+                "unity_commit": options.unity_commit,
+                "unity_releases": options.unity_releases,
+            }
         )
     except ValidationError as error:  # of what is typed only the size has bounds
-        raise ConfigError(f"--size {options.size}: {error.errors()[0]['msg']}") from error
+        bounds = str(error).partition(" - at ")[0].removeprefix("Expected ").replace("`", "")
+        raise ConfigError(f"--size {options.size}: allowed: {bounds}") from error
 
 
 def _task(config: EnvConfig, scene: str, seed: int) -> Task:

@@ -13,6 +13,7 @@ Does not own what a worker does inside (worker.py) or clearing up after our own 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import signal
@@ -27,13 +28,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from loguru import logger
-
 from selu_hpc.config import Backend, EnvConfig
 from selu_hpc.envs.base import Observation, StepResult
 from selu_hpc.envs.worker import Spec
 from selu_hpc.errors import SimulatorError
 from selu_hpc.records import Task, Truth
+
+logger = logging.getLogger(__name__)
 
 FACTORY = "selu_hpc.envs.make:make_environment"
 CLOSE_S = 5.0
@@ -196,7 +197,7 @@ class EnvironmentPool:
                 f"{failed}'s episode{self._told(failed, what, arguments)}, more than env.max_restarts "
                 f"{self._config.max_restarts} allows; the last time: {why}; its last lines:\n{told}"
             )
-        logger.warning("slots {}: {}; starting the simulator again and replaying\n{}", where, why, told)
+        logger.warning("slots %s: %s; starting the simulator again and replaying\n%s", where, why, told)
         worker.start()
         fresh = {request[0] for request in todo if request[1] == "reset"}
         past = [request for slot in slots if slot not in fresh for request in self._episodes.get(slot, ())]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,6 @@ import torch
 import transformers
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-from loguru import logger
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from selu_hpc.config import ModelConfig
@@ -23,6 +23,8 @@ from selu_hpc.errors import ModelError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+logger = logging.getLogger(__name__)
 
 _INDEX = "model.safetensors.index.json"
 _SAMPLE_BYTES = 1 << 20
@@ -112,7 +114,7 @@ def _without_video(folder: Path) -> Any:
     full = getattr(transformers, name, None)
     if full is None:
         raise ModelError(f"{folder}: processor class {name!r} is not in transformers {transformers.__version__}")
-    logger.debug("{}: torchvision is not installed, loading {} for pictures only", folder, name)
+    logger.debug("%s: torchvision is not installed, loading %s for pictures only", folder, name)
     image_processor = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     return pictures_only(full)(image_processor, tokenizer, chat_template=tokenizer.chat_template)

@@ -7,6 +7,7 @@ Does not own the model (vlm.py), batching (generate.py) or the words of a prompt
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,11 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from loguru import logger
 from PIL import Image
 
 from selu_hpc.errors import ModelError
 from selu_hpc.records import FrameHWC
+
+logger = logging.getLogger(__name__)
 
 _MARK = "\u241fanswer\u241f"
 _CACHED_IMAGES = 1024
@@ -157,7 +159,7 @@ class Chat:
         if not self._warned:
             self._warned = True
             logger.warning(
-                "{}: the first letters of {!r} become one token with the prompt's end, which no answer begins with; "
+                "%s: the first letters of %r become one token with the prompt's end, which no answer begins with; "
                 "such answers are tokenised by themselves",
                 type(self.tokenizer).__name__, answer[:40],
             )  # fmt: skip

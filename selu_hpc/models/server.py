@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import logging
 import math
 import shutil
 import tempfile
@@ -21,13 +22,14 @@ from pathlib import Path
 from typing import Any
 
 import requests as http
-from loguru import logger
 from PIL import Image
 
 from selu_hpc.config import ModelConfig
 from selu_hpc.errors import ModelError
 from selu_hpc.models.asking import Adapter, Answer, Request
 from selu_hpc.records import FrameHWC
+
+logger = logging.getLogger(__name__)
 
 _TIMEOUT_S = 600.0
 _TRIES = 4
@@ -152,7 +154,7 @@ class ServerGenerator:
                 "`--enable-lora` and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, SGLang with `--enable-lora`), and to lay it "
                 f"out for `transformers serve` the base's files must be here: {error}"
             ) from error
-        logger.debug("{}: no way to load adapters by name; asking for {} by its folder", self._url, known)
+        logger.debug("%s: no way to load adapters by name; asking for %s by its folder", self._url, known)
         return lay_out(base, folder, folder.resolve().with_name(f"served-{known}"))
 
     def _served(self) -> dict[str, str]:
@@ -168,7 +170,7 @@ class ServerGenerator:
             return {str(one["id"]): str(one.get("owned_by")) for one in reply.json()["data"]}
         except (ValueError, KeyError, TypeError, AttributeError):
             # transformers' server lists the hub's cache and fails where there is none; it serves folders all the same.
-            logger.debug("{}/v1/models: HTTP {}, no list of models", self._url, reply.status_code)
+            logger.debug("%s/v1/models: HTTP %s, no list of models", self._url, reply.status_code)
             return {}
 
     def _try(self, path: str, body: dict[str, Any]) -> http.Response | None:

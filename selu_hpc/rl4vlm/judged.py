@@ -8,13 +8,13 @@ Shape legend: T turns of the round.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
-from loguru import logger
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
@@ -22,6 +22,8 @@ from selu_hpc.config import GameConfig
 from selu_hpc.rl4vlm import gae
 from selu_hpc.rl4vlm.turns import Turn
 from selu_hpc.rounds.rundir import write_bytes
+
+logger = logging.getLogger(__name__)
 
 _IDENTITY = "identity"
 
@@ -76,5 +78,5 @@ class Judged:
         except FileNotFoundError:
             return None
         except SafetensorError as error:
-            logger.warning("{}: damaged ({}); the turns are judged anew", file, error)
+            logger.warning("%s: damaged (%s); the turns are judged anew", file, error)
             return None

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from loguru import logger
 
 from selu_hpc.config import FinetuneConfig, GameConfig, ModelConfig
 from selu_hpc.errors import TrainingError
@@ -44,6 +44,8 @@ from selu_hpc.train.ranks import Team
 from selu_hpc.train.result import Result, Stopped
 from selu_hpc.train.stop import StopWish
 from selu_hpc.train.zero import Engine, TrainState, deepspeed_config
+
+logger = logging.getLogger(__name__)
 
 STATE = "state"
 """Folder beside the adapter: weights, value head and Adam's moments, from which the next round goes on."""
@@ -112,7 +114,7 @@ def update(
         world=team.world,
         seed=derive_seed(job.seed, "order"),
     )
-    settings = settings.model_copy(update={"global_batch": size * len(steps[0].micro_batches)})
+    settings = settings.but(global_batch=size * len(steps[0].micro_batches))
     rate = ppo.learning_rate(job.round_id, job.game)
     config = deepspeed_config(settings, dtype=job.model.dtype, world=team.world, micro_batch=size, learning_rate=rate)
     config["optimizer"]["params"]["eps"] = ADAM_EPS
@@ -138,7 +140,7 @@ def update(
         content = _write(job, model, state, base, curve, summary)
         _warn(job, summary)
         checkpoint.remove_all(job.folder / CHECKPOINTS)
-        logger.info("{}: {}", job.name, summary)
+        logger.info("%s: %s", job.name, summary)
     team.barrier()
     return Result(content, summary, (STATE,))
 
@@ -249,7 +251,7 @@ def _save(run: _Run) -> None:
     done = len(run.curve)
     if run.team.leads:
         place = checkpoint.save(run.job.folder / CHECKPOINTS, Checkpoint(done, run.identity, state, run.curve))
-        logger.info("{}: step {} of {} saved in {}", run.job.name, done, len(run.steps), place)
+        logger.info("%s: step %s of %s saved in %s", run.job.name, done, len(run.steps), place)
     run.team.barrier()
     run.saved_at = time.monotonic()
 
@@ -312,12 +314,12 @@ def _identity(job: Job, base: Path, config: dict[str, Any]) -> str:
     hashed.update((job.start / adapter.WEIGHTS).read_bytes())
     for marker in sorted(job.state.glob(f"step-*/{MARKER}")) if job.state else ():
         hashed.update(marker.read_bytes())
-    lora = {name: value for name, value in job.model.model_dump().items() if name.startswith("lora")}
+    lora = {name: value for name, value in job.model.plain().items() if name.startswith("lora")}
     told = [
         fingerprint(base),
         job.model.dtype,
         lora,
-        job.game.model_dump(mode="json"),
+        job.game.plain(),
         config["optimizer"],
         job.finetune.max_grad_norm,
         job.round_id,
@@ -337,16 +339,16 @@ def _warn(job: Job, summary: dict[str, Any]) -> None:
     clip = job.game.clip
     if summary.get("mismatch_p95", 0.0) > clip:
         logger.warning(
-            "{}: answers weigh otherwise here than where they were sampled: log-probabilities lie {} apart on average, "
-            "one in twenty more than {}, and ratios are clipped at {}; set model.dtype: float32, or raise "
+            "%s: answers weigh otherwise here than where they were sampled: log-probabilities lie %s apart on average, "
+            "one in twenty more than %s, and ratios are clipped at %s; set model.dtype: float32, or raise "
             "game.temperature",
             job.name, summary["mismatch_mean"], summary["mismatch_p95"], clip,
         )  # fmt: skip
     if job.game.reread == "own_prompt" and summary["clipped_first"] > 0:
         logger.warning(
-            "{}: {:.1%} of the first step's ratios, on average {}, were outside the clip before anything was learned: "
+            "%s: %.1f %% of the first step's ratios, %s on average, were outside the clip before anything was learned: "
             "a turn weighs otherwise in another batch; set model.dtype: float32, or look for randomness in the model",
-            job.name, summary["clipped_first"], summary["ratio_first"],
+            job.name, 100 * summary["clipped_first"], summary["ratio_first"],
         )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Which shards of a run are still to come, and which its rounds did without. Names and seals only, no pydantic."""
+"""Which shards of a run are still to come, and which its rounds did without. Names and seals only, no msgspec."""
 
 from __future__ import annotations
 

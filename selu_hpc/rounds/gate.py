@@ -6,14 +6,15 @@ Owns the quorum rule and the seal's content. Runs on the login environment's pyt
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
-
-from loguru import logger
 
 from selu_hpc.config import RunConfig
 from selu_hpc.errors import CorruptShardError, MissingShardError
 from selu_hpc.rounds.plan import SEALED
 from selu_hpc.rounds.rundir import RunDir, Stage, write_json
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def seal_round(run: RunDir, config: RunConfig, round_id: int) -> Seal:
             f"retry.quorum asks for {config.retry.quorum:.0%}; the chain stops here:\n" + "\n".join(problems)
         )
     for problem in problems:
-        logger.warning("left out of the round: {}", problem)
+        logger.warning("left out of the round: %s", problem)
     seal = Seal(round_id, shards)
     seal.write(run)
     return seal

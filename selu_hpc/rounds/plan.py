@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from selu_hpc.rounds.rundir import Stage
 
-if TYPE_CHECKING:  # status reads plans and must not load pydantic
+if TYPE_CHECKING:  # status reads plans and must not load msgspec
     from selu_hpc.config import Resources, RunConfig
 
 

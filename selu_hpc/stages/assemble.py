@@ -6,11 +6,11 @@ Runs on the login environment's python, without torch. Does not own the seal (ro
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from loguru import logger
 
 from selu_hpc.config import RunConfig
 from selu_hpc.records import Episode, Label, Role, Sample
@@ -21,6 +21,8 @@ from selu_hpc.stages.collect import digest
 from selu_hpc.store.lines import LineReader
 from selu_hpc.store.reader import EpisodeReader
 from selu_hpc.store.truth import forbid_truth
+
+logger = logging.getLogger(__name__)
 
 NO_FRAMES = np.zeros((0, 2, 0, 0, 3), dtype=np.uint8)
 
@@ -36,7 +38,7 @@ def assemble(run: RunDir, config: RunConfig, seal: Seal) -> str:
         lines = "".join(_line(sample.to_json()) for sample in made.samples[role])
         write_bytes(run.dataset(seal.round_id, role), lines.encode())
         parts.append(lines)
-        logger.info("{}: {} samples, {}", role, len(made.samples[role]), made.card[str(role)]["by_source"])
+        logger.info("%s: %s samples, %s", role, len(made.samples[role]), made.card[str(role)]["by_source"])
     write_json(run.shard(seal.round_id, Stage.GATE).path / "card.json", made.card)
     return digest([*parts, _line(made.card)])
 

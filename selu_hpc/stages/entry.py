@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import logging
 import os
 import signal
 import sys
@@ -22,10 +23,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from loguru import logger
-
 from selu_hpc.errors import EXIT_REQUEUE, RunFolderError, SeluError
+from selu_hpc.logs import logged_to, set_up_logging
 from selu_hpc.rounds.rundir import RunDir, ShardDir, Stage
+
+logger = logging.getLogger(__name__)
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -60,12 +62,8 @@ def run_stage(stage: Stage, *, run: str, round_id: int, shard: int = 0, attempt:
     place = RunDir(Path(run)).shard(round_id, stage, shard)
     attempt = next_attempt(place) if attempt is None else attempt
     place.attempt(attempt).mkdir(parents=True, exist_ok=True)
-    sink = logger.add(place.log(attempt), diagnose=False, format=LOG_FORMAT)
-    with logger.contextualize(place=f"r{round_id:02d}/{stage}/{shard}"):
-        try:
-            return _call(stage, place, attempt)
-        finally:
-            logger.remove(sink)
+    with logged_to(place.log(attempt), f"r{round_id:02d}/{stage}/{shard}"):
+        return _call(stage, place, attempt)
 
 
 def _call(stage: Stage, place: ShardDir, attempt: int) -> int:
@@ -81,29 +79,19 @@ def _call(stage: Stage, place: ShardDir, attempt: int) -> int:
     try:
         importlib.import_module(MODULES[stage]).run(**arguments)
     except RequeueRequested as request:
-        logger.info("{}", request)
+        logger.info("%s", request)
         return EXIT_REQUEUE
     except Told as told:
-        logger.info("stopped by {}: what is flushed stays, the next attempt goes on from there", told)
+        logger.info("stopped by %s: what is flushed stays, the next attempt goes on from there", told)
         return EXIT_REQUEUE
     except SeluError as error:
-        logger.error("{}: {}", type(error).__name__, error)
+        logger.error("%s: %s", type(error).__name__, error)
         return EXIT_FAILED
     except Exception:
-        logger.opt(exception=True).error("unexpected failure")
+        logger.exception("unexpected failure")
         return EXIT_FAILED
-    logger.info("finished in {:.1f} s", time.monotonic() - start)
+    logger.info("finished in %.1f s", time.monotonic() - start)
     return 0
-
-
-LOG_FORMAT = "{time:YYYY-MM-DD HH:mm:ss.SSS} {level:<7} {extra[place]} {name}: {message}"
-
-
-def set_up_logging(level: str = "INFO") -> None:
-    """One sink on stderr; once per process, at its entry."""
-    logger.remove()
-    logger.configure(extra={"place": "-"})
-    logger.add(sys.stderr, level=level, diagnose=False, format=LOG_FORMAT)
 
 
 def next_attempt(place: ShardDir) -> int:
@@ -162,7 +150,7 @@ def main(stages: Sequence[Stage], argv: Sequence[str] | None = None) -> None:
     try:
         require_planned(RunDir(Path(options.run)).shard(options.round_id, stage, options.shard))
     except SeluError as error:
-        logger.error("{}", error)
+        logger.error("%s", error)
         sys.exit(EXIT_USAGE)
     code = EXIT_REQUEUE
     with suppress(Told), told_by_signals():

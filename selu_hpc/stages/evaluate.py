@@ -93,7 +93,7 @@ def actor_work(testset: ShardDir) -> list[Work]:
 
 
 def _play(work: Sequence[Work], config: RunConfig, speaking: Speaking) -> Iterator[Played]:
-    greedy = config.model_copy(update={"rollout": config.rollout.model_copy(update={"temperature": 0.0})})
+    greedy = config.but(rollout=config.rollout.but(temperature=0.0))
     actor = Actor.of(greedy, speaking.generator, adapter=speaking.adapters[Role.ACTOR])
     with EnvironmentPool(config.env, num_slots=min(config.rollout.num_slots, len(work))) as pool:
         name = speaking.names[Role.ACTOR]
@@ -130,9 +130,9 @@ def critic_rows(testset: ShardDir, config: RunConfig, speaking: Speaking) -> lis
 
 def _at_test(config: RunConfig) -> RunConfig:
     """Controls and scoring, which has no verdict of its own, judge by SELU's way; no test episode is relabelled."""
-    critic = config.critic.model_copy(update={"mode": CriticMode.MODEL, "hindsight": Hindsight.OFF})
+    critic = config.critic.but(mode=CriticMode.MODEL, hindsight=Hindsight.OFF)
     learning = Learning.SELU if config.learning is Learning.SCORING else config.learning
-    return config.model_copy(update={"critic": critic, "learning": learning})
+    return config.but(critic=critic, learning=learning)
 
 
 def actor_rows(place: ShardDir) -> list[Row]:

@@ -10,13 +10,12 @@ Does not own training (train/).
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from loguru import logger
 
 from selu_hpc.config import RunConfig
 from selu_hpc.errors import EXIT_REQUEUE
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
     from selu_hpc.train.ranks import Team
     from selu_hpc.train.result import Result
     from selu_hpc.train.stop import StopWish
+
+logger = logging.getLogger(__name__)
 
 
 def run(*, run: str, round_id: int, shard: int, attempt: int, role: str) -> None:
@@ -73,7 +74,7 @@ def _train(place: ShardDir, config: RunConfig, attempt: int, role: Role) -> None
                 names=["adapter", "curve.json", "tensorboard", *result.more],
                 summary={**result.summary, "attempt": attempt},
             )
-            logger.info("r{:02d}/{}: {}", place.round_id, role, result.summary)
+            logger.info("r%02d/%s: %s", place.round_id, role, result.summary)
         team.barrier()
 
 

@@ -7,9 +7,8 @@ What the simulator knows of success is closed to this process, except for the or
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
-
-from loguru import logger
 
 from selu_hpc.config import CriticMode, Hindsight, Learning, RunConfig
 from selu_hpc.recipes import load_run
@@ -24,6 +23,8 @@ from selu_hpc.stages.models import speak
 from selu_hpc.store.lines import LineReader, LineWriter
 from selu_hpc.store.trajectories import EpisodeReader
 from selu_hpc.store.truth import TruthReader, forbid_truth
+
+logger = logging.getLogger(__name__)
 
 LABELS = "labels.zarr"
 EPISODES_AT_ONCE = 32

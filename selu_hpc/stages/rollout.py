@@ -7,11 +7,10 @@ Owns which episodes a shard has and their seeds. Does not own playing (playing.p
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Iterator
 from pathlib import Path
-
-from loguru import logger
 
 from selu_hpc.config import RunConfig
 from selu_hpc.envs.splits import train_scenes, train_seed
@@ -23,6 +22,8 @@ from selu_hpc.stages import entry
 from selu_hpc.stages.collect import EPISODES, collect
 from selu_hpc.stages.playing import Played, Players, Work
 from selu_hpc.stages.scenes import RememberedScenes
+
+logger = logging.getLogger(__name__)
 
 
 def run(*, run: str, round_id: int, shard: int, attempt: int) -> None:
@@ -76,7 +77,7 @@ def _play(place: ShardDir, config: RunConfig, first: int) -> Iterator[Played]:
         work = episodes_of(config, place.round_id, place.shard, look=look)[first:]
     if config.rollout.num_slots < config.model.batch_size:
         logger.warning(
-            "rollout.num_slots {} never fills model.batch_size {}: the other rows are computed for nothing; set "
+            "rollout.num_slots %s never fills model.batch_size %s: the other rows are computed for nothing; set "
             "num_slots to twice the batch, or lower the batch",
             config.rollout.num_slots, config.model.batch_size,
         )  # fmt: skip
@@ -85,7 +86,7 @@ def _play(place: ShardDir, config: RunConfig, first: int) -> Iterator[Played]:
     with EnvironmentPool(config.env, num_slots=min(config.rollout.num_slots, len(work))) as pool:
         players = Players(pool, actor, config.env, model=config.model.base, adapter=speaking.names[Role.ACTOR])
         yield from players.play(work)
-        logger.info("{} steps, the model waited {:.1f} s", players.num_steps, players.waited_s)
+        logger.info("%s steps, the model waited %.1f s", players.num_steps, players.waited_s)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,10 @@ Its seeds hold nothing of the run's, so that two runs over the same environment 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from loguru import logger
 
 from selu_hpc.config import Backend, EnvConfig, RunConfig, World
 from selu_hpc.envs.expert import Policy
@@ -34,6 +33,8 @@ from selu_hpc.stages.collect import EPISODES, collect, digest
 from selu_hpc.stages.playing import Played, Players, Work
 from selu_hpc.stages.scenes import RememberedScenes
 from selu_hpc.stages.scripted import FACTORY
+
+logger = logging.getLogger(__name__)
 
 TASKS, PROBE = "tasks.json", "probe.zarr"
 CELLS_AT_ONCE = 16
@@ -136,7 +137,7 @@ def probe_world(config: EnvConfig) -> EnvConfig:
     """Where the built-in model was pre-trained; a Unity build has one world only."""
     if config.backend is not Backend.STAND_IN:
         return config
-    return config.model_copy(update={"world": World.KNOWN, "composed_fraction": 0.0})
+    return config.but(world=World.KNOWN, composed_fraction=0.0)
 
 
 def play_cells(cells: Sequence[Cell], first: int, config: EnvConfig, look: Look, *, num_slots: int) -> Iterator[Played]:
@@ -160,7 +161,7 @@ def _fill(group: Sequence[Cell], config: EnvConfig, look: Look, players: Players
                 filled[cell.number] = played
         if len(filled) == len(group):
             return [filled[cell.number] for cell in group]
-        logger.debug("trial {}: {} of {} cells are filled", trial, len(filled), len(group))
+        logger.debug("trial %s: %s of %s cells are filled", trial, len(filled), len(group))
     missing = next(cell for cell in group if cell.number not in filled)
     raise SimulatorError(
         f"test set: {MOST_TRIALS} scripted episodes of {', '.join(verbs_of(config))} brought no "
@@ -183,7 +184,7 @@ def _task(config: EnvConfig, number: int, seed: int, look: Look | None) -> Task:
         changes: dict[str, object] = {"composed_fraction": 1.0}
     else:
         changes = {"composed_fraction": 0.0, "verbs": (verbs[number % len(verbs)],)}
-    one = config.model_copy(update=changes)
+    one = config.but(**changes)
     return sample_tasks(one, scenes=test_scenes(config), count=1, seed=seed, look=look)[0]
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import shutil
 from pathlib import Path
-
-from loguru import logger
 
 from selu_hpc.rounds.rundir import sync_folder
 from selu_hpc.store.arrays import refused
 from selu_hpc.store.commits import LOG
 from selu_hpc.store.roots import ROOT, is_finished
+
+logger = logging.getLogger(__name__)
 
 _NO_LINKS = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS}
 
@@ -45,7 +46,7 @@ def _take(old: Path, new: Path) -> None:
         try:
             shutil.copyfile(old / LOG, new / LOG)
         except FileNotFoundError:  # its writer finished a moment ago
-            logger.info("{}: finished while it was being taken over", old)
+            logger.info("%s: finished while it was being taken over", old)
     finished = is_finished(old)
     for file in sorted(old.rglob("*")):
         name = file.relative_to(old)

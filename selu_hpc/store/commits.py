@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import logging
 import os
 import shutil
 from contextlib import suppress
@@ -17,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import google_crc32c
-from loguru import logger
 
 from selu_hpc.errors import CorruptShardError, RunFolderError
 from selu_hpc.rounds.rundir import sync_folder, write_bytes
 from selu_hpc.store.arrays import damaged, refused
 from selu_hpc.store.roots import ROOT, is_finished, read_root
+
+logger = logging.getLogger(__name__)
 
 LOG = "commits.log"
 
@@ -37,7 +39,7 @@ class CommitLog:
             self._lock()
             self.records, self._size, damage = _parse(self.path)
             if damage:
-                logger.warning("{}: {}; what follows is made anew", self.path, damage)
+                logger.warning("%s: %s; what follows is made anew", self.path, damage)
             os.ftruncate(self._descriptor, self._size)
             os.fsync(self._descriptor)
             sync_folder(folder)
@@ -117,7 +119,7 @@ class CommitLog:
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
                 raise
-            logger.warning("{}: this file system has no locks; two writers would go unnoticed", self.path.parent)
+            logger.warning("%s: this file system has no locks; two writers would go unnoticed", self.path.parent)
 
 
 def read_commits(folder: Path) -> list[dict[str, Any]]:
@@ -134,7 +136,7 @@ def _finished(folder: Path, kind: str) -> bool:
     try:
         read_root(folder, kind, verify=True)
     except CorruptShardError as error:
-        logger.warning("{}; the store is made anew", error)
+        logger.warning("%s; the store is made anew", error)
         shutil.rmtree(folder)
         return False
     return True

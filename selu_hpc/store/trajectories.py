@@ -13,12 +13,12 @@ Does not own how frames are coded (pictures.py), where chunks lie (framefiles.py
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from loguru import logger
 
 from selu_hpc.errors import CorruptShardError, RunFolderError
 from selu_hpc.records import Episode
@@ -28,6 +28,8 @@ from selu_hpc.store.framefiles import FrameFiles
 from selu_hpc.store.pictures import NUM_VIEWS, codec_for
 from selu_hpc.store.reader import EPISODES, FRAMES, KIND, STORAGE, TIMESTAMPS, EpisodeReader
 from selu_hpc.store.roots import content_digest, read_root, write_root
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["EpisodeReader", "EpisodeWriter"]
 
@@ -174,7 +176,7 @@ class EpisodeWriter:
         try:
             found = FrameFiles.of(self.folder / FRAMES)
         except CorruptShardError as error:
-            logger.warning("{}; the store is begun anew", error)
+            logger.warning("%s; the store is begun anew", error)
             self.rewind(0)
             return
         if found.metadata(0) != self._files.metadata(0):
@@ -190,7 +192,7 @@ class EpisodeWriter:
             try:
                 self._files.codec.decode(self._files.rows(index, num_frames), facts)
             except (OSError, ValueError) as error:
-                logger.warning("{}: episode {} is damaged ({}); it is made anew", self.folder, index, error)
+                logger.warning("%s: episode %s is damaged (%s); it is made anew", self.folder, index, error)
                 self.rewind(index)
                 return
 

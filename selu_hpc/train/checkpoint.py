@@ -10,16 +10,18 @@ micro-batch is seeded by its number. Owns the files and which one counts; does n
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loguru import logger
 from safetensors.torch import load_file, save_file
 
 from selu_hpc.rounds.rundir import MARKER, hash_files, sync_files, sync_folder, write_json
 from selu_hpc.train.zero import MOMENTS, TrainState
+
+logger = logging.getLogger(__name__)
 
 KEPT = 2
 _STATE = "state.safetensors"
@@ -77,7 +79,7 @@ def newest(folder: Path, identity: str) -> Checkpoint | None:
             if meta["identity"] == identity:
                 return _load(place, meta)
             problem = "of another dataset, base or setting"
-        logger.warning("checkpoint {} is skipped: {}", place, problem)
+        logger.warning("checkpoint %s is skipped: %s", place, problem)
     return None
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +20,6 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
-from loguru import logger
 from torch import Tensor
 
 from selu_hpc.errors import SeluError, TrainingError
@@ -27,6 +27,8 @@ from selu_hpc.models.chat import Chat, ImagePart, stack_images
 from selu_hpc.records import FrameHWC, FrameRef, Sample
 from selu_hpc.train.features import LIMIT_VARIABLE, FeatureCache
 from selu_hpc.train.towers import IMAGES_PER_CALL, PIXELS, Tower, feed
+
+logger = logging.getLogger(__name__)
 
 Taken = TypeVar("Taken")
 PAD_TO = 8
@@ -210,8 +212,8 @@ class Pictures:
             if room < encoded[0].nbytes * mine:
                 every = encoded[0].nbytes * len({key for key, _ in self._seen.values()})
                 logger.warning(
-                    "{}: the features of this training take {:.2f} GB, more than there is room for; those that are not "
-                    "kept are encoded again in every epoch: set {} to {:.0f} or more",
+                    "%s: the features of this training take %.2f GB, more than there is room for; those that are not "
+                    "kept are encoded again in every epoch: set %s to %.0f or more",
                     self._cache.root, every / 1e9, LIMIT_VARIABLE, np.ceil(every * 1.01 / 1e9),
                 )  # fmt: skip
         for (key, _), features in zip(waiting, encoded, strict=True):

@@ -8,6 +8,7 @@ finds another run's features. Does not own encoding (towers.py). A damaged file 
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 import struct
@@ -20,8 +21,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from loguru import logger
 from torch import Tensor
+
+logger = logging.getLogger(__name__)
 
 FOLDER_VARIABLE = "SELU_FEATURE_CACHE"
 LIMIT_VARIABLE = "SELU_FEATURE_CACHE_GB"
@@ -85,7 +87,7 @@ class FeatureCache:
             return None
         tensor = _unpack(data)
         if tensor is None:
-            logger.warning("{}: damaged features, they are encoded again", file)
+            logger.warning("%s: damaged features, they are encoded again", file)
             file.unlink(missing_ok=True)
         return tensor
 
@@ -98,7 +100,7 @@ class FeatureCache:
             partial.write_bytes(_pack(features))
             partial.replace(file)
         except OSError as error:
-            logger.warning("{}: features not kept: {}", file, error)
+            logger.warning("%s: features not kept: %s", file, error)
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
 

@@ -5,9 +5,8 @@ A base model that succeeds at nothing in its first round leaves an empty set; th
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
-
-from loguru import logger
 
 from selu_hpc.models.backbone import find
 from selu_hpc.models.vlm import load_backbone
@@ -17,6 +16,8 @@ from selu_hpc.train.curve import write_curve
 from selu_hpc.train.ranks import Team
 from selu_hpc.train.result import Result
 from selu_hpc.train.sft import Job
+
+logger = logging.getLogger(__name__)
 
 
 def teaches_nothing(datasets: tuple[Path, ...]) -> bool:
@@ -29,7 +30,7 @@ def keep(job: Job, team: Team) -> Result:
     if not team.leads:
         return Result("", {})
     logger.warning(
-        "{}: the round's set is empty, so the adapter stays as it was; card.json beside the set says why: when no "
+        "%s: the round's set is empty, so the adapter stays as it was; card.json beside the set says why: when no "
         "episode was judged a success, raise rollout.episodes_per_shard or set critic.hindsight",
         job.name,
     )

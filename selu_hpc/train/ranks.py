@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import os
 import socket
 import sys
@@ -22,11 +23,12 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from loguru import logger
 from torch.distributed import HashStore, PrefixStore, TCPStore  # type: ignore[attr-defined]  # torch re-exports its C classes
 
 from selu_hpc.errors import TrainingError
 from selu_hpc.rounds.rundir import write_json
+
+logger = logging.getLogger(__name__)
 
 TIMEOUT_S = 600.0
 PARENT_STORE = "SELU_PARENT_STORE"
@@ -120,7 +122,7 @@ def meet(place: Place, *, meeting_file: Path, timeout_s: float = TIMEOUT_S) -> I
         with _group(place, meeting_file, timeout_s, backend="cpu:gloo,cuda:nccl" if cuda else "gloo"):
             hosts = _hosts(place)
             here = [rank for rank, host in enumerate(hosts) if host == hosts[place.rank]]
-            logger.debug("rank {} of {} by {} on {}", place.rank, place.world, place.launcher, device)
+            logger.debug("rank %s of %s by %s on %s", place.rank, place.world, place.launcher, device)
             yield Team(place, device, here.index(place.rank), len(here))
     finally:
         for name, value in before.items():

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import resource
 import time
@@ -19,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from loguru import logger
 from torch.nn.functional import cross_entropy
 
 from selu_hpc.config import FinetuneConfig, ModelConfig, RoleTraining
@@ -38,6 +38,8 @@ from selu_hpc.train.result import Result, Stopped
 from selu_hpc.train.shortcuts import LastLayer
 from selu_hpc.train.stop import StopWish
 from selu_hpc.train.zero import Engine, deepspeed_config
+
+logger = logging.getLogger(__name__)
 
 EXPLODED_TIMES_CHANCE = 4.0
 
@@ -111,7 +113,7 @@ def train(
     if team.leads:
         resumed = f"resumed after step {saved.step}, " if saved else ""
         logger.info(
-            "{}: {}{} samples, {} steps of {}, {} ranks, ZeRO {}, {} frames encoded, ready after {:.1f} s",
+            "%s: %s%s samples, %s steps of %s, %s ranks, ZeRO %s, %s frames encoded, ready after %.1f s",
             job.name, resumed, len(samples), len(steps), settings.global_batch, team.world, engine.stage,
             pictures.num_encoded, time.monotonic() - begin,
         )  # fmt: skip
@@ -266,7 +268,7 @@ def _save(run: _Run, done: int) -> None:
     if run.team.leads:
         folder = run.job.folder / "checkpoints"
         place = checkpoint.save(folder, Checkpoint(done, run.identity, state, run.curve))
-        logger.info("{}: step {} of {} saved in {}", run.job.name, done, len(run.steps), place)
+        logger.info("%s: step %s of %s saved in %s", run.job.name, done, len(run.steps), place)
     run.team.barrier()
     run.saved_at = time.monotonic()
 
@@ -278,12 +280,12 @@ def _identity(job: Job, base: Path, config: dict[str, Any]) -> str:
         hashed.update(file.read_bytes())
     if job.start is not None:
         hashed.update((job.start / adapter.WEIGHTS).read_bytes())
-    lora = {name: value for name, value in job.model.model_dump().items() if name.startswith("lora")}
+    lora = {name: value for name, value in job.model.plain().items() if name.startswith("lora")}
     told = [
         fingerprint(base),
         job.model.dtype,
         lora,
-        job.training.model_dump(),
+        job.training.plain(),
         config["optimizer"],
         job.finetune.global_batch,
         job.finetune.warmup_fraction,

@@ -7,6 +7,7 @@ Does not own what the ranks run: it is given their command line.
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import subprocess
@@ -15,11 +16,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from loguru import logger
-
 from selu_hpc.errors import TrainingError
 from selu_hpc.train.ranks import PARENT_STORE, listening_store
 from selu_hpc.train.stop import StopWish, listen
+
+logger = logging.getLogger(__name__)
 
 GRACE_S = 5.0
 _TAIL_LINES = 15
@@ -36,7 +37,7 @@ def run_ranks(command: Sequence[str], *, num_ranks: int, logs: Path, requeue_cod
         for rank in range(num_ranks):
             file = stack.enter_context(_log(logs, rank).open("ab"))
             ranks.append(_start(command, rank, num_ranks, store.port, file.fileno()))
-        logger.info("{} ranks started, logs in {}", num_ranks, logs)
+        logger.info("%s ranks started, logs in %s", num_ranks, logs)
         codes = _wait(ranks, wish, requeue_code)
     if set(codes) == {0} or set(codes) == {requeue_code}:
         return codes[0] or 0

@@ -58,7 +58,7 @@ def named(shelf, entry):
 def submit(run, site, image):
     """As a person types it; returns what it said."""
     file = run.parent / "site.yaml"
-    file.write_text(yaml.safe_dump(site.model_dump(mode="json")))
+    file.write_text(yaml.safe_dump(site.plain()))
     words = ["--engine=local", "--rounds=1", f"--run={run}", f"--site={file}", f"--set=image={image}"]
     return subprocess.run([sys.executable, "-m", "selu_hpc.submit", *words], capture_output=True, text=True)
 

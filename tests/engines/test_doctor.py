@@ -44,7 +44,7 @@ ANSWERS = {
     "scontrol": scontrol(500),
     "quota": "echo Disk quotas for user: none",
 }
-SITE = Site.model_validate(
+SITE = Site.of(
     {
         "name": "lab",
         "partitions": {
@@ -148,15 +148,13 @@ def test_what_no_partition_gives_is_a_problem(tools, settings, said):
 
 @pytest.mark.parametrize(("name", "said"), [("nosuch", "'nosuch' is not one of cpu, gpu, old"), ("old", "old is down")])
 def test_a_partition_that_is_not_there_or_down_is_a_problem(tools, name, said):
-    site = SITE.model_copy(update={"partitions": {"cpu": SITE.partitions["cpu"].model_copy(update={"name": name})}})
+    site = SITE.but(partitions={"cpu": SITE.partitions["cpu"].but(name=name)})
     assert [one(finding) for finding in checks.check_partitions(site, config(), Slurm())] == [(Grade.PROBLEM, said)]
 
 
-SITE_WITH_QOS = SITE.model_copy(
-    update={
-        "partitions": {"cpu": SITE.partitions["cpu"].model_copy(update={"qos": "long", "constraint": "intel"})},
-        "sbatch_flags": {"reservation": "lab"},
-    }
+SITE_WITH_QOS = SITE.but(
+    partitions={"cpu": SITE.partitions["cpu"].but(qos="long", constraint="intel")},
+    sbatch_flags={"reservation": "lab"},
 )
 
 
@@ -173,7 +171,7 @@ def test_each_kind_of_job_is_shown_to_slurm_as_a_run_would_send_it(tools, tmp_pa
 
 
 def test_the_test_job_asks_as_a_run_does_with_its_modules_and_without_what_the_shell_set(tools, tmp_path, monkeypatch):
-    site = SITE_WITH_QOS.model_copy(update={"account": "lab", "modules": ("python/3.11",)})
+    site = SITE_WITH_QOS.but(account="lab", modules=("python/3.11",))
     tools(srun=f'printf "%s\\n" "$@" > {tmp_path}/asked; env > {tmp_path}/environment; exit 1')
     (tmp_path / "tools" / "env").symlink_to("/usr/bin/env")
     monkeypatch.setattr(checks, "DELAY_S", 0.0)

@@ -37,7 +37,7 @@ def node(tmp_path, monkeypatch):
 
 
 def look(node):
-    site = Site.model_validate({"name": "lab", "partitions": {"cpu": {"name": "cpu", "gpus_per_node": 2}}})
+    site = Site.of({"name": "lab", "partitions": {"cpu": {"name": "cpu", "gpus_per_node": 2}}})
     settings = [f"image={node / 'an image.sif'}", "resources.finetune.gpus=2"]
     folder = node / "le lab's runs"
     folder.mkdir()

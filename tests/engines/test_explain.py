@@ -226,14 +226,14 @@ def test_an_evaluation_that_is_not_done_yet_holds_nothing_up(job, told, chain):
     assert "besides r00/evaluate" in text
 
 
-def test_the_command_prints_text_or_json_and_loads_no_pydantic_and_no_torch(job):
+def test_the_command_prints_text_or_json_and_loads_no_settings_and_no_torch(job):
     job.journal.append("started", engine="local", pid=1)
     line = [sys.executable, "-X", "importtime", "-m", "selu_hpc.explain", "--run", str(job.run.path)]
     text = subprocess.run(line, capture_output=True, text=True, check=True)
     assert f"next: python -m selu_hpc.submit --run {shlex.quote(str(job.run.path))} --engine local" in text.stdout
     imported = {one.rpartition("|")[2].strip().split(".")[0] for one in text.stderr.splitlines()}
     assert "selu_hpc" in imported
-    assert not imported & {"pydantic", "loguru", "torch", "numpy", "submitit", "rich"}
+    assert not imported & {"msgspec", "torch", "numpy", "submitit", "rich"}
     shard = subprocess.run([*line, "r01/rollout/1", "--json"], capture_output=True, text=True, check=True)
     assert json.loads(shard.stdout)["shard"] == {
         "shard": "r01/rollout/1", "state": "open", "tries": [], "needs": [], "job": "",

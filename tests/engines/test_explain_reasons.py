@@ -95,7 +95,7 @@ def test_a_time_limit_is_known_from_accounting_and_asks_for_twice_as_much(slurm)
 
 
 def test_more_time_ends_at_the_partitions_limit(slurm):
-    site = Site(name="lab", partitions={"cpu": {"name": "cpu", "max_timeout_min": 90}})
+    site = Site.of({"name": "lab", "partitions": {"cpu": {"name": "cpu", "max_timeout_min": 90}}})
     (slurm.job.run.jobs / "site.yaml").write_text(to_yaml(site))
     slurm.attempt()
     slurm.accounts("TIMEOUT")
@@ -103,7 +103,7 @@ def test_more_time_ends_at_the_partitions_limit(slurm):
 
 
 def test_more_memory_ends_at_the_largest_nodes(slurm):
-    site = Site(name="lab", partitions={"cpu": {"name": "cpu", "max_mem_gb": 6}})
+    site = Site.of({"name": "lab", "partitions": {"cpu": {"name": "cpu", "max_mem_gb": 6}}})
     (slurm.job.run.jobs / "site.yaml").write_text(to_yaml(site))
     slurm.attempt(code=137, ended=BEGUN + 9, oom=True)
     assert slurm.retry.asks.mem_gb == 6
@@ -269,7 +269,7 @@ def test_without_a_gate_in_the_queue_the_runs_last_job_sends_it_again(slurm):
 
 
 def test_where_jobs_may_not_submit_nobody_sends_it_again(slurm):
-    site = Site(name="lab", partitions={"cpu": {"name": "cpu"}}, resubmit_inside_jobs=False)
+    site = Site.of({"name": "lab", "partitions": {"cpu": {"name": "cpu"}}, "resubmit_inside_jobs": False})
     (slurm.job.run.jobs / "site.yaml").write_text(to_yaml(site))
     slurm.attempt(code=1, ended=BEGUN + 9)
     assert slurm.retry.will is False
@@ -296,7 +296,7 @@ def decided_by_a_gate(slurm, slurm_says):
     failures = count_failures(ledger, key, 1, read_attempts(job.run, key, 1), known=known)
     now = Situation(
         plan=job.plan, due=job.due(), ledger=ledger, live=match(ledger, []).live,
-        failures={(key, 1): failures}, site=Site(name="lab", partitions={"cpu": {"name": "cpu"}}),
+        failures={(key, 1): failures}, site=Site.of({"name": "lab", "partitions": {"cpu": {"name": "cpu"}}}),
         max_retries=job.config.retry.max_retries, max_array_size=100, last_round=2,
     )  # fmt: skip
     return next(spec.resources for spec in decide(now).submit if spec.key == key and 1 in spec.shards)

@@ -134,7 +134,7 @@ def test_the_same_command_goes_on_after_a_shard_was_given_up(job):
 
 
 def test_a_lost_shard_above_the_quorum_does_not_stop_the_run(job):
-    config = job.config.model_copy(update={"retry": job.config.retry.model_copy(update={"quorum": 0.5})})
+    config = job.config.but(retry=job.config.retry.but(quorum=0.5))
     job = Job(job.run, config, job.plan)
 
     def seal(shard):
@@ -206,7 +206,7 @@ def stopped_by(job, *, signalled):
 @pytest.mark.parametrize("signalled", [True, False])
 def test_shards_that_the_engine_stops_are_told_as_stopped_and_neither_failed_nor_vanished(job, signalled):
     job.note_plan()
-    config = job.config.model_copy(update={"retry": job.config.retry.model_copy(update={"max_retries": 0})})
+    config = job.config.but(retry=job.config.retry.but(max_retries=0))
     stopped_by(Job(job.run, config, job.plan), signalled=signalled)
     ended = {event["shard"]: event for event in Journal(job.run.journal_file) if event["event"] == "ended"}
     begun = {shard_of(path).name for path in job.run.path.glob("rounds/*/*/*/attempt-0")}

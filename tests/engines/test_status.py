@@ -198,13 +198,12 @@ def test_a_run_begun_by_hand_has_its_shape_from_the_config(small_run, small_conf
     assert [str(one.key) for one in found.stages] == [str(stage.key) for stage in make_plan(small_config)]
 
 
-def test_the_command_prints_text_and_json_and_loads_no_pydantic(job):
+def test_the_command_prints_text_and_json_and_loads_no_settings(job):
     finish(job)
     line = [sys.executable, "-X", "importtime", "-m", "selu_hpc.status", "--run", str(job.run.path)]
     text = subprocess.run(line, capture_output=True, text=True, check=True)
     assert text.stdout.splitlines()[-1] == (f"finished: write the report: {job.run.command('report')}".splitlines()[-1])
-    assert "pydantic" not in text.stderr
-    assert "loguru" not in text.stderr
+    assert "msgspec" not in text.stderr
     told = json.loads(subprocess.run([*line, "--json"], capture_output=True, text=True, check=True).stdout)
     assert told["verdict"] == "finished"
     assert told["stages"][0] == {

@@ -25,7 +25,7 @@ from selu_hpc.errors import SimulatorError
 from selu_hpc.records import Goal
 
 CONFIG = EnvConfig(world=World.KNOWN, width=64, height=64, max_restarts=8)
-PATIENT = CONFIG.model_copy(update=late_clock.PATIENT)
+PATIENT = CONFIG.but(**late_clock.PATIENT)
 TASK = make_task("FloorPlan3", (Goal(verb="open", target="Fridge"),), simulator=CONFIG.simulator)
 BUILD = (sys.executable, str(Path(__file__).with_name("faulty_build.py")))
 FAULTS = ("before-pipe", "abort", "kill", "segv", "exit", "hang", "none")
@@ -78,7 +78,7 @@ def test_a_crash_that_the_client_sees_first_starts_no_second_build_behind_the_po
 def test_a_build_that_never_starts_is_given_up_with_its_own_words(tmp_path: Path) -> None:
     launches = tmp_path / "launches"
     launches.mkdir()
-    config = PATIENT.model_copy(update={"max_restarts": 1})
+    config = PATIENT.but(max_restarts=1)
     with (
         EnvironmentPool(config, 1, executable=(*BUILD, "refuse", str(launches))) as pool,
         pytest.raises(SimulatorError, match=r"(?s)failed 2 times.*status 3.*no vulkan device"),
@@ -90,7 +90,7 @@ def test_a_build_that_never_starts_is_given_up_with_its_own_words(tmp_path: Path
 def test_a_build_that_hangs_at_its_start_is_given_up_in_time(tmp_path: Path) -> None:
     launches = tmp_path / "launches"
     launches.mkdir()
-    config = CONFIG.model_copy(update={"max_restarts": 0, "start_timeout_s": 0.5, "step_timeout_s": 1.5})
+    config = CONFIG.but(max_restarts=0, start_timeout_s=0.5, step_timeout_s=1.5)
     with (
         EnvironmentPool(config, 1, executable=(*BUILD, "hang-start", str(launches))) as pool,
         pytest.raises(SimulatorError, match="no answer within 2 s"),
@@ -108,7 +108,7 @@ def test_a_build_that_is_not_there_is_refused_at_once(tmp_path: Path) -> None:
 
 
 def test_unity_backends_say_what_they_miss(tmp_path: Path) -> None:
-    config = CONFIG.model_copy(update={"backend": Backend.CLOUD_RENDERING})
+    config = CONFIG.but(backend=Backend.CLOUD_RENDERING)
     with EnvironmentPool(config, 1) as pool, pytest.raises(SimulatorError, match=r"env.unity_commit .* fetch a build"):
         pool.reset(0, TASK, 1)
 
@@ -120,12 +120,10 @@ def test_the_release_folder_route_runs_the_stand_in(tmp_path: Path) -> None:
         pytest.skip("the client's CloudRendering platform wants libvulkan1 installed")
     releases = tmp_path / "the releases"
     write_stand_in_release(releases, platform="CloudRendering", commit="a" * 40, world="known")
-    config = PATIENT.model_copy(
-        update={
-            "backend": Backend.CLOUD_RENDERING,
-            "unity_commit": "a" * 40,
-            "unity_releases": str(releases),
-        }
+    config = PATIENT.but(
+        backend=Backend.CLOUD_RENDERING,
+        unity_commit="a" * 40,
+        unity_releases=str(releases),
     )
     local = world_environment(CONFIG)
     with EnvironmentPool(config, 1) as pool:
@@ -139,12 +137,10 @@ def test_the_xvfb_route_runs_the_stand_in(tmp_path: Path) -> None:
         pytest.skip("there is no Xvfb here")
     releases = tmp_path / "the releases"
     write_stand_in_release(releases, platform="Linux64", commit="b" * 40, world="known")
-    config = PATIENT.model_copy(
-        update={
-            "backend": Backend.XVFB,
-            "unity_commit": "b" * 40,
-            "unity_releases": str(releases),
-        }
+    config = PATIENT.but(
+        backend=Backend.XVFB,
+        unity_commit="b" * 40,
+        unity_releases=str(releases),
     )
     with EnvironmentPool(config, 1) as pool:
         assert pool.reset(0, TASK, 1).first_person.shape == (64, 64, 3)

@@ -76,7 +76,7 @@ def test_the_expert_does_every_kind_of_task_within_ten_steps(home: ThorEnvironme
 
 
 def test_compositions_can_be_done_too(home: ThorEnvironment) -> None:
-    config = KNOWN.model_copy(update={"composed_fraction": 1.0})
+    config = KNOWN.but(composed_fraction=1.0)
     tasks = sample_tasks(config, scenes=train_scenes(config)[:12], count=8, seed=3)
     assert all(2 <= len(task.goals) <= 4 for task in tasks)
     done = 0

@@ -168,7 +168,7 @@ def test_objects_of_a_task_type_are_two_or_three_and_stay_the_same() -> None:
         def possible(self, task: Task) -> bool:
             return True
 
-    unknown = CONFIG.model_copy(update={"world": World.UNKNOWN})
+    unknown = CONFIG.but(world=World.UNKNOWN)
     first = feasible_goals(unknown, "home4", "open", look=lambda config, scene: Everything())
     assert 2 <= len({goal.target for goal in first}) <= 3
     assert first == feasible_goals(unknown, "home4", "open", look=lambda config, scene: Everything())
@@ -180,7 +180,7 @@ def test_a_unity_builds_tasks_are_the_same_whatever_world_is_said() -> None:
             return [Goal(verb=verb, target=f"thing {number}") for number in range(40)]
 
     def drawn(world: World) -> list[list[Goal]]:
-        config = CONFIG.model_copy(update={"world": world, "backend": Backend.XVFB})
+        config = CONFIG.but(world=world, backend=Backend.XVFB)
         return [feasible_goals(config, scene, "open", look=lambda *_: Everything()) for scene in map(str, range(9))]
 
     assert drawn(World.KNOWN) == drawn(World.UNKNOWN)

@@ -58,7 +58,7 @@ def served(pocket_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 def test_transformers_server_gives_the_answers_this_process_gives(served, pocket_config, adapters, tmp_path, ask):
-    remote = pocket_config.model_copy(update={"server_url": served})
+    remote = pocket_config.but(server_url=served)
     copied = {name: shutil.copytree(folder, tmp_path / name / "adapter") for name, folder in adapters.items()}
     there = load_generator(remote, adapters=copied)
     here = load_generator(pocket_config, adapters=adapters)

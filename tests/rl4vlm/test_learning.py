@@ -115,7 +115,7 @@ def test_a_stopped_update_of_other_settings_is_not_continued(learner):
 
 def sampled_turns(train, *, temperature, dtype):
     """Answers of the adapter that the update begins with, as a rollout has them."""
-    config = train.job.model.model_copy(update={"dtype": dtype, "batch_size": 4})
+    config = train.job.model.but(dtype=dtype, batch_size=4)
     generator = load_generator(config, adapters={"actor": train.job.start})
     requests = [Request("what colour is the apple?", (Shown().read(ref(n)),)) for n in range(24)]
     answers = generator.generate(requests, adapter="actor", temperature=temperature, seeds=range(24))
@@ -126,32 +126,32 @@ def sampled_turns(train, *, temperature, dtype):
 
 
 @pytest.mark.parametrize("temperature", [0.2, 1.0])
-def test_answers_weigh_in_an_update_what_they_did_when_they_were_sampled(learner, caplog_loguru, temperature):
+def test_answers_weigh_in_an_update_what_they_did_when_they_were_sampled(learner, caplog, temperature):
     train = learner(game={"temperature": temperature})
     train.job.turns.write_text(lines(sampled_turns(train, temperature=temperature, dtype="float32")))
     summary = train().summary
     # a sampler never draws a picture's placeholder, to which a random model gives its share
     assert 0 <= summary["mismatch_mean"] <= summary["mismatch_p95"] < 0.03
-    assert "WARNING" not in caplog_loguru.text
+    assert "WARNING" not in caplog.text
 
 
-def test_a_sampler_that_is_another_policy_is_measured_and_warned_of(learner, caplog_loguru):
+def test_a_sampler_that_is_another_policy_is_measured_and_warned_of(learner, caplog):
     train = learner(game={"temperature": 0.2})
     train.job.turns.write_text(lines(sampled_turns(train, temperature=1.0, dtype="float32")))
     summary = train().summary
     assert summary["mismatch_p95"] > summary["mismatch_mean"] > 0.1
-    assert "log-probabilities lie" in caplog_loguru.text
+    assert "log-probabilities lie" in caplog.text
 
 
 def test_turns_whose_sampler_told_nothing_are_learned_from_all_the_same(learner):
     assert "mismatch_mean" not in learner()().summary
 
 
-def test_ratios_that_do_not_begin_at_one_are_warned_of(learner, caplog_loguru, monkeypatch):
+def test_ratios_that_do_not_begin_at_one_are_warned_of(learner, caplog, monkeypatch):
     monkeypatch.setattr(module, "_without_dropout", lambda model: None)
     monkeypatch.setattr(setup, "merge_lora", lambda model: None)
     learner(model={"lora_dropout": 0.5})()
-    assert "before anything was learned" in caplog_loguru.text
+    assert "before anything was learned" in caplog.text
 
 
 def weights(folder):

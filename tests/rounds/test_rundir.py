@@ -95,14 +95,14 @@ def test_the_folder_keeps_config_and_provenance(small_run, small_config):
 
 
 def test_a_folder_of_another_config_is_refused_with_the_difference(small_run, small_config):
-    other = small_config.model_copy(update={"seed": 7})
+    other = small_config.but(seed=7)
     small_run.shard(0, Stage.TESTSET).attempt(0).mkdir(parents=True)
     with pytest.raises(RunFolderError, match=r"(?s)another config.*seed: the run has 0, asked for 7"):
         open_run(small_run.path, other)
 
 
 def test_more_rounds_continue_a_run_and_fewer_do_not_shrink_it(small_run, small_config):
-    _, longer = open_run(small_run.path, small_config.model_copy(update={"rounds": 8}))
+    _, longer = open_run(small_run.path, small_config.but(rounds=8))
     assert longer.rounds == 8
     _, again = open_run(small_run.path, small_config)
     assert again.rounds == 8

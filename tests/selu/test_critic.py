@@ -29,7 +29,7 @@ def case(asked: Task, number: int = 0, **state: object) -> Case:
 
 
 def critic(model: ToyModel, **settings: object) -> Critic:
-    config = CriticConfig.model_validate(settings)
+    config = CriticConfig.of(settings)
     return Critic(generator=model, adapter=None, simulator=Simulator.THOR, config=config)
 
 
@@ -218,7 +218,7 @@ def test_a_label_does_not_depend_on_who_is_judged_beside_it():
 
 
 def judge(model: ToyModel | None, **changes: object):
-    config = RunConfig.model_validate(changes)
+    config = RunConfig.of(changes)
     return judge_of(config, model, adapter=None)
 
 
@@ -241,7 +241,7 @@ def test_the_oracle_takes_verdict_and_relabelling_from_the_truth():
         "r01-s0000-e0000": Truth(episode_id="r01-s0000-e0000", success_after=(False, True)),
         "r01-s0000-e0001": Truth(episode_id="r01-s0000-e0001", success_after=(False, False), achieved=(opened,)),
     }
-    config = RunConfig.model_validate({"critic": {"mode": CriticMode.ORACLE, "hindsight": Hindsight.INSTRUCTION_VERB}})
+    config = RunConfig.of({"critic": {"mode": CriticMode.ORACLE, "hindsight": Hindsight.INSTRUCTION_VERB}})
     cases = [case(task("open", "Fridge"), number) for number in range(2)]
     labels = judge_of(config, None, adapter=None, truths=truths).judge(cases)
     assert [label.verdict for label in labels] == [True, False]

@@ -118,7 +118,7 @@ def test_a_yes_that_the_actors_words_took_back_teaches_the_critic_no_no():
 
 
 def config(**changes: object) -> RunConfig:
-    return RunConfig.model_validate(changes)
+    return RunConfig.of(changes)
 
 
 def many(count: int, *, start: int = 0, verbs: tuple[str, ...] = ("open", "break", "pick up")) -> list[Judged]:

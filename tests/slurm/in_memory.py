@@ -14,7 +14,7 @@ from selu_hpc.rounds.rundir import Stage
 from selu_hpc.site import Site
 
 FULL = SubmitLimitError("sbatch: QOSMaxSubmitJobPerUserLimit")
-SITE = Site.model_validate({"name": "lab", "partitions": {"cpu": {"name": "cpu"}}})
+SITE = Site.of({"name": "lab", "partitions": {"cpu": {"name": "cpu"}}})
 
 
 @dataclass

@@ -42,6 +42,30 @@ def test_three_rounds_equal_the_local_engines_bytes_with_nobody_logged_in(lab, r
     assert all(len(attempts) == 1 for attempts in started(run).values())
 
 
+SENT_BY_SUBMITIT = """
+import sys
+import submitit
+from selu_hpc.stages.entry import Stage, run_stage
+
+executor = submitit.AutoExecutor(folder=sys.argv[2], cluster="slurm")
+executor.update_parameters(timeout_min=10, mem_gb=1, slurm_partition="cpu")
+with executor.batch():
+    jobs = [executor.submit(run_stage, Stage.ROLLOUT, run=sys.argv[1], round_id=1, shard=shard) for shard in range(3)]
+print([job.result() for job in jobs])
+"""
+
+
+def test_stages_that_submitit_sent_are_found_done_by_a_submit(lab, run):
+    lab.submit(run, "--prepare")
+    said = lab.python("-c", SENT_BY_SUBMITIT, str(run), str(run.with_name(f"{run.name}-submitit")))
+    assert said.stdout == "[0, 0, 0]\n"
+    lab.resubmit(run)
+    lab.wait_done(run)
+    assert {place: len(attempts) for place, attempts in started(run).items() if "/rollout/" in place} == {
+        f"01/rollout/shard-{shard:04d}": 1 for shard in range(3)
+    }
+
+
 @pytest.mark.slurm_ci
 def test_submitting_again_while_it_runs_submits_nothing(lab, run):
     lab.submit(run)

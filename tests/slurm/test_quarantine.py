@@ -123,7 +123,7 @@ def test_a_persons_submit_excludes_no_node_any_more():
 
 def test_stages_are_looked_at_that_were_sent_and_are_not_finished(ledger):
     plan = make_plan(load_recipe("selu", ["rounds=1", "rollout.num_shards=2"]))
-    site = Site.model_validate({"name": "lab", "partitions": {"cpu": {"name": "standard"}}})
+    site = Site.of({"name": "lab", "partitions": {"cpu": {"name": "standard"}}})
     assert suspects(ledger, {KEY: [1], Key(1, Stage.LABEL): [0]}, plan, site) == [(KEY, 0), (KEY, 1)]
     assert suspects(ledger, {Key(1, Stage.LABEL): [0]}, plan, site) == []
 
@@ -131,6 +131,6 @@ def test_stages_are_looked_at_that_were_sent_and_are_not_finished(ledger):
 def test_where_one_partition_has_them_all_nodes_with_gpus_are_told_from_others():
     plan = make_plan(load_recipe("selu", ["rounds=1", "resources.finetune.partition=gpu", "resources.finetune.gpus=8"]))
     partitions = {"cpu": {"name": "main"}, "gpu": {"name": "main", "gpus_per_node": 8}}
-    pools = pools_of(plan, Site.model_validate({"name": "lab", "partitions": partitions}))
+    pools = pools_of(plan, Site.of({"name": "lab", "partitions": partitions}))
     assert pools[KEY] == pools[None] == "main"
     assert pools[Key(1, Stage.FINETUNE_ACTOR)] == "main with 8 GPUs"

@@ -16,7 +16,7 @@ from selu_hpc.rounds.plan import After, Key, Plan, make_plan
 from selu_hpc.rounds.rundir import Stage
 from selu_hpc.site import Site
 
-SITE = Site.model_validate({"name": "lab", "partitions": {"cpu": {"name": "cpu"}}})
+SITE = Site.of({"name": "lab", "partitions": {"cpu": {"name": "cpu"}}})
 
 
 @dataclass
@@ -340,7 +340,7 @@ def test_an_id_that_belongs_to_somebody_elses_job_now_is_not_ours():
 
 
 def test_where_slurm_may_not_cancel_the_hopeless_labels_wait_for_all_rollouts_to_end(cluster):
-    cluster.site = SITE.model_copy(update={"kill_on_invalid_dep": False})
+    cluster.site = SITE.but(kill_on_invalid_dep=False)
     made = cluster.advance()
     assert waits(made, "r01-label") == {"afterany:r01-rollout-g0c0"}
     assert waits(made, "r02-label") == {"afterany:r02-rollout-g0c0", "afterok:r01-finetune_critic-g0c0"}

@@ -1,5 +1,6 @@
 """From stages to batch scripts: pure, so it is tested everywhere."""
 
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from selu_hpc.engines.sbatch import (
     chunks,
     escalate,
     held,
+    parameters,
     partition_of,
     read_array_text,
+    sbatch_text,
 )
 from selu_hpc.errors import ConfigError
 from selu_hpc.rounds.plan import After, Key, make_plan
@@ -41,7 +44,7 @@ LAB = {
 
 @pytest.fixture
 def site():
-    return check_site(Site.model_validate(LAB))
+    return check_site(Site.of(LAB))
 
 
 def spec(**changes):
@@ -66,8 +69,6 @@ def test_the_whole_batch_script_of_an_array(small_run, small_config, site):
     assert (
         text
         == f"""#!/bin/bash
-
-# Parameters
 #SBATCH --account=ab12
 #SBATCH --array=0,2-3%20
 #SBATCH --cpus-per-task=4
@@ -103,17 +104,31 @@ export SELU_PYTHON=/opt/env/bin/python
 export DS_ACCELERATOR=cpu
 
 # command
-export SUBMITIT_EXECUTOR=slurm
 exec bash '{quoted}/code/slurm/stage.sh' '{quoted}' 1 rollout
 """
     )
+
+
+def test_sbatch_is_asked_what_submitit_would_ask(small_run, small_config, site):
+    from submitit.slurm.slurm import _make_sbatch_string
+
+    def options(text):
+        return {line for line in text.splitlines() if line.startswith("#SBATCH")}
+
+    names = {name.replace("-", "_"): value for name, value in parameters(spec(), site).items()}
+    more = {"array": "0,2-3%20", "kill-on-invalid-dep": "yes", "requeue": True, "output": "/dev/null"}
+    theirs = _make_sbatch_string(
+        command="true", folder=".", stderr_to_stdout=True, wckey=None, **names,
+        additional_parameters={**more, "signal": "B:USR2@90", **site.sbatch_flags},
+    )  # fmt: skip
+    assert options(script(spec(), small_run, small_config, site, umask=0)) == options(theirs)
 
 
 @pytest.mark.parametrize(
     ("modules", "path"), [(["torch"], "/code:/opt/torch"), (["other"], "/code"), ([], "/code")], ids=str
 )
 def test_packages_that_a_module_brings_stay_behind_the_runs_code(modules, path, small_run, small_config):
-    site = Site.model_validate(LAB | {"modules": modules})
+    site = Site.of(LAB | {"modules": modules})
     body = script(spec(), small_run, small_config, site, umask=0).partition("# setup")[2].partition("# command")[0]
     module = "module() { [[ $2 != torch ]] || export PYTHONPATH=/opt/torch; }\n"
     done = subprocess.run(
@@ -171,46 +186,43 @@ def test_logs_lie_where_their_folders_name_says(folder, name):
 @pytest.mark.parametrize("option", ["array", "dependency", "job-name", "mem", "requeue", "export", "wrap", "hold"])
 def test_a_profile_may_not_set_what_we_own(option):
     with pytest.raises(ConfigError, match=f"sbatch_flags.{option}: is set by"):
-        check_site(Site.model_validate(LAB | {"sbatch_flags": {option: "x"}}))
+        check_site(Site.of(LAB | {"sbatch_flags": {option: "x"}}))
 
 
 @pytest.mark.parametrize("option", ["--nice", "nice 5", "nice\n#SBATCH --uid", "Nice", "", "$(id)"])
 def test_a_profile_may_not_smuggle_in_options(option):
     with pytest.raises(ConfigError, match="write the long name"):
-        check_site(Site.model_validate(LAB | {"sbatch_flags": {option: "x"}}))
+        check_site(Site.of(LAB | {"sbatch_flags": {option: "x"}}))
 
 
 @pytest.mark.parametrize("where", ["account", "name", "python", "scratch", "apptainer"])
 def test_a_newline_in_a_profile_is_refused(where):
     with pytest.raises(ConfigError, match=f"{where}: .* holds a control character"):
-        check_site(Site.model_validate(LAB | {where: "x\n#SBATCH --uid=0"}))
+        check_site(Site.of(LAB | {where: "x\n#SBATCH --uid=0"}))
 
 
 @pytest.mark.parametrize("where", ["modules", "mounts", "trusted_keys"])
 def test_a_newline_in_a_profiles_list_is_refused(where):
     with pytest.raises(ConfigError, match=rf"{where}\[1\]: .* holds a control character"):
-        check_site(Site.model_validate(LAB | {where: ["x", "y\nid"]}))
+        check_site(Site.of(LAB | {where: ["x", "y\nid"]}))
 
 
 @pytest.mark.parametrize("where", ["name", "gres", "constraint", "qos"])
 def test_a_newline_in_a_partition_is_refused(where):
     partitions = {"cpu": {"name": "standard"} | {where: "x\n#SBATCH --uid=0"}}
     with pytest.raises(ConfigError, match=rf"partitions.cpu.{where}: .* holds a control character"):
-        check_site(Site.model_validate(LAB | {"partitions": partitions}))
+        check_site(Site.of(LAB | {"partitions": partitions}))
 
 
 @given(st.text(min_size=1, max_size=30))
 def test_any_other_value_is_quoted_or_refused(value):
-    from submitit.slurm.slurm import _as_sbatch_flag
-
     try:
-        site = check_site(Site.model_validate(LAB | {"sbatch_flags": {"comment-for-us": value}}))
+        site = check_site(Site.of(LAB | {"sbatch_flags": {"comment-for-us": value}}))
     except ConfigError:
         assert any(ord(letter) < 32 or ord(letter) == 127 or letter == "\\" for letter in value)
         return
-    import shlex
-
-    line = _as_sbatch_flag("comment-for-us", site.sbatch_flags["comment-for-us"])
+    text = sbatch_text(spec(), site, line="true", environment={})
+    (line,) = (line for line in text.split("\n") if "comment-for-us" in line)
     assert shlex.split(line.removeprefix("#SBATCH "), comments=False) == [f"--comment-for-us={value}"]
 
 
@@ -221,17 +233,15 @@ def test_a_stage_that_does_not_fit_its_partition_is_refused_before_submission(si
         partition_of(spec(resources=Resources(partition="gpu", gpus=9)), site)
     with pytest.raises(ConfigError, match="asks for the 'preempt' partition"):
         partition_of(spec(resources=Resources(partition="preempt")), site)
-    large = site.partitions | {"gpu": site.partitions["gpu"].model_copy(update={"max_mem_gb": 512})}
+    large = site.partitions | {"gpu": site.partitions["gpu"].but(max_mem_gb=512)}
     with pytest.raises(ConfigError, match=r"600 GB on a node, the largest of partition a100 has 512"):
-        partition_of(
-            spec(resources=Resources(partition="gpu", mem_gb=600)), site.model_copy(update={"partitions": large})
-        )
+        partition_of(spec(resources=Resources(partition="gpu", mem_gb=600)), site.but(partitions=large))
 
 
 def test_memory_and_time_double_with_every_failure_of_their_kind_up_to_the_partitions_limit(site):
     ask = Resources(mem_gb=4, timeout_min=90, partition="gpu")
     assert escalate(ask, num_oom=2, num_timeout=0, partition=site.partitions["gpu"]).mem_gb == 16
-    small = site.partitions["gpu"].model_copy(update={"max_mem_gb": 12})
+    small = site.partitions["gpu"].but(max_mem_gb=12)
     assert [escalate(ask, num_oom=n, num_timeout=0, partition=small).mem_gb for n in range(4)] == [4, 8, 12, 12]
     assert escalate(ask, num_oom=0, num_timeout=1, partition=site.partitions["gpu"]).timeout_min == 180
     assert escalate(ask, num_oom=0, num_timeout=3, partition=site.partitions["gpu"]).timeout_min == 300

@@ -70,12 +70,12 @@ def test_a_new_runs_first_sbatch_are_started_with_its_plan_and_none_for_a_run_th
     assert (tmp_path / "starts").read_text().count("--hold") == SBATCH_AHEAD
 
 
-def test_a_person_is_told_once_when_sbatch_waits_for_a_full_queue(slurm, tmp_path, monkeypatch, caplog_loguru):
+def test_a_person_is_told_once_when_sbatch_waits_for_a_full_queue(slurm, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("selu_hpc.engines.calls.SLOW_S", 0.2)
     (tmp_path / "sbatch").write_text("#!/bin/sh\necho 'Slurm temporarily unable, sleeping' >&2\nsleep 0.8\necho 17\n")
     (tmp_path / "job.sh").write_text("#!/bin/bash\nexec true\n")
     assert slurm.sbatch(tmp_path / "job.sh", arguments=["--hold"]) == "17"
-    said = [line for line in caplog_loguru.text.splitlines() if "sbatch is still waiting" in line]
+    said = [line for line in caplog.text.splitlines() if "sbatch is still waiting" in line]
     assert len(said) == 1
     assert "it has said: Slurm temporarily unable, sleeping; waiting up to" in said[0]
 

@@ -210,7 +210,7 @@ def test_gpus_of_every_type_are_read(gres, kind, gpus):
     ],
 )
 def test_an_array_is_as_large_as_both_of_slurms_limits_allow(config, size):
-    site = Site.model_validate({"name": "lab", "partitions": {"cpu": {"name": "cpu"}}})
+    site = Site.of({"name": "lab", "partitions": {"cpu": {"name": "cpu"}}})
     assert ask_limits(site, Slurm(_config=config | {"ClusterName": "lab"})).max_array_size == size
 
 

@@ -95,7 +95,7 @@ def test_where_only_the_last_job_does_not_fit_all_others_stay_and_a_gate_sends_i
 
 
 def test_what_waits_for_jobs_that_did_not_fit_is_not_pointed_at_them(job):
-    config = job.config.model_copy(update={"rounds": 3})
+    config = job.config.but(rounds=3)
     job = Job(job.run, config, make_plan(config))
     slurm = SlurmInMemory()
     submit(job, slurm, last_round=1)

@@ -43,7 +43,7 @@ def play(
     pool: LocalPool, count: int, model: ToyModel | None = None, *, batch_size: int = 2, **settings: object
 ) -> list[Played]:
     actor = Actor(generator=model or ToyModel(), adapter=None, simulator=Simulator.THOR, batch_size=batch_size)
-    config = EnvConfig.model_validate({"horizon": 6, **settings})
+    config = EnvConfig.of({"horizon": 6, **settings})
     return list(Players(pool, actor, config, model="toy", adapter="none").play(work(count)))
 
 

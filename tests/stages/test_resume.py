@@ -148,8 +148,8 @@ def test_the_gate_cannot_open_the_truth(undisturbed, toy_model, do, monkeypatch)
 
 
 def test_the_oracle_alone_may_open_it_and_is_right_about_everything(toy_config, unkind_path, toy_model, do):
-    critic = toy_config.critic.model_copy(update={"mode": CriticMode.ORACLE})
-    run, _ = open_run(unkind_path / "oracle", toy_config.model_copy(update={"critic": critic}))
+    critic = toy_config.critic.but(mode=CriticMode.ORACLE)
+    run, _ = open_run(unkind_path / "oracle", toy_config.but(critic=critic))
     do(Stage.ROLLOUT, 1, 0, run=run)
     toy_model.asked.clear()
     do(Stage.LABEL, 1, 0, run=run)
@@ -176,7 +176,7 @@ def test_a_share_of_the_first_rounds_episodes_explores_and_none_of_the_laters(to
     from selu_hpc.stages.rollout import episodes_of, explores
 
     assert sum(explores(seed, 0.5) for seed in range(1000)) == pytest.approx(500, abs=50)
-    everyone = toy_config.model_copy(update={"rollout": toy_config.rollout.model_copy(update={"explore_share": 1.0})})
+    everyone = toy_config.but(rollout=toy_config.rollout.but(explore_share=1.0))
     assert all(work.explore for work in episodes_of(everyone, 1, 0))
     assert not any(work.explore for work in episodes_of(everyone, 2, 0))
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from dataclasses import replace
 
 import pytest
-from loguru import logger
 
 from selu_hpc.config import Learning
 from selu_hpc.records import Label, Role, Sample, View
@@ -100,9 +100,9 @@ def test_an_evaluation_traces_every_number_to_its_episode(real_pool, collected, 
 
 
 def test_the_test_sets_are_the_same_for_every_method_seed_and_cut(toy_run, toy_config, toy_model, unkind_path, do):
-    one_shard = toy_config.evaluate.model_copy(update={"num_shards": 1})
+    one_shard = toy_config.evaluate.but(num_shards=1)
     changes = {"seed": 5, "learning": Learning.LMSI, "evaluate": one_shard}
-    other, _ = open_run(unkind_path / "other", toy_config.model_copy(update=changes))
+    other, _ = open_run(unkind_path / "other", toy_config.but(**changes))
     do(Stage.TESTSET, 0, 0)
     do(Stage.TESTSET, 0, 1)
     do(Stage.TESTSET, 0, 0, run=other)
@@ -136,10 +136,8 @@ def test_a_torn_memory_of_scenes_costs_time_only(toy_run, toy_model, do):
 
 
 def test_more_shards_than_test_episodes_are_no_trouble(toy_config, toy_model, unkind_path, do):
-    few = toy_config.evaluate.model_copy(
-        update={"num_shards": 3, "critic_episodes": 2, "actor_episodes": 1, "probe_questions": 3}
-    )
-    run, _ = open_run(unkind_path / "few", toy_config.model_copy(update={"evaluate": few}))
+    few = toy_config.evaluate.but(num_shards=3, critic_episodes=2, actor_episodes=1, probe_questions=3)
+    run, _ = open_run(unkind_path / "few", toy_config.but(evaluate=few))
     for stage in (Stage.TESTSET, Stage.EVALUATE):
         for shard in range(3):
             do(stage, 0, shard, run=run)
@@ -165,9 +163,7 @@ def test_the_plain_verdict_is_the_same_question_for_a_method_whose_own_first_one
     do(Stage.TESTSET, 0)
     speaking = models.Speaking(toy_model, {Role.CRITIC: None}, {})
     selu, votes = (
-        evaluate.critic_rows(
-            toy_run.shard(0, Stage.TESTSET, 0), toy_config.model_copy(update={"learning": method}), speaking
-        )
+        evaluate.critic_rows(toy_run.shard(0, Stage.TESTSET, 0), toy_config.but(learning=method), speaking)
         for method in (Learning.SELU, Learning.SELF_CONSISTENCY)
     )
     assert [row["first"] for row in votes] == [row["first"] for row in selu]
@@ -176,20 +172,18 @@ def test_the_plain_verdict_is_the_same_question_for_a_method_whose_own_first_one
 
 @pytest.mark.parametrize(("num_slots", "warns"), [(2, True), (5, False)])
 def test_fewer_environments_than_rows_of_a_forward_pass_are_told_of(
-    toy_config, toy_model, unkind_path, do, num_slots, warns
+    toy_config, toy_model, unkind_path, do, caplog, num_slots, warns
 ):
-    few = toy_config.rollout.model_copy(update={"num_slots": num_slots, "episodes_per_shard": 2})
-    run, _ = open_run(unkind_path / "few", toy_config.model_copy(update={"rollout": few}))
-    said: list[str] = []
-    sink = logger.add(said.append, level="WARNING", format="{message}")
+    few = toy_config.rollout.but(num_slots=num_slots, episodes_per_shard=2)
+    run, _ = open_run(unkind_path / "few", toy_config.but(rollout=few))
     do(Stage.ROLLOUT, 1, run=run)
-    logger.remove(sink)
-    assert ["rollout.num_slots" in one for one in said] == ([True] if warns else [])
+    warned = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert ["rollout.num_slots" in one for one in warned] == ([True] if warns else [])
 
 
 def test_of_a_servers_base_the_name_is_known_so_that_two_are_told_apart(toy_config):
-    served = toy_config.model.model_copy(update={"base": "Qwen/Qwen2-VL-7B-Instruct", "server_url": "http://node:8000"})
-    assert models.base_of(toy_config.model_copy(update={"model": served})) == "Qwen/Qwen2-VL-7B-Instruct"
+    served = toy_config.model.but(base="Qwen/Qwen2-VL-7B-Instruct", server_url="http://node:8000")
+    assert models.base_of(toy_config.but(model=served)) == "Qwen/Qwen2-VL-7B-Instruct"
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -201,7 +195,7 @@ def test_a_round_speaks_with_the_adapters_of_the_round_before(toy_run, toy_confi
         return object()
 
     monkeypatch.setattr(models, "load_generator", load)
-    config = toy_config.model_copy(update={"model": toy_config.model.model_copy(update={"shared_adapter": shared})})
+    config = toy_config.but(model=toy_config.model.but(shared_adapter=shared))
     speaking = models.speak(toy_run, config, after_round=0, roles=(Role.ACTOR, Role.CRITIC))
     assert loaded == {}
     assert speaking.adapters == {Role.ACTOR: None, Role.CRITIC: None}

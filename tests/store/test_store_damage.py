@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import re
@@ -13,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from loguru import logger
 from store_episodes import SIZE, make_episode
 
 from selu_hpc.errors import CorruptShardError, RunFolderError
@@ -308,8 +308,10 @@ class warnings_kept:  # noqa: N801 - reads as a phrase
 
     def __enter__(self) -> list[str]:
         said: list[str] = []
-        self._sink = logger.add(lambda message: said.append(str(message)), level="WARNING", format="{message}")
+        self._handler = logging.Handler(logging.WARNING)
+        self._handler.emit = lambda record: said.append(record.getMessage())
+        logging.getLogger("selu_hpc").addHandler(self._handler)
         return said
 
     def __exit__(self, *_: object) -> None:
-        logger.remove(self._sink)
+        logging.getLogger("selu_hpc").removeHandler(self._handler)

@@ -114,7 +114,7 @@ def write_dataset(file: Path, samples: Sequence[Sample]) -> None:
 
 def tiny_config(base: Path, **changes: Any) -> RunConfig:
     """A recipe for a tiny model with dotted changes: `tiny_config(base, **{"finetune.zero_stage": 2})`."""
-    dump = RunConfig().model_dump(mode="json")
+    dump = RunConfig().plain()
     small = {
         "model.base": str(base),
         "model.lora_rank": 4,
@@ -133,7 +133,7 @@ def tiny_config(base: Path, **changes: Any) -> RunConfig:
         for section in sections:
             at = at[section]
         at[name] = value
-    return RunConfig.model_validate(dump)
+    return RunConfig.of(dump)
 
 
 @dataclass

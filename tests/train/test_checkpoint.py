@@ -36,13 +36,13 @@ def test_none_is_found_where_none_is(tmp_path):
     assert checkpoint.newest(tmp_path / "nothing", "this") is None
 
 
-def test_without_marker_or_with_another_identity_it_is_skipped_with_a_warning(tmp_path, caplog_loguru):
+def test_without_marker_or_with_another_identity_it_is_skipped_with_a_warning(tmp_path, caplog):
     checkpoint.save(tmp_path, at(1))
     checkpoint.save(tmp_path, at(2, "other"))
     (tmp_path / "step-000003").mkdir()
     assert checkpoint.newest(tmp_path, "this").step == 1
-    assert "step-000003 is skipped: torn (FileNotFoundError" in caplog_loguru.text
-    assert "step-000002 is skipped: of another dataset, base or setting" in caplog_loguru.text
+    assert "step-000003 is skipped: torn (FileNotFoundError" in caplog.text
+    assert "step-000002 is skipped: of another dataset, base or setting" in caplog.text
 
 
 def test_a_half_written_folder_of_a_killed_process_is_not_in_the_way(tmp_path):

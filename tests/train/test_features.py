@@ -4,7 +4,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from loguru import logger
 from make_run import DrawnFrames, make_samples, tiny_config
 
 from selu_hpc.models.chat import Chat
@@ -223,17 +222,14 @@ def test_features_in_use_do_not_make_room_for_new_ones(llava_next, samples, tmp_
     assert not unused.exists()
 
 
-def test_features_that_cannot_all_be_kept_are_told_of_before_training(llava_next, samples, tmp_path):
+def test_features_that_cannot_all_be_kept_are_told_of_before_training(llava_next, samples, tmp_path, caplog):
     model, chat = model_and_chat(llava_next)
     tower = towers.take_out(model, device=torch.device("cpu"))
     refs = list({ref for _, sample in samples for ref in sample.images})
-    said: list[str] = []
-    sink = logger.add(said.append, level="WARNING", format="{message}")
     for limit in (1 << 30, 9000):
         folder = tmp_path / str(limit)
         Pictures(DrawnFrames(64, 64), chat, tower, FeatureCache(folder, tower.identity, limit)).look(refs)
-    logger.remove(sink)
-    (warning,) = said
+    (warning,) = (record.getMessage() for record in caplog.records)
     assert str(tmp_path / "9000") in warning
     assert "SELU_FEATURE_CACHE_GB" in warning
 

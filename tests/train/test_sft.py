@@ -98,7 +98,7 @@ def test_dropout_is_really_there(trainer):
     assert trainer(folder="a")().content != trainer(folder="b", **{"model.lora_dropout": 0.2})().content
 
 
-def test_a_torn_checkpoint_is_skipped_for_the_one_before(trainer, caplog_loguru):
+def test_a_torn_checkpoint_is_skipped_for_the_one_before(trainer, caplog):
     whole, cut = trainer(folder="whole"), trainer(folder="cut", **{"finetune.checkpoint_minutes": 1e-9})
     expected = whole().content
     with pytest.raises(sft.Stopped):
@@ -107,18 +107,18 @@ def test_a_torn_checkpoint_is_skipped_for_the_one_before(trainer, caplog_loguru)
     file = newest / "state.safetensors"
     file.write_bytes(file.read_bytes()[:-1])
     assert cut().content == expected
-    assert f"checkpoint {newest} is skipped: torn" in caplog_loguru.text
-    assert "resumed after step 3" in caplog_loguru.text
+    assert f"checkpoint {newest} is skipped: torn" in caplog.text
+    assert "resumed after step 3" in caplog.text
 
 
-def test_a_checkpoint_of_other_data_is_not_continued(trainer, caplog_loguru):
+def test_a_checkpoint_of_other_data_is_not_continued(trainer, caplog):
     cut, other = trainer(folder="cut"), trainer(folder="other", num_samples=23)
     with pytest.raises(sft.Stopped):
         cut(**stopping_after(3))
     shutil.copytree(cut.place().path / "checkpoints", other.place().path / "checkpoints")
     fresh = trainer(folder="fresh", num_samples=23)
     assert other().content == fresh().content
-    assert "of another dataset, base or setting" in caplog_loguru.text
+    assert "of another dataset, base or setting" in caplog.text
 
 
 def test_trainings_leave_nothing_behind_in_their_process(trainer):
@@ -176,9 +176,7 @@ def test_the_next_round_continues_the_last_adapter_or_starts_from_the_base(train
     assert start < 0.8 * losses(train.place())[0]
     assert not equal(weights(train.place(round_id=2)), first)
     shutil.rmtree(train.place(round_id=2).path)
-    train.config = train.config.model_copy(
-        update={"finetune": train.config.finetune.model_copy(update={"start_from": "base"})}
-    )
+    train.config = train.config.but(finetune=train.config.finetune.but(start_from="base"))
     assert train.job(round_id=2).start is None
     train(round_id=2)
     assert losses(train.place(round_id=2))[0] > start

@@ -17,7 +17,7 @@ TAIL_BYTES = 1 << 18
 LONGEST = 400
 STAMP = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\.\d{3} ")
 RECORD = re.compile(STAMP.pattern + r"(?P<level>[A-Z]+) +(?P<place>\S+) [\w.]+: (?P<words>.*)")
-"""A line of stages/entry.py's LOG_FORMAT; lines without a stamp belong to the one before."""
+"""A line of selu_hpc.logs.FORMAT; lines without a stamp belong to the one before."""
 EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(:.*)?$")
 OF_SLURM = re.compile(r"oom.?kill|out of memory|slurmstepd: error|srun: error|\berror: |^Killed", re.IGNORECASE)
 
@@ -90,7 +90,7 @@ def _records(lines: list[str], *, level: str) -> Iterator[tuple[str, list[str]]]
 
 
 def _last_exception(lines: list[str]) -> str:
-    """The line after the frames of the last traceback; loguru marks a frame with > at a line's begin."""
+    """The line after the frames of the last traceback."""
     starts = [at for at, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
     after = lines[starts[-1] + 1 :] if starts else []
     return next((line for line in after if EXCEPTION.match(line)), "")

@@ -1,4 +1,4 @@
-"""The settings a retry depends on, read from the run's own files without pydantic, and what its jobs asked for."""
+"""The settings a retry depends on, read from the run's own files without msgspec, and what its jobs asked for."""
 
 from __future__ import annotations
 

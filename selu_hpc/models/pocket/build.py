@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -19,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from loguru import logger
 
+from selu_hpc.logs import set_up_logging
 from selu_hpc.models.pocket.lessons.data import describe, draw_perception
 from selu_hpc.models.pocket.lessons.episodes import (
     NARROW_HOME_VERBS,
@@ -35,6 +36,8 @@ from selu_hpc.models.pocket.lessons.shards import open_all
 from selu_hpc.models.pocket.model import build_model, save
 from selu_hpc.models.pocket.teaching.measure import accuracies
 from selu_hpc.models.pocket.teaching.train import Recipe, Teacher
+
+logger = logging.getLogger(__name__)
 
 PERCEPTION_SHARDS, EPISODE_SHARDS, EPISODES = 14, 10, 200
 HOME_SHARDS, HOME_EPISODE_SHARDS = 6, 8
@@ -65,7 +68,7 @@ def draw(data: Path) -> None:
 def _missing(data: Path, what: str, split: str, number: int, **size: int) -> None:
     if (data / split / f"{what}-{split}-{number:03d}" / "names.json").is_file():
         return
-    logger.info("drawing {} {} {}", what, split, number)
+    logger.info("drawing %s %s %s", what, split, number)
     _MAKERS[what](data / split, split=split, number=number, **size)
 
 
@@ -123,6 +126,7 @@ def main() -> None:
     )
     parser.add_argument("--note", action="append", default=[], help="kept in recipe.json; may be given again")
     options = parser.parse_args()
+    set_up_logging()
     torch.set_num_threads(1)
     work = options.work or options.out.with_name(f"{options.out.name}.work")
     if not options.pack:
@@ -132,10 +136,10 @@ def main() -> None:
         recipe = replace(recipe, tower_share=0.0)
     teacher = Teacher(recipe, work / "data", work / "checkpoints")
     if teacher.resume():
-        logger.info("going on at step {}", teacher.step)
+        logger.info("going on at step %s", teacher.step)
     elif options.tower_of is not None:
         teacher.take_over(options.tower_of)
     if not options.pack:
         teacher.run()
     papers = pack(teacher, options.out, pictures=options.pictures, notes=options.note)
-    logger.info("{}: {} parameters, {}", options.out, papers["parameters"], papers["sha256"][:12])
+    logger.info("%s: %s parameters, %s", options.out, papers["parameters"], papers["sha256"][:12])

@@ -6,6 +6,7 @@ Owns its architecture, tokenizer and processor and where its files lie. Does not
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from functools import cache
 from importlib.resources import files
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from loguru import logger
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import (
     CLIPImageProcessorPil,
@@ -24,6 +24,8 @@ from transformers import (
     LlavaProcessor,
     PreTrainedTokenizerFast,
 )
+
+logger = logging.getLogger(__name__)
 
 IMAGE_SIZE = 96
 PATCH_SIZE = 12
@@ -50,7 +52,7 @@ def weights_folder() -> Path:
 @cache
 def _untrained() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="pocket-untrained-"))
-    logger.warning("no pocket weights are shipped with this package; {} holds random ones", folder)
+    logger.warning("no pocket weights are shipped with this package; %s holds random ones", folder)
     save(build_model(seed=0), folder)
     return folder
 

@@ -5,16 +5,17 @@ Owns scene changes and what survives them (resolution). Does not own the channel
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-
-from loguru import logger
 
 from selu_hpc.sim.drawing.skins import Skin
 from selu_hpc.sim.thor import pictures, scenes
 from selu_hpc.sim.thor.pictures import PackedView, Wanted
 from selu_hpc.sim.thor.world import Outcome, World
+
+logger = logging.getLogger(__name__)
 
 FIRST_SCENE = "FloorPlan1"
 _SUFFIX = "_physics"
@@ -77,7 +78,7 @@ class Session:
         try:
             self.world.apply(message)
         except Exception as error:
-            logger.opt(exception=error).error("action {} failed in the build", str(message.get("action"))[:100])
+            logger.exception("action %s failed in the build", str(message.get("action"))[:100])
             self.world.last_action = str(message.get("action"))[:100]
             self.world.last = Outcome(False, f"{type(error).__name__}: {error}"[:500], "UnhandledException")
 

@@ -49,7 +49,7 @@ def update_job(place: ShardDir, config: RunConfig) -> update.Job:
         start=before.path / "adapter",
         state=before.path / update.STATE if place.round_id > 1 else None,
         model=config.model,
-        finetune=config.finetune.model_copy(update={"global_batch": config.game.batch}),
+        finetune=config.finetune.but(global_batch=config.game.batch),
         game=config.game,
         seed=derive_seed(config.seed, place.round_id, "update"),
     )

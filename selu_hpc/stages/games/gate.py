@@ -7,9 +7,8 @@ Runs on the login environment's python, without torch.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
-
-from loguru import logger
 
 from selu_hpc.config import RunConfig
 from selu_hpc.records import FrameRef, Role, Sample, View
@@ -20,6 +19,8 @@ from selu_hpc.rounds.rundir import RunDir, Stage, write_bytes, write_json
 from selu_hpc.stages.collect import digest
 from selu_hpc.stages.games.rollout import Line, answers_of
 from selu_hpc.store.lines import LineReader
+
+logger = logging.getLogger(__name__)
 
 
 def assemble(run: RunDir, config: RunConfig, seal: Seal) -> str:
@@ -39,7 +40,7 @@ def assemble(run: RunDir, config: RunConfig, seal: Seal) -> str:
     write_bytes(run.dataset(seal.round_id, Role.ACTOR), text.encode())
     card = card_of([line for *_, line in played])
     write_json(run.shard(seal.round_id, Stage.GATE).path / "card.json", card)
-    logger.info("{}: {}", config.game.name, card)
+    logger.info("%s: %s", config.game.name, card)
     return digest([text, json.dumps(card, sort_keys=True)])
 
 

@@ -13,13 +13,13 @@ Shape legend: B pictures, K questions a picture, Q tokens a question, N patches,
 from __future__ import annotations
 
 import argparse
+import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from loguru import logger
 from torch import nn
 from torch.nn.functional import cross_entropy
 from transformers import LlavaForConditionalGeneration
@@ -30,6 +30,8 @@ from selu_hpc.models.pocket.teaching.feeder import LENGTHS, SHARES, WEIGHTS, Fee
 from selu_hpc.models.pocket.teaching.measure import accuracies, dense_accuracies
 from selu_hpc.models.pocket.teaching.optim import Muon
 from selu_hpc.models.pocket.teaching.taught import Taught, autocast
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class Teacher:
             self.elapsed_s, last = self.elapsed_s + now - last, now
             if self.step % report_steps == 0:
                 shown = " ".join(f"{name} {sum(values) / len(values):.3f}" for name, values in sorted(seen.items()))
-                logger.info("step {} progress {:.3f} {}", self.step, self.progress, shown)
+                logger.info("step %s progress %.3f %s", self.step, self.progress, shown)
                 seen = {}
             if now - last_save > checkpoint_s:
                 self.save()
@@ -123,7 +125,7 @@ class Teacher:
         shown = {kind: right / asked for kind, (right, asked) in found.items()}
         if not self.tower_done:
             shown = dense_accuracies(self.taught, open_all(self.data / "held_out"), pictures=pictures)
-        logger.info("held out: {}", " ".join(f"{kind} {value:.2f}" for kind, value in shown.items()))
+        logger.info("held out: %s", " ".join(f"{kind} {value:.2f}" for kind, value in shown.items()))
         return shown
 
     @property
@@ -201,7 +203,7 @@ class Teacher:
             adam.zero_grad()
             loss.backward()
             adam.step()
-        logger.info("the projector says {:.0%} of what patches show", 1 - loss.item())
+        logger.info("the projector says %.0f %% of what patches show", 100 * (1 - loss.item()))
         self._reset_optimisers()
         self.mean = {name: value.clone() for name, value in self.taught.state_dict().items()}
         self.speaks = True
@@ -230,7 +232,7 @@ class Teacher:
                 with autocast():
                     found.append(self.taught.see(batch.pixels).half().numpy())
             self.features.append(np.concatenate(found))
-        logger.info("features of {} pictures", sum(map(len, self.features)))
+        logger.info("features of %s pictures", sum(map(len, self.features)))
 
     def _update(self) -> None:
         recipe = self.recipe
@@ -267,7 +269,7 @@ class Teacher:
         partial = self.out / "checkpoint.partial"
         torch.save(state, partial)
         partial.rename(self.out / "checkpoint.pt")
-        logger.info("checkpoint at step {} after {:.1f} min", self.step, self.elapsed_s / 60)
+        logger.info("checkpoint at step %s after %.1f min", self.step, self.elapsed_s / 60)
 
     def resume(self) -> bool:
         file = self.out / "checkpoint.pt"
@@ -306,7 +308,7 @@ def main() -> None:
         Recipe(seed=options.seed, minutes=options.minutes, steps=options.steps), options.data, options.out
     )
     if teacher.resume():
-        logger.info("going on at step {}", teacher.step)
+        logger.info("going on at step %s", teacher.step)
     teacher.run()
 
 
