@@ -15,8 +15,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from selu_hpc.errors import SeluError
-
 _COMPARE = {">=": operator.ge, "<=": operator.le, "==": operator.eq}
 
 
@@ -39,6 +37,8 @@ def report(
 
 def run(main: Callable[[], int | None]) -> NoReturn:
     """End the process with a benchmark's exit code; what is wrong with its arguments is one line."""
+    from selu_hpc.errors import SeluError  # not before a benchmark has said which checkout it measures
+
     try:
         sys.exit(main() or 0)
     except SeluError as error:

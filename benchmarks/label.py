@@ -23,6 +23,7 @@ from selu_hpc.models.vlm import Request
 from selu_hpc.records import Goal
 from selu_hpc.selu import wording
 from selu_hpc.selu.interview import Case, Interview, Question, critic_images
+from selu_hpc.terminal import positive
 
 NUM_FRAMES = 11
 TARGETS = {"ours_vs_one_question_at_a_time": ">=3", "same_answers": "==1"}
@@ -81,7 +82,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--base", default="pocket")
     parser.add_argument("--frames", type=CriticFrames, default=CriticFrames.LAST)
-    parser.add_argument("--batch", type=int, default=ModelConfig().batch_size)
+    parser.add_argument("--batch", type=positive, default=ModelConfig().batch_size)
     options = parser.parse_args()
     count = 32 if options.quick else 96
     cases = make_cases(count, options.frames, 96)

@@ -29,6 +29,7 @@ from selu_hpc.rl4vlm.playing import PlayedGame, Reply, Seat, play
 from selu_hpc.rl4vlm.policy import Policy
 from selu_hpc.rl4vlm.rows import TurnRows
 from selu_hpc.rl4vlm.turns import Turn
+from selu_hpc.terminal import positive
 from selu_hpc.train import adapter
 from selu_hpc.train.data import Pictures
 from selu_hpc.train.shortcuts import merge_lora
@@ -172,7 +173,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--base", default="pocket")
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--batch", type=positive, default=8)
     parser.add_argument("--steps", type=int, default=0)
     options = parser.parse_args()
     steps = options.steps or (32 if options.quick else 128)

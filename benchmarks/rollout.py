@@ -33,6 +33,7 @@ from selu_hpc.models.vlm import Request
 from selu_hpc.selu import wording
 from selu_hpc.selu.actor import Actor, Situation
 from selu_hpc.stages.playing import Players, Work
+from selu_hpc.terminal import positive
 
 TOKENS = 6
 TURNS = ("turn left", "turn right", "look down", "look up")
@@ -162,7 +163,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--base", default="pocket")
     parser.add_argument("--slots", type=int, default=16)
-    parser.add_argument("--batch", type=int, default=ModelConfig().batch_size)
+    parser.add_argument("--batch", type=positive, default=ModelConfig().batch_size)
     parser.add_argument("--episodes", type=int, default=0)
     options = parser.parse_args()
     count = options.episodes or (32 if options.quick else 96)

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from msgspec import Meta, Struct, convert, to_builtins
+from msgspec import Meta, Struct, convert
+from msgspec import json as msgspec_json
 from msgspec.structs import replace
 
 Positive = Annotated[int, Meta(gt=0)]
@@ -20,7 +21,8 @@ Fraction = Annotated[float, Meta(ge=0, le=1)]
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every section: frozen, unknown keys refused. Made of plain values by `of`, which checks them all; what a
-    constructor or `but` is given is checked by mypy alone, but for what belongs together.
+    constructor or `but` is given is checked by mypy alone (give a float as 1.0, a 1 would sign otherwise), but for what
+    belongs together.
 
     The docstrings below fields are the schema's descriptions (recipes.schema)."""
 
@@ -40,8 +42,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return replace(self, **changes)
 
     def plain(self) -> dict[str, Any]:
-        """What YAML and JSON can hold; `of` brings it back."""
-        values: dict[str, Any] = to_builtins(self)
+        """What YAML and JSON hold; `of` brings it back."""
+        values: dict[str, Any] = msgspec_json.decode(msgspec_json.encode(self))
         return values
 
 

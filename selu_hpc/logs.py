@@ -1,7 +1,7 @@
 """What a process says of itself, on stderr and in an attempt's log: when, how grave, where in the run, which module.
 
 Modules log with `logging.getLogger(__name__)`. Handlers are on this package's own loggers only: what a library logs
-goes where that library has it go.
+goes where that library has it go, and what we log is not told again by a handler that a library sets up.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ def set_up_logging(level: str = "INFO") -> None:
     for name in OURS:
         for old in list(logging.getLogger(name).handlers):
             logging.getLogger(name).removeHandler(old)
+        logging.getLogger(name).propagate = False
     _add(logging.StreamHandler(sys.stderr), level)
 
 

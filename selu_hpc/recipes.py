@@ -13,12 +13,12 @@ import inspect
 import itertools
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import EnumType
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 import yaml
@@ -126,11 +126,16 @@ def to_yaml(settings: Settings) -> str:
 def schema() -> dict[str, Any]:
     """The recipe's JSON schema, for editors; kept in configs/schema.json by a test."""
     sections = msgspec.json.schema(RunConfig)["$defs"]
-    for section, described in _descriptions().items():
-        properties = sections.get(section, {}).get("properties", {})
-        for name, text in described.items():
-            if name in properties:
-                properties[name]["description"] = text
+    described = _descriptions()
+    for name, section in sections.items():
+        if isinstance(kind := getattr(config, name), EnumType):
+            choices: list[str] = list(kind)
+            section |= {"type": "string", "enum": [str(one) for one in choices]}  # as written; msgspec sorts them
+        if not section.get("required", True):
+            del section["required"]
+        for key, setting in section.get("properties", {}).items():
+            if text := described.get(name, {}).get(key):
+                setting["description"] = text
     run = sections.pop("RunConfig")
     extends = {"type": "string", "description": "A recipe this one is laid over."}
     return {**run, "properties": {"extends": extends, **run["properties"]}, "$defs": sections}
@@ -243,46 +248,47 @@ def _mistakes(kind: type[Settings], values: Mapping[str, Any], layers: Layers, u
 
 
 def _mistakes_of_value(wanted: Any, value: Any, layers: Layers, path: str) -> Iterator[str]:
+    kind, inner = get_origin(wanted), get_args(wanted)
     if isinstance(value, Mapping) and isinstance(wanted, type) and issubclass(wanted, Settings):
         yield from _mistakes(wanted, value, layers, f"{path}.")
-    elif isinstance(value, Mapping) and get_origin(wanted) is dict:
-        allowed_keys, allowed_values = get_args(wanted)
-        for key, inner in value.items():
-            yield from _mistakes_of_value(allowed_keys, key, layers, f"{path}.{key}")
-            yield from _mistakes_of_value(allowed_values, inner, layers, f"{path}.{key}")
-    else:
-        try:
-            made = msgspec.convert(value, wanted, strict=False)
-        except msgspec.ValidationError as error:
-            allowed = _allowed(wanted, str(error))
-        else:
-            if not isinstance(made, float) or math.isfinite(made):
-                return
-            allowed = "a finite number"
+    elif isinstance(value, Mapping) and kind is dict:
+        for key, one in value.items():
+            yield from _mistakes_of_value(inner[0], key, layers, f"{path}.{key}")
+            yield from _mistakes_of_value(inner[1], one, layers, f"{path}.{key}")
+    elif isinstance(value, list) and kind is tuple:
+        for number, one in enumerate(value):
+            yield from _mistakes_of_value(inner[0], one, layers, f"{path}.{number}")
+    elif not _is_allowed(value, wanted):
         found = json.dumps(value, default=str, ensure_ascii=False)
-        yield f"{layers.source_of(path)}: {path}: found {found[:200]}; allowed: {allowed}"
+        yield f"{layers.source_of(path)}: {path}: found {found[:200]}; allowed: {_in_words(wanted)}"
 
 
-def _allowed(wanted: Any, error: str) -> str:
-    """What may stand where msgspec found this error, in the words of one who writes YAML."""
-    choices = (
-        list(wanted) if isinstance(wanted, EnumType) else get_args(wanted) if get_origin(wanted) is Literal else []
-    )
-    if choices:
-        *most, last = (repr(getattr(choice, "value", choice)) for choice in choices)
+def _is_allowed(value: Any, wanted: Any) -> bool:
+    try:
+        made = msgspec.convert(value, wanted, strict=False)
+    except msgspec.ValidationError:
+        return False
+    return not isinstance(made, float) or math.isfinite(made)
+
+
+def _in_words(wanted: Any) -> str:
+    """What may stand there, for one who writes YAML."""
+    kind, inner = get_origin(wanted), get_args(wanted)
+    if kind is Annotated:
+        meta = inner[1]
+        limits = ((">", meta.gt), (">=", meta.ge), ("<", meta.lt), ("<=", meta.le))
+        bounds = " and ".join(f"{sign} {limit:g}" for sign, limit in limits if limit is not None)
+        return f"{_in_words(inner[0])} {bounds}"
+    if kind is Literal or isinstance(wanted, EnumType):
+        *most, last = (repr(choice) for choice in inner or [member.value for member in list[Any](wanted)])
         return f"{', '.join(most)} or {last}"
-    expected = re.match(r"Expected `(?P<type>[^`]*)`(?P<bound> [<>]=? \S+)?", error)
-    if expected is None:
-        return error
-    words = " or ".join(_WORDS.get(name, name) for name in expected["type"].split(" | ")) + (expected["bound"] or "")
-    return f"a list, each of it {words}" if " - at " in error else words
-
-
-_WORDS = {
-    "int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "null": "nothing",
-    "array": "a list", "object": "keys and values",
-}  # fmt: skip
-"""msgspec's names of types."""
+    if kind is tuple:
+        return f"a list, each of it {_in_words(inner[0])}"
+    if kind is UnionType:
+        return " or ".join(_in_words(one) for one in inner)
+    return {int: "a whole number", float: "a finite number", bool: "true or false", str: "text"}.get(
+        wanted, "keys and values"
+    )
 
 
 def _names(folder: Path) -> str:

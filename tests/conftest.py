@@ -7,11 +7,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from selu_hpc.config import RunConfig
+from selu_hpc.logs import OURS
 from selu_hpc.recipes import load_recipe
 from selu_hpc.rounds.provenance import open_run
 from selu_hpc.rounds.rundir import RunDir
-
-logging.getLogger("selu_hpc").setLevel(logging.DEBUG)  # for caplog
 
 # The same examples in every run, and no example fails for being slow: a loaded machine may stand still at any moment.
 # To look for new ones: pytest --hypothesis-profile=default.
@@ -41,6 +40,14 @@ def guard_of_its_own():
     yield
     if "selu_hpc.store.truth" in sys.modules:
         sys.modules["selu_hpc.store.truth"]._forbidden.clear()
+
+
+@pytest.fixture(autouse=True)
+def what_we_log_reaches_caplog():
+    """Whatever a command that ran in this process made of the loggers."""
+    for name in OURS:
+        logging.getLogger(name).setLevel(logging.DEBUG)
+        logging.getLogger(name).propagate = True
 
 
 @pytest.fixture

@@ -10,10 +10,9 @@ from selu_hpc.logs import OURS, logged_to, set_up_logging
 
 @pytest.fixture(autouse=True)
 def as_before():
-    before = {name: (logging.getLogger(name).level, logging.getLogger(name).handlers[:]) for name in OURS}
+    before = {name: logging.getLogger(name).handlers[:] for name in OURS}
     yield
-    for name, (level, handlers) in before.items():
-        logging.getLogger(name).setLevel(level)
+    for name, handlers in before.items():
         logging.getLogger(name).handlers[:] = handlers
 
 
@@ -44,10 +43,12 @@ def test_setting_up_twice_says_a_thing_once_and_libraries_keep_their_own_way(cap
     logging.getLogger("selu_hpc.submit").warning("once")
     logging.getLogger("selu_hpc.submit").info("not at this level")
     logging.getLogger("some.library").info("not ours")
+    assert not logging.getLogger("selu_hpc").propagate, "a library's basicConfig would say ours again"
     assert [line.rpartition(": ")[2] for line in capsys.readouterr().err.splitlines()] == ["once"]
 
 
-def test_letters_that_no_file_can_hold_are_written_as_numbers(tmp_path):
+def test_letters_that_no_file_can_hold_are_written_as_numbers(tmp_path, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("selu_hpc"), "propagate", False)  # pytest's workers can't hand them on
     with logged_to(tmp_path / "log", "-"):
         logging.getLogger("selu_hpc").error("a name of the file system: %s", "\udce9")
     assert "\\udce9" in (tmp_path / "log").read_text()

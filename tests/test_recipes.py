@@ -34,7 +34,7 @@ def test_one_setting_of_a_section_leaves_the_others_as_they_are_there():
 
 def test_all_mistakes_are_named_at_once_with_source_key_value_and_what_is_allowed():
     text = said("rollout.num_shards=0", "env.simulator=unity", "rolout.x=1")
-    assert "--set rollout.num_shards=0: rollout.num_shards: found 0; allowed: a whole number >= 1" in text
+    assert "--set rollout.num_shards=0: rollout.num_shards: found 0; allowed: a whole number > 0" in text
     assert "env.simulator: found \"unity\"; allowed: 'thor' or 'virtualhome'" in text
     assert "rolout: unknown key; did you mean 'rollout'?" in text
 
@@ -43,6 +43,41 @@ def test_an_unknown_key_deep_in_a_section_lists_that_sections_keys():
     text = said("finetune.actor.learning_rat=1")
     assert "did you mean 'learning_rate'?" in text
     assert "epochs" in text
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("model.lora_dropout=2", "found 2; allowed: a finite number >= 0 and <= 1"),
+        ("finetune.actor.learning_rate=.inf", "found Infinity; allowed: a finite number > 0"),
+        ("rollout.temperature=.nan", "found NaN; allowed: a finite number >= 0"),
+        ("env.verbs=open", 'env.verbs: found "open"; allowed: a list, each of it text'),
+        ("env.verbs=[open, 5]", "env.verbs.1: found 5; allowed: text"),
+        ("finetune.zero_stage=4", "found 4; allowed: 0, 1, 2 or 3"),
+        ("critic.self_asking=often", 'found "often"; allowed: true or false'),
+        ("resources.gate=5", "resources.gate: found 5; allowed: keys and values"),
+    ],
+)
+def test_what_is_allowed_is_said_in_words(override, words):
+    assert words in said(override)
+
+
+def test_a_rate_without_a_point_is_a_number_though_yaml_takes_it_for_text():
+    assert load_recipe("selu", ["finetune.actor.learning_rate=1e-5"]).finetune.actor.learning_rate == 1e-5
+
+
+def test_what_is_missing_in_a_profile_and_what_it_should_not_have_is_named(tmp_path):
+    profile = tmp_path / "lab.yaml"
+    profile.write_text("name: lab\npartitions:\n  cpu: {nam: x}\n  tpu: {name: y}\nsbatch_flags: {mail: [a]}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_settings(Site, profile)
+    assert [line.partition(": ")[2] for line in str(caught.value).splitlines()] == [
+        "partitions.cpu.nam: unknown key; did you mean 'name'? allowed here: name, gpus_per_node, gres, constraint, "
+        "qos, max_timeout_min, max_mem_gb",
+        "partitions.cpu.name: found nothing; it has to be given",
+        "partitions.tpu: found \"tpu\"; allowed: 'cpu', 'gpu' or 'preempt'",
+        'sbatch_flags.mail: found ["a"]; allowed: text or a whole number or true or false',
+    ]
 
 
 def test_a_value_in_a_file_is_blamed_on_the_file(tmp_path):
@@ -155,4 +190,4 @@ def test_a_wrong_setting_ends_the_command_with_code_2_and_no_traceback():
     )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
-    assert "env.horizon: found 0; allowed: a whole number >= 1" in done.stderr
+    assert "env.horizon: found 0; allowed: a whole number > 0" in done.stderr

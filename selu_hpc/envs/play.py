@@ -94,7 +94,7 @@ def _config(options: argparse.Namespace) -> EnvConfig:
             }
         )
     except ValidationError as error:  # of what is typed only the size has bounds
-        bounds = str(error).partition(" - at ")[0].removeprefix("Expected ").replace("`", "")
+        bounds = str(error).partition(" - at ")[0].removeprefix("Expected ").replace("`int`", "a whole number")
         raise ConfigError(f"--size {options.size}: allowed: {bounds}") from error
 
 

@@ -64,7 +64,7 @@ class LocalThor:
 
 
 def world_environment(config: EnvConfig, *, skin: Skin | None = None) -> ThorEnvironment:
-    """A ThorEnvironment in this process, for mass data: `world_environment(EnvConfig(world="known"))`."""
+    """A ThorEnvironment in this process, for mass data: `world_environment(EnvConfig(world=World.KNOWN))`."""
     return ThorEnvironment(LocalThor(config, skin=skin))
 
 

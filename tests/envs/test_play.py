@@ -13,7 +13,7 @@ from selu_hpc.envs import play
         (["--simulator", "virtualhome", "--scene", "attic"], "--scene attic: virtualhome has home0 … home49"),
         (["--simulator", "virtualhome", "--scene", "home999"], "VirtualHome has no home 999"),
         (["--verb", "nope"], "env.verbs has nope; thor has pick up, put, open"),
-        (["--size", "0"], "--size 0: allowed: int >= 32"),
+        (["--size", "0"], "--size 0: allowed: a whole number >= 32"),
     ],
 )
 def test_what_is_not_there_is_refused_with_what_is(tmp_path, capsys, words, said):

@@ -53,10 +53,19 @@ def test_states_count_where_they_were_asked_about():
 
 
 def test_runs_over_other_test_sets_bases_or_worlds_have_rows_of_their_own():
-    rows = make_rows(
-        [summary(), summary(testset=["b"]), summary(base="1b3d"), summary(world="known", recipe="zero_shot")]
-    )
+    another = summary(testset=["b"])
+    another["rounds"] = [{**one, "first": "0001"} for one in another["rounds"]]
+    rows = make_rows([summary(), another, summary(base="1b3d"), summary(world="known", recipe="zero_shot")])
     assert [row.world for row in rows] == ["known", "unknown", "unknown", "unknown"]
+
+
+def test_test_sets_that_differ_in_bytes_only_are_one_where_the_base_was_measured():
+    (row,) = make_rows([summary(), summary(seed=1, testset=["drawn on another CPU"])])
+    assert row.seeds == (0, 1)
+    unmeasured = [summary(), summary(seed=1, testset=["b"])]
+    for one in unmeasured:
+        one["rounds"] = [{**one["rounds"][1], "round": 5}]
+    assert len(make_rows(unmeasured)) == 2
 
 
 def test_a_run_found_twice_is_one_seed_and_as_far_as_it_came():

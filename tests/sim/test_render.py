@@ -3,6 +3,7 @@
 import hashlib
 import math
 import os
+import platform
 import subprocess
 import sys
 from dataclasses import replace
@@ -191,3 +192,35 @@ def test_the_field_of_view_is_vertical():
     tall = render([thing()], replace(AHEAD, fov=60), width=100, height=200, skin=SKIN)
     height = (tall.ids == 7)[:, 50].sum()
     assert height == pytest.approx(200 * 0.5 / (2 * 1.75 * math.tan(math.radians(30))), abs=3)
+
+
+PICTURES = """
+import hashlib, math
+from tests_of_pictures import look, room, thing
+from selu_hpc.sim.drawing.camera import Camera
+digest = hashlib.sha256()
+for turn in range(12):
+    camera = Camera(position=(0.3, 1.4, 0.1), yaw=31.7 * turn, pitch=13.3)
+    images = look([*room(), thing("Fridge", 9, (1.1, 0.8, 1.2)), thing("Apple", 10, (-0.7, 0.9, 0.8))], camera, 96)
+    digest.update(images.rgb.tobytes() + images.depth.tobytes() + images.ids.tobytes())
+print(digest.hexdigest())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names CPUs of one family")
+def test_pictures_are_the_same_to_the_last_bit_on_every_kind_of_cpu(tmp_path):
+    """Numba compiles for the CPU it runs on; fused multiplication and wide vectors must not show."""
+    (tmp_path / "tests_of_pictures.py").write_text(Path(__file__).read_text().partition("PICTURES = ")[0])
+
+    def drawn(**cpu):
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / cpu["NUMBA_CPU_NAME"]), **cpu}
+        environment["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+        done = subprocess.run(
+            [sys.executable, "-c", PICTURES], env=environment, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    old = drawn(NUMBA_CPU_NAME="x86-64-v2", NUMBA_CPU_FEATURES="+sse4.2")
+    assert old == drawn(NUMBA_CPU_NAME="haswell", NUMBA_CPU_FEATURES="+avx2,+fma")
+    assert len(old) == 65

@@ -24,6 +24,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from transformers import LlavaForConditionalGeneration
 
+from selu_hpc.logs import set_up_logging
 from selu_hpc.models.pocket.lessons.shards import Array, open_all
 from selu_hpc.models.pocket.teaching.align import ALIGNING_STEPS, WORD_SCALE, shard_targets, visual_words
 from selu_hpc.models.pocket.teaching.feeder import LENGTHS, SHARES, WEIGHTS, Feeder
@@ -303,6 +304,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=Recipe().seed)
     parser.add_argument("--threads", type=int, default=1, help="cores to use")
     options = parser.parse_args()
+    set_up_logging()
     torch.set_num_threads(options.threads)
     teacher = Teacher(
         Recipe(seed=options.seed, minutes=options.minutes, steps=options.steps), options.data, options.out
