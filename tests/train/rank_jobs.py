@@ -11,6 +11,7 @@ from pathlib import Path
 
 from make_run import Trainer
 
+from selu_hpc.logs import set_up_logging
 from selu_hpc.recipes import load_run
 from selu_hpc.rounds.rundir import RunDir
 from selu_hpc.train.sft import Stopped
@@ -49,4 +50,5 @@ def loader_steps(job, wish) -> None:
 
 
 if __name__ == "__main__":
+    set_up_logging()
     main(sys.argv[1])
