@@ -57,6 +57,14 @@ new_attempt() {
     folder=$place/attempt-$attempt
 }
 
+# Into a variable, by the shell itself: the signal that ends a job would end a `date` as well.
+clock() {
+    local now=${EPOCHREALTIME-}
+    now=${now/,/.}
+    [[ $now ]] || printf -v now '%(%s)T' -1
+    printf -v "$1" '%s' "$now"
+}
+
 record() {
     local fields=$1
     printf '{"name": "%s", "job": "%s", "restart": %d, "node": "%s", "begun": %s%s}\n' "${SLURM_JOB_NAME//[\"\\]/}" \
@@ -73,7 +81,8 @@ forward() {
 }
 
 refuse_foreign_code
-begun=$(date +%s.%N)
+begun='' ended=''
+clock begun
 new_attempt
 record ""
 
@@ -81,7 +90,8 @@ record ""
 # Where there is no room for it the node is bad: the record says that the task failed at once, so that it is avoided.
 if ! scratch=$(mktemp -d "${SELU_SCRATCH:-${SLURM_TMPDIR:-/tmp}}/selu-$element.XXXXXX" 2>&1); then
     echo "error: $scratch" | tee -- "$folder/slurm.log" >&2
-    record ", \"ended\": $(date +%s.%N), \"code\": 73"
+    clock ended
+    record ", \"ended\": $ended, \"code\": 73"
     exit 73
 fi
 export TMPDIR=$scratch
@@ -103,7 +113,7 @@ while kill -0 "$step" 2>/dev/null; do # a trap ended the wait, not the step
 done
 rm -rf -- "$scratch"
 
-ended=$(date +%s.%N)
+clock ended
 fields=", \"ended\": $ended, \"code\": $code"
 [[ -n $told ]] && fields+=", \"signal\": \"$told\""
 if (( code != 0 )); then

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +59,11 @@ class Wrapped:
         (self.tools / tool).write_text(f"#!/bin/bash\n{does}\n")
         (self.tools / tool).chmod(0o755)
 
+    def bash_before_5(self):
+        file = self.folder / "before-5.sh"
+        file.write_text("unset EPOCHREALTIME\n")
+        return file
+
     def __call__(self, **more):
         environment = {
             "PATH": f"{self.tools}:/usr/bin:/bin", "CALL": str(self.folder / "call"), "SLURM_JOB_ID": "7",
@@ -96,6 +102,15 @@ def test_that_slurm_is_ending_a_task_is_no_reason_for_its_end(wrapped, state, ke
     wrapped.fake("scontrol", f'echo "JobId=7 JobName=x JobState={state} Reason=None"')
     assert wrapped() == 1
     assert wrapped.record().state == kept
+
+
+@pytest.mark.parametrize("old_bash", [False, True], ids=["EPOCHREALTIME", "without it"])
+def test_the_times_of_a_record_are_the_shells_own_since_its_end_may_end_date_too(wrapped, old_bash):
+    wrapped.fake("date", "kill -TERM $$")
+    before = time.time()
+    assert wrapped(**({"BASH_ENV": str(wrapped.bash_before_5())} if old_bash else {})) == 0
+    record = wrapped.record()
+    assert before - 1 <= record.begun <= record.ended <= time.time()
 
 
 def test_a_node_without_room_for_scratch_leaves_a_record_that_speaks_against_it(wrapped):
