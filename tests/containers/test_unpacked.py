@@ -19,6 +19,8 @@ import sys
 from pathlib import Path
 from selu_hpc.containers.apptainer import Apptainer
 from selu_hpc.containers.unpacked import unpacked
+from selu_hpc.logs import set_up_logging
+set_up_logging()
 print(unpacked(Path(sys.argv[1]), sys.argv[2], apptainer=Apptainer()))
 """
 
