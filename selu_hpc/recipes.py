@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import difflib
 import inspect
 import itertools
 import json
@@ -233,6 +232,8 @@ def _build(kind: type[AnySettings], layers: Layers, problems: list[str]) -> AnyS
 
 def _mistakes(kind: type[Settings], values: Mapping[str, Any], layers: Layers, under: str = "") -> Iterator[str]:
     """Everything that is wrong with a section's keys and values one by one; msgspec itself stops at the first."""
+    import difflib  # five milliseconds that only mistakes cost
+
     fields = {one.name: one for one in msgspec.structs.fields(kind)}
     for key in values:
         if key not in fields:
