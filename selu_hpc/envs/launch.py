@@ -111,19 +111,6 @@ def release_folder(config: EnvConfig) -> Path:
     return folder
 
 
-def write_stand_in_release(releases: Path, *, platform: str, commit: str, world: str) -> Path:
-    """A release folder whose executable is the stand-in, to try a Unity back-end without Unity; made anew."""
-    folder = releases / f"thor-{platform}-{commit}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    command = shlex.join([sys.executable, "-m", "selu_hpc.sim.thor_build", "--world", world])
-    script = folder / folder.name
-    script.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
-    script.chmod(0o755)
-    (folder / "metadata.json").write_text(json.dumps({"server_types": ["FIFO", "WSGI"]}))
-    return folder
-
-
 def visible_cuda_indices() -> list[int]:
     """The job's GPUs by CUDA's index."""
     words = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")

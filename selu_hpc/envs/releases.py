@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from selu_hpc.config import World
-from selu_hpc.envs.launch import write_stand_in_release
+from selu_hpc.sim.thor_build import write_release
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
     folder = parser.parse_args().folder
     for platform in ("CloudRendering", "Linux64"):
         for world in World:
-            write_stand_in_release(folder, platform=platform, commit=str(world), world=str(world))
+            write_release(folder, platform=platform, commit=str(world), world=str(world))
 
 
 if __name__ == "__main__":

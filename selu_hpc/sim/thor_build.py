@@ -12,10 +12,14 @@ import importlib
 import os
 import select
 import shlex
-import stat
+import shutil
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from selu_hpc.sim.drawing.skins import Skin
 
 MAX_SCREEN = 4096
 
@@ -23,11 +27,11 @@ MAX_SCREEN = 4096
 def main(arguments: list[str] | None = None) -> None:
     options = _parse(sys.argv[1:] if arguments is None else arguments)
     end_with_parent()
-    from selu_hpc.sim.drawing import render, skins, solids, triangles
+    from selu_hpc.sim.drawing import render, solids, triangles
     from selu_hpc.sim.thor.session import Session
 
     triangles.keep_in(solids.beside_machine_code())
-    skin = skins.skin_named(options.skin) if options.skin else None
+    skin = options.skin
     known = skin.known if skin is not None else options.world == "known"
     session = Session(known=known, skin=skin, screen=(options.width, options.height), headless=options.headless)
     if not options.headless:
@@ -75,7 +79,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m selu_hpc.sim.thor_build", description=__doc__)
     parser.add_argument("--world", choices=("known", "unknown"), default="known")
     parser.add_argument(
-        "--skin", default="", help="one of known-00 … known-27, unknown-00 … unknown-09; also picks the world"
+        "--skin", type=_skin, help="one of known-00 … known-27, unknown-00 … unknown-09; also picks the world"
     )
     parser.add_argument("-screen-width", dest="width", type=int, default=300)
     parser.add_argument("-screen-height", dest="height", type=int, default=300)
@@ -84,6 +88,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     if not (0 < options.width <= MAX_SCREEN and 0 < options.height <= MAX_SCREEN):
         parser.error(f"the screen must be 1 to {MAX_SCREEN} pixels each way")
     return options
+
+
+def _skin(name: str) -> Skin:
+    from selu_hpc.sim.drawing import skins
+
+    return skins.from_argument(name)
 
 
 def end_with_parent() -> None:
@@ -104,18 +114,18 @@ def end_with_parent() -> None:
 
 
 def write_release(
-    home: Path, *, commit: str, world: str = "known", skin: str = "", platform: str = "CloudRendering"
+    releases: Path, *, commit: str, world: str = "known", skin: str = "", platform: str = "CloudRendering"
 ) -> Path:
-    """Write a release folder under `home`/.ai2thor, so that Controller(platform=CloudRendering, commit_id=commit) with
-    HOME=home launches this build; returns the executable."""
-    name = f"thor-{platform}-{commit}"
-    folder = home / ".ai2thor" / "releases" / name
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write a release folder that launches this build, anew; returns the executable. With `releases` at
+    HOME/.ai2thor/releases, Controller(platform=CloudRendering, commit_id=commit) finds it."""
+    folder = releases / f"thor-{platform}-{commit}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     options = ["--world", world, *(["--skin", skin] if skin else [])]
     command = shlex.join([sys.executable, "-m", "selu_hpc.sim.thor_build", *options])
-    script = folder / name
+    script = folder / folder.name
     script.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
-    script.chmod(script.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+    script.chmod(0o755)
     (folder / "metadata.json").write_text('{"server_types": ["FIFO", "WSGI"]}\n')
     return script
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import stat
+import shlex
 import sys
 import threading
 import time
@@ -22,7 +22,7 @@ from typing import Any
 
 from selu_hpc.sim.drawing import solids, triangles
 from selu_hpc.sim.drawing.render import compile_all
-from selu_hpc.sim.drawing.skins import skin_named
+from selu_hpc.sim.drawing.skins import from_argument
 from selu_hpc.sim.virtualhome.messages import Reply, RequestError, reply
 from selu_hpc.sim.virtualhome.world import HomeWorld
 
@@ -103,11 +103,9 @@ def end_with_parent() -> None:
 
 def write_launcher(path: Path, arguments: list[str]) -> None:
     """A program that starts this server with the running interpreter, without PATH or HOME."""
-    command = " ".join(
-        "'" + word.replace("'", "'\\''") + "'" for word in [sys.executable, "-m", __spec__.name, *arguments]
-    )
+    command = shlex.join([sys.executable, "-m", __spec__.name, *arguments])
     path.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
-    path.chmod(path.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+    path.chmod(0o755)
 
 
 def warm() -> None:
@@ -121,16 +119,18 @@ def main(arguments: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--world", choices=("known", "unknown"), default="known", help="whose fifty homes")
-    parser.add_argument("--skin", help="name of the skin of all homes")
+    parser.add_argument(
+        "--skin", type=from_argument, help="of all homes: one of known-00 … known-27, unknown-00 … unknown-09"
+    )
     parser.add_argument("--launcher", type=Path, help="write a program for the client's launcher here, and end")
     parser.add_argument("-http-port", dest="port", type=int, default=8080)
     options, _ = parser.parse_known_args(arguments)
     if options.launcher is not None:
-        skin = ["--skin", options.skin] if options.skin else []
+        skin = ["--skin", options.skin.name] if options.skin else []
         return write_launcher(options.launcher, ["--world", options.world, *skin])
     end_with_parent()
     triangles.keep_in(solids.beside_machine_code())
-    world = HomeWorld(known=options.world == "known", skin=skin_named(options.skin) if options.skin else None)
+    world = HomeWorld(known=options.world == "known", skin=options.skin)
     with HomeServer(options.port, world) as server:
         server.serve_forever(poll_interval=0.2)
     return None

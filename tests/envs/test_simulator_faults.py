@@ -18,11 +18,11 @@ from faulty_build import hang_mark
 
 from selu_hpc.config import Backend, EnvConfig, World
 from selu_hpc.envs.goals import make_task
-from selu_hpc.envs.launch import write_stand_in_release
 from selu_hpc.envs.pool import EnvironmentPool
 from selu_hpc.envs.thor_local import world_environment
 from selu_hpc.errors import SimulatorError
 from selu_hpc.records import Goal
+from selu_hpc.sim.thor_build import write_release
 
 CONFIG = EnvConfig(world=World.KNOWN, width=64, height=64, max_restarts=8)
 PATIENT = CONFIG.but(**late_clock.PATIENT)
@@ -119,7 +119,7 @@ def test_the_release_folder_route_runs_the_stand_in(tmp_path: Path) -> None:
     if find_library("vulkan") is None:
         pytest.skip("the client's CloudRendering platform wants libvulkan1 installed")
     releases = tmp_path / "the releases"
-    write_stand_in_release(releases, platform="CloudRendering", commit="a" * 40, world="known")
+    write_release(releases, platform="CloudRendering", commit="a" * 40, world="known")
     config = PATIENT.but(
         backend=Backend.CLOUD_RENDERING,
         unity_commit="a" * 40,
@@ -136,7 +136,7 @@ def test_the_xvfb_route_runs_the_stand_in(tmp_path: Path) -> None:
     if shutil.which("Xvfb") is None:
         pytest.skip("there is no Xvfb here")
     releases = tmp_path / "the releases"
-    write_stand_in_release(releases, platform="Linux64", commit="b" * 40, world="known")
+    write_release(releases, platform="Linux64", commit="b" * 40, world="known")
     config = PATIENT.but(
         backend=Backend.XVFB,
         unity_commit="b" * 40,

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from life import gone
 
+from selu_hpc.sim import thor_build, virtualhome_server
 from selu_hpc.sim.thor.world import World
 from selu_hpc.sim.thor_build import write_release
 
@@ -70,6 +71,13 @@ def test_a_skin_of_the_unknown_world_can_be_asked_for_at_launch(tmp_path: Any, m
         stop(one)
 
 
+@pytest.mark.parametrize("program", [thor_build, virtualhome_server])
+def test_an_unknown_skin_is_told_with_the_known_ones(program: Any, capsys: Any) -> None:
+    with pytest.raises(SystemExit):
+        program.main(["--skin", "nope"])
+    assert "no skin is called 'nope'; choose one of known-00" in capsys.readouterr().err
+
+
 def test_headless_sends_no_pictures(tmp_path: Any, monkeypatch: Any) -> None:
     one = controller(tmp_path, monkeypatch, headless=True)
     try:
@@ -82,7 +90,7 @@ def test_headless_sends_no_pictures(tmp_path: Any, monkeypatch: Any) -> None:
 
 @pytest.mark.skipif(ctypes.util.find_library("vulkan") is None, reason="the client asks for libvulkan on this route")
 def test_a_release_folder_is_launched_as_a_cloud_rendering_build(tmp_path: Any, monkeypatch: Any) -> None:
-    script = write_release(tmp_path, commit="standin", world="unknown")
+    script = write_release(tmp_path / ".ai2thor" / "releases", commit="standin", world="unknown")
     assert os.access(script, os.X_OK)
     monkeypatch.setenv("HOME", str(tmp_path))
     one = Controller(platform=platform.CloudRendering, commit_id="standin", scene="FloorPlan301", width=320, height=240)

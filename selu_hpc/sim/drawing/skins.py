@@ -8,6 +8,7 @@ Owns looks; does not own meshes (shapes/) or pixels (film.py).
 
 from __future__ import annotations
 
+import argparse
 import colorsys
 import math
 import zlib
@@ -90,6 +91,14 @@ def skin_named(name: str) -> Skin:
         f"no skin is called {name!r}; choose one of known-00 … known-{NUM_KNOWN - 1:02d}, "
         f"unknown-00 … unknown-{NUM_UNKNOWN - 1:02d}"
     )
+
+
+def from_argument(name: str) -> Skin:
+    """The skin that a command line names, for argparse, which words the error."""
+    try:
+        return skin_named(name)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def skin_for(scene: str, *, known: bool) -> Skin:
