@@ -14,6 +14,8 @@ from selu_hpc.config import RunConfig
 from selu_hpc.rounds.rundir import RunDir
 
 Summary = dict[str, Any]
+MEASURED = {"base": "", "testset": "", "rules": 1, "wording": 1}
+"""What else than its settings tells measurements of a run apart, and what a summary that doesn't say it has."""
 
 
 def settings_of_run(config: RunConfig) -> str:
@@ -27,10 +29,14 @@ def settings_of(summary: Summary) -> str:
 
 
 def without_copies(summaries: Iterable[Summary]) -> list[Summary]:
-    """Each run once, as it was when it had gone furthest: a run and its summary are often found side by side."""
+    """Each run once, as it was when it had gone furthest: a run and its summary are often found side by side.
+
+    What was measured otherwise (on another base or test set, by other rules or words) is another run.
+    """
     found: dict[tuple[str, ...], Summary] = {}
     for one in summaries:
-        run = (one["signature"], str(one["seed"]), one.get("base", ""), str(one.get("testset")))
+        measured = (str(one.get(name, default)) for name, default in MEASURED.items())
+        run = (one["signature"], str(one["seed"]), *measured)
         if run not in found or len(one["rounds"]) > len(found[run]["rounds"]):
             found[run] = one
     return list(found.values())

@@ -49,12 +49,13 @@ def summarise(run: RunDir, config: RunConfig) -> Summary | None:
 
 
 def markdown(summaries: Sequence[Summary]) -> str:
-    """Won games after the warm-up and after the last round. A row is a recipe with one set of settings, over its seeds;
-    its interval resamples seeds and, within them, games, which are the same for every seed."""
+    """Won games after the warm-up and after the last round. A row is a recipe with one set of settings, over its seeds
+    that have gone equally far; games are the same for every seed."""
     groups: dict[tuple[Any, ...], list[Summary]] = defaultdict(list)
     for one in without_copies(summaries):
         versions = one.get("rules", FIRST), one.get("wording", FIRST)
-        groups[one["game"], *versions, one["recipe"], len(one["rounds"][0]["success"])].append(one)
+        far = one["rounds"][-1]["round"]
+        groups[one["game"], *versions, one["recipe"], len(one["rounds"][0]["success"]), far].append(one)
     lines = [
         "### RL4VLM: games won of fresh deals, %",
         "",
@@ -71,13 +72,12 @@ def _row(settings: str, group: Sequence[Summary]) -> str:
     before, after = (np.array([_won(one["rounds"][at]["success"]) for one in group]) for at in (0, -1))
     found = gain(before, after)
     returns = [np.mean([one["rounds"][at]["return"] for one in group]) for at in (0, -1)]
-    updates = sorted({one["rounds"][-1]["round"] for one in group})
     cells = [
         first["game"],
         f"{first.get('rules', FIRST)}, {first.get('wording', FIRST)}",
         f"{first['recipe']} ({settings})" if settings else first["recipe"],
         str(len(group)),
-        str(updates[0]) if len(updates) == 1 else f"{updates[0]}–{updates[-1]}",
+        str(first["rounds"][-1]["round"]),
         f"{found.base:.1f} → {found.last:.1f}",
         f"{found.gain:+.1f} [{found.low:+.1f}, {found.high:+.1f}]",
         f"{returns[0]:.2f} → {returns[1]:.2f}",

@@ -1,7 +1,7 @@
 """Tables like the paper's over run summaries: base, last round, gain with its interval, for any set of runs. Pure.
 
 A row is a recipe with one set of settings in one simulator and world, averaged over its seeds. A gain's interval
-resamples seeds and, within them, episodes; base and last round are compared on the same episodes.
+knows of both seeds and episodes (measures.gain); base and last round are compared on the same episodes.
 """
 
 from __future__ import annotations
