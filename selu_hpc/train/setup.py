@@ -41,7 +41,9 @@ def load(config: ModelConfig, *, seed: int) -> tuple[Path, Any, Any]:
 def look(refs: Iterable[FrameRef], model: Any, chat: Chat, team: Team, frames: Frames) -> Pictures:
     """Read every frame once, shared out over the ranks of a host, and encode what no one has encoded yet."""
     tower = towers.take_out(model, device=team.device)
-    cache = FeatureCache(cache_folder(), tower.identity, cache_limit_bytes()) if tower else None
+    cache = None
+    if tower is not None:
+        cache = FeatureCache(cache_folder(), tower.identity(chat.processor.image_processor), cache_limit_bytes())
     pictures = Pictures(frames, chat, tower, cache)
     every = list(dict.fromkeys(refs))
     mine = every[team.local_index :: team.num_local]

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
@@ -62,10 +63,11 @@ class Tower:
     layer: int | None
     device: torch.device
 
-    @property
-    def identity(self) -> str:
-        """Hash of everything a feature depends on besides the pixels."""
-        hashed = hashlib.blake2b(f"{self.layer}/{self.device.type}/{torch.__version__}".encode(), digest_size=12)
+    def identity(self, image_processor: Any) -> str:
+        """Hash of everything a feature depends on besides the frame: how it becomes the tower's pixels, the tower."""
+        versions = f"{torch.__version__}/{transformers.__version__}"
+        hashed = hashlib.blake2b(f"{self.layer}/{self.device.type}/{versions}".encode(), digest_size=12)
+        hashed.update(json.dumps(image_processor.to_dict(), sort_keys=True, default=str).encode())
         config = {name: str(value) for name, value in self.module.config.to_dict().items() if name != "_name_or_path"}
         hashed.update(json.dumps(config, sort_keys=True).encode())
         for name, tensor in self.module.state_dict().items():

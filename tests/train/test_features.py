@@ -140,7 +140,9 @@ def test_features_in_the_towers_place_give_what_pixels_give(family, request, sam
     plain = Dataset(samples, pixels, chat, model.config)
     expected = answers_logits(model, plain, range(9))
     tower = towers.take_out(model, device=torch.device("cpu"))
-    cached = Pictures(frames, chat, tower, FeatureCache(tmp_path, tower.identity, 1 << 30))
+    cached = Pictures(
+        frames, chat, tower, FeatureCache(tmp_path, tower.identity(chat.processor.image_processor), 1 << 30)
+    )
     cached.look(refs)
     found = answers_logits(model, Dataset(samples, cached, chat, model.config), range(9))
     torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)
@@ -162,10 +164,25 @@ def test_frames_already_encoded_are_not_encoded_again_nor_when_two_refs_show_the
     refs = {ref for _, sample in samples for ref in sample.images}
     counts = []
     for _ in range(2):
-        pictures = Pictures(DrawnFrames(64, 64), chat, tower, FeatureCache(tmp_path, tower.identity, 1 << 30))
+        pictures = Pictures(
+            DrawnFrames(64, 64),
+            chat,
+            tower,
+            FeatureCache(tmp_path, tower.identity(chat.processor.image_processor), 1 << 30),
+        )
         pictures.look(refs)
         counts.append(pictures.num_encoded)
     assert counts == [len(refs), 0]
+
+
+def test_other_settings_of_the_processor_are_other_features(llava_next):
+    model, chat = model_and_chat(llava_next)
+    tower = towers.take_out(model, device=torch.device("cpu"))
+    processor = chat.processor.image_processor
+    before = tower.identity(processor)
+    assert tower.identity(processor) == before
+    processor.image_mean = [0.0, 0.0, 0.0]
+    assert tower.identity(processor) != before
 
 
 def test_a_cache_too_small_for_the_frames_changes_nothing_but_time(llava_next, samples, tmp_path):
@@ -174,7 +191,12 @@ def test_a_cache_too_small_for_the_frames_changes_nothing_but_time(llava_next, s
     refs = {ref for _, sample in samples for ref in sample.images}
     logits, sizes = [], []
     for name, limit in (("big", 1 << 30), ("small", 9000), ("none", 0)):
-        pictures = Pictures(DrawnFrames(64, 64), chat, tower, FeatureCache(tmp_path / name, tower.identity, limit))
+        pictures = Pictures(
+            DrawnFrames(64, 64),
+            chat,
+            tower,
+            FeatureCache(tmp_path / name, tower.identity(chat.processor.image_processor), limit),
+        )
         pictures.look(refs)
         logits.append(answers_logits(model, Dataset(samples, pictures, chat, model.config), range(9)))
         sizes.append(sum(file.stat().st_size for file in (tmp_path / name).rglob("*.bin")))
@@ -189,7 +211,9 @@ def test_what_was_not_kept_is_encoded_a_batch_at_a_time_where_the_tower_works(
 ):
     model, chat = model_and_chat(llava_next)
     tower = towers.take_out(model, device=torch.device("cpu"))
-    pictures = Pictures(DrawnFrames(64, 64), chat, tower, FeatureCache(tmp_path, tower.identity, 0))
+    pictures = Pictures(
+        DrawnFrames(64, 64), chat, tower, FeatureCache(tmp_path, tower.identity(chat.processor.image_processor), 0)
+    )
     pictures.look(list({ref for _, sample in samples for ref in sample.images}))
     dataset = Dataset(samples, pictures, chat, model.config)
     moved, calls, encode = [], [], tower._encode
@@ -207,7 +231,7 @@ def test_features_in_use_do_not_make_room_for_new_ones(llava_next, samples, tmp_
     first, *others = dict.fromkeys(ref for _, sample in samples for ref in sample.images)
 
     def look(refs, limit):
-        cache = FeatureCache(tmp_path, tower.identity, limit)
+        cache = FeatureCache(tmp_path, tower.identity(chat.processor.image_processor), limit)
         pictures = Pictures(DrawnFrames(64, 64), chat, tower, cache)
         pictures.look(refs)
         return [cache.file(key) for key, _ in map(pictures._seen.get, refs)]
@@ -228,7 +252,12 @@ def test_features_that_cannot_all_be_kept_are_told_of_before_training(llava_next
     refs = list({ref for _, sample in samples for ref in sample.images})
     for limit in (1 << 30, 9000):
         folder = tmp_path / str(limit)
-        Pictures(DrawnFrames(64, 64), chat, tower, FeatureCache(folder, tower.identity, limit)).look(refs)
+        Pictures(
+            DrawnFrames(64, 64),
+            chat,
+            tower,
+            FeatureCache(folder, tower.identity(chat.processor.image_processor), limit),
+        ).look(refs)
     (warning,) = (record.getMessage() for record in caplog.records)
     assert str(tmp_path / "9000") in warning
     assert "SELU_FEATURE_CACHE_GB" in warning
