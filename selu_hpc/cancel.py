@@ -13,6 +13,7 @@ from pathlib import Path
 
 from selu_hpc.engines.belonging import require_all_seen, require_original
 from selu_hpc.engines.ledger import BY_PERSON, Ledger, match
+from selu_hpc.engines.overview import engine_of, submit_again
 from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.errors import SeluError
 from selu_hpc.logs import set_up_logging
@@ -51,7 +52,8 @@ def cancel(run: RunDir, slurm: Slurm, *, wait: bool = True) -> str:
     run.require()
     with hold_run(run, purpose="a cancel"):
         journal = Journal(run.journal_file)
-        ledger = Ledger.read(journal)
+        events = list(journal)
+        ledger = Ledger.read(events)
         require_original(ledger, run)
         if ledger.entries:
             require_all_seen(ledger, run, slurm.config())
@@ -69,7 +71,7 @@ def cancel(run: RunDir, slurm: Slurm, *, wait: bool = True) -> str:
             journal.append("stopped")
     done = f"cancelled {len(jobs)} jobs of {run.path}" if jobs else f"{run.path}: no job of this run is in the queue"
     late = "" if ended or not wait else "; some tasks are still ending"
-    return f"{done}{late}\ngo on with: {run.command('submit')}"
+    return f"{done}{late}\ngo on with: {submit_again(run, engine_of(events))}"
 
 
 def _wait_until_gone(slurm: Slurm, ledger: Ledger) -> bool:

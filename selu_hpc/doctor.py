@@ -26,7 +26,7 @@ from selu_hpc.logs import set_up_logging
 from selu_hpc.recipes import load_recipe, load_site, to_yaml
 from selu_hpc.rounds.rundir import write_bytes
 from selu_hpc.site import Site
-from selu_hpc.terminal import enter
+from selu_hpc.terminal import enter, seconds
 
 COLOURS = {Grade.OK: "green", Grade.WARNING: "yellow", Grade.PROBLEM: "red"}
 
@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--folder", type=Path, default=Path("runs"), help="where runs will lie (default: ./runs)")
     parser.add_argument("--write-site", type=Path, metavar="FILE", help="write a site profile and exit")
     parser.add_argument("--no-jobs", action="store_true", help="do not start test jobs on nodes")
-    parser.add_argument("--patience", type=float, default=120.0, help="seconds a test job may take to start")
+    parser.add_argument("--patience", type=seconds, default=120.0, help="seconds a test job may take to start")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     return parser
 
@@ -94,14 +94,20 @@ def diagnose(options: argparse.Namespace) -> Iterator[Finding]:
     if site and controller.grade is Grade.WARNING:
         controller = checks.bad("slurm", f"{controller.answer}, and --site is about one", "run this on a login node")
     yield controller
+    if controller.grade is Grade.WARNING and config.image != "none":  # the local engine starts stages in it, too
+        yield from _look_at_image(config, Site(name="this machine", partitions={}))
     if controller.grade is not Grade.OK:
         return
     site = check_site(site or discover_site(slurm))
     yield from _ask_slurm(site, config, slurm)
-    yield from checks.check_image(config, site)
-    yield checks.check_apptainer(site, needed=config.image != "none")
+    yield from _look_at_image(config, site)
     if not options.no_jobs:
         yield from checks.check_nodes(site, config, folder, patience_s=options.patience)
+
+
+def _look_at_image(config: RunConfig, site: Site) -> Iterator[Finding]:
+    yield from checks.check_image(config, site)
+    yield checks.check_apptainer(site, needed=config.image != "none")
 
 
 def _ask_slurm(site: Site, config: RunConfig, slurm: Slurm) -> Iterator[Finding]:

@@ -27,13 +27,16 @@ def build_parser() -> argparse.ArgumentParser:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--table", action="store_true", help="a table over all runs found")
     what.add_argument("--summary", action="store_true", help="each run as one line of JSON")
-    parser.add_argument("--by-type", action="store_true", help="add critic and actor by task type")
+    parser.add_argument("--by-type", action="store_true", help="with --table: add critic and actor by task type")
     parser.add_argument("paths", nargs="*", type=Path, help="run folders, summaries, or folders of either")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    options = build_parser().parse_args(argv)
+    parser = build_parser()
+    options = parser.parse_args(argv)
+    if options.by_type and options.summary:
+        parser.error("--by-type adds to --table; a summary has every episode in it")
     try:
         text = show(options.paths or [path for path in DEFAULT if path.is_dir()], options.summary, options.by_type)
     except SeluError as error:

@@ -114,13 +114,15 @@ def submit(options: argparse.Namespace, calls: Calls) -> int:
     from selu_hpc.rounds.rundir import RunDir
 
     config = resolve_config(options)
+    run = RunDir((options.run or default_folder(config)).absolute())
+    if options.run or not options.print_config:
+        config = config_in(run, config)
+        tell_rounds(options.rounds, config)
     if options.print_config:
-        sys.stdout.write(f"# signature {config.signature}\n{to_yaml(config)}")
+        fresh = f"# {run.path} holds no run yet\n" if options.run and not run.config_file.exists() else ""
+        sys.stdout.write(f"{fresh}# signature {config.signature}\n{to_yaml(config)}")
         return 0
     site = load_site(options.site) if options.site else None
-    run = RunDir((options.run or default_folder(config)).absolute())
-    config = config_in(run, config)
-    tell_rounds(options.rounds, config)
     plan = make_plan(config)
     if options.dry_run:
         print_plan(plan, run)
@@ -201,6 +203,8 @@ def choose_engine(options: argparse.Namespace, site: Site | None, calls: Calls) 
         from selu_hpc.engines.slurm import SlurmEngine
 
         logger.info("engine: slurm (%s)", why)
+        if options.workers:
+            logger.warning("--workers %s is for --engine local; a site's array_throttle bounds arrays", options.workers)
         return SlurmEngine(site=site, accept_code=options.accept_code, slurm=slurm)
     if options.engine != "local" and (options.engine == "slurm" or site or calls.has("sbatch")):
         do = "try again when it does" if calls.has("sbatch") else "run this on a login node"

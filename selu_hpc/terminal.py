@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import errno
 import io
+import math
 import os
 import select
 import signal
@@ -26,6 +27,8 @@ _STORAGE = "try again, or ask who runs this storage"
 REFUSED = {
     errno.EACCES: _OWNER,
     errno.EPERM: _OWNER,
+    errno.EISDIR: "a folder is where a file should be; move it away",
+    errno.ENOTDIR: "a file is where a folder should be; move it away",
     errno.EROFS: "choose a folder that can be written",
     errno.ENAMETOOLONG: "give a shorter path",
     errno.ENOSPC: _ROOM,
@@ -76,6 +79,14 @@ def positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"found {text}; give a number from 1 on")
+    return number
+
+
+def seconds(text: str) -> float:
+    """An argument's patience."""
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"found {text}; give a number of seconds above 0")
     return number
 
 

@@ -95,6 +95,16 @@ def test_a_dry_run_and_the_budget_look_at_the_plan_that_would_run(tmp_path):
     assert (done.returncode, "worst case is 2240.0 GPU-hours" in done.stderr) == (2, True)
 
 
+def test_the_config_printed_of_a_folder_is_the_one_that_would_run_there(tmp_path):
+    run, _ = open_run(tmp_path / "run", load_recipe("zero_shot"))
+    kept = submit("--rounds=1", "--print-config", "--run", str(run.path))
+    assert "recipe: zero_shot" in kept.stdout
+    assert f"rounds: {load_recipe('zero_shot').rounds}" in kept.stdout
+    none = submit("--print-config", "--run", str(tmp_path / "typo"))
+    assert none.stdout.startswith(f"# {tmp_path}/typo holds no run yet\n# signature ")
+    assert not (tmp_path / "typo").exists()
+
+
 def test_a_dry_run_refuses_the_folders_that_a_run_would_refuse(tmp_path):
     run, _ = open_run(tmp_path / "run", load_recipe("selu"))
     run.shard(0, Stage.TESTSET).attempt(0).mkdir(parents=True)

@@ -100,14 +100,14 @@ def _targets(field: str) -> list[str]:
     return [rest[0] if rest and rest[0] else source] if source else []
 
 
-def require_shown(folders: Mapping[str, str], *, run: Path | None, mounts: Sequence[str]) -> None:
-    """Refuse a config whose folders (by setting) are on this host and would not be seen in the image."""
-    for setting, text in folders.items():
+def require_shown(paths: Mapping[str, str], *, run: Path | None, mounts: Sequence[str]) -> None:
+    """Refuse a config whose files and folders (by setting) are on this host and would not be seen in the image."""
+    for setting, text in paths.items():
         path = Path(text).expanduser()
-        if not text or not path.is_dir() or path.is_relative_to(OWN):
+        if not text or not path.exists() or path.is_relative_to(OWN):
             continue
         if not path.is_absolute() or text.startswith("~"):
-            raise ConfigError(f"{setting} {text!r}: names another folder in an image; write {path.absolute()}")
+            raise ConfigError(f"{setting} {text!r}: means another place in an image; write {path.absolute()}")
         if not _is_shown(text, _shown(run, mounts)):
             raise ConfigError(
                 f"{setting} {text!r}: the image would not see it, since it lies neither below the run folder nor below "

@@ -12,7 +12,7 @@ from selu_hpc.containers.digest import digest_of, short
 from selu_hpc.containers.mounts import require_shown
 from selu_hpc.containers.trust import require_trusted
 from selu_hpc.errors import ImageError
-from selu_hpc.rounds.provenance import has_begun
+from selu_hpc.rounds.provenance import has_begun, named_paths
 from selu_hpc.rounds.rundir import RunDir, write_json
 from selu_hpc.site import Site
 
@@ -94,15 +94,9 @@ def choose(
         base = before or Pinned(path=path, digest=found)
     pinned = replace(base, path=path, digest=found, network=bool(config.model.server_url), working_copy=working_copy)
     _same_as_before(run, before, pinned, accept=accept)
-    require_shown(needed_folders(config), run=run.path, mounts=pinned.mounts)
+    require_shown(named_paths(config), run=run.path, mounts=pinned.mounts)
     require_trusted(path, pinned.trusted_keys, apptainer=Apptainer(pinned.apptainer))
     return pinned
-
-
-def needed_folders(config: RunConfig) -> dict[str, str]:
-    """Folders that a config may name and stages then read, by setting; '' where it names none."""
-    base = config.model.base
-    return {"model.base": "" if base == "pocket" else base, "env.unity_releases": config.env.unity_releases}
 
 
 def keep(run: RunDir, pinned: Pinned | None) -> None:

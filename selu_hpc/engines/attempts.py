@@ -83,7 +83,7 @@ def read_attempt(folder: Path) -> Attempt | None:
     """The record in an attempt's folder; None where there is none, as with the local engine, or it is no record."""
     try:
         return Attempt.from_json(json.loads((folder / "job.json").read_bytes()))
-    except (ValueError, KeyError, OSError):
+    except (ValueError, TypeError, KeyError, OSError):
         return None
 
 

@@ -25,7 +25,7 @@ from selu_hpc.containers.apptainer import Apptainer
 from selu_hpc.containers.digest import digest_of, short
 from selu_hpc.containers.launch import exec_line
 from selu_hpc.containers.mounts import hub_folders, require_shown
-from selu_hpc.containers.pinned import locate, needed_folders
+from selu_hpc.containers.pinned import locate
 from selu_hpc.containers.trust import require_trusted
 from selu_hpc.engines.calls import clean_environment
 from selu_hpc.engines.discover import with_memory
@@ -35,7 +35,7 @@ from selu_hpc.engines.sbatch import JobSpec, sbatch_text, setup_lines, srun_word
 from selu_hpc.engines.scheduler import TRANSIENT, Slurm
 from selu_hpc.errors import ConfigError, SeluError
 from selu_hpc.rounds.plan import StagePlan, make_plan
-from selu_hpc.rounds.provenance import SOURCE
+from selu_hpc.rounds.provenance import SOURCE, named_paths
 from selu_hpc.site import Site
 
 FREE_GB = 5.0
@@ -257,6 +257,11 @@ def _quota(folder: Path) -> Finding:
             except (OSError, subprocess.TimeoutExpired) as error:
                 return warn("quota", f"`{' '.join(command)}`: {error}"[:160], "ask for it by hand: it may be used up")
             said = " ".join(done.stdout.split())
+            if command[0] == "lfs" and done.returncode:  # a Lustre client, and the folder is on something else
+                continue
+            if done.returncode and not said:
+                why = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
+                return warn("quota", f"`{' '.join(command)}`: {why}"[:160], "ask for it by hand: it may be used up")
             if "*" in said and command[0] == "lfs":
                 return bad("quota", said[:160], "free some space, or choose a folder with another quota")
             if "*" in said:  # of all file systems, this folder's or not
@@ -288,12 +293,12 @@ def check_image(config: RunConfig, site: Site) -> Iterator[Finding]:
 
 def check_mounts(config: RunConfig, site: Site) -> Finding:
     """Whether stages will see, in the image, the base and the Unity builds that the recipe names."""
-    folders, base = needed_folders(config), config.model.base
+    paths, base = named_paths(config), config.model.base
     try:
-        require_shown(folders, run=None, mounts=site.mounts)
+        require_shown(paths, run=None, mounts=site.mounts)
     except ConfigError as error:
         return bad("mounts", str(error), "correct `mounts:` in the profile")
-    is_hub_id = folders["model.base"] and not Path(base).is_absolute()
+    is_hub_id = paths["model.base"] and not Path(base).is_absolute()
     if is_hub_id and not hub_folders(os.environ):
         fix = "set HF_HOME to a folder that the nodes see, where jobs get their environment (~/.bashrc, a module)"
         return warn("mounts", f"{base} comes from the hub cache, and HF_HOME names no folder here", fix)

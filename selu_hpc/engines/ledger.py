@@ -14,6 +14,7 @@ from typing import Any
 
 from selu_hpc.engines.sbatch import Wait, array_text, read_array_text
 from selu_hpc.engines.slurm_state import QueueRow
+from selu_hpc.errors import RunFolderError
 from selu_hpc.rounds.plan import After, Key
 from selu_hpc.rounds.rundir import Stage
 
@@ -144,9 +145,15 @@ class Ledger:
 
 
 def read_key(text: str) -> Key:
-    """`r01/rollout` → Key."""
+    """`r01/rollout` → Key; of what another version wrote there may be a stage that this one does not know."""
     round_text, _, stage = text.partition("/")
-    return Key(int(round_text[1:]), Stage(stage))
+    try:
+        return Key(int(round_text[1:]), Stage(stage))
+    except ValueError as error:
+        raise RunFolderError(
+            f"the run's journal names a stage {text!r}, which this version does not know; look at the run with the "
+            "version that made it"
+        ) from error
 
 
 def waits_json(waits: Iterable[Wait]) -> list[list[str]]:

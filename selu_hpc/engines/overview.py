@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -116,6 +116,11 @@ def submit_again(run: RunDir, engine: str) -> str:
     return run.command("submit", *(["--engine", "local"] if engine == "local" else []))
 
 
+def engine_of(events: Sequence[dict[str, Any]]) -> str:
+    """Which engine the run was last begun with; "" for one that never was."""
+    return next((event.get("engine", "") for event in reversed(events) if event["event"] == "started"), "")
+
+
 def look(run: RunDir, calls: Calls) -> Overview:
     """Read the run folder and, if something is unfinished and was handed to Slurm, its queue."""
     events = list(Journal(run.journal_file))
@@ -124,7 +129,7 @@ def look(run: RunDir, calls: Calls) -> Overview:
     unfinished = look_for_unfinished(run, shape)
     known = ask(run, events, ledger, set(unfinished.due), calls)
     stages = [_stage(run, key, count, unfinished, known) for key, count in shape.items()]
-    engine = next((event.get("engine", "") for event in reversed(events) if event["event"] == "started"), "")
+    engine = engine_of(events)
     trouble = [*_gave_up(run, ledger, events, unfinished.due), *tell_queue(known, ledger)]
     found = Overview(run, engine, Verdict.FINISHED, stages, trouble, known.why_not, known.local)
     if found.num_open:
@@ -136,7 +141,7 @@ def look(run: RunDir, calls: Calls) -> Overview:
 
 def plan_shape(run: RunDir, events: Iterable[dict[str, Any]]) -> dict[Key, int]:
     """Shards per stage, in the plan's order: from the journal, or of a run begun by hand from its config."""
-    noted = [event["stages"] for event in events if event["event"] == "plan"]
+    noted = [event["stages"] for event in events if event["event"] == "plan" and "stages" in event]
     if noted:
         return {read_key(key): int(count) for key, count in noted[-1].items()}
     from selu_hpc.recipes import load_run

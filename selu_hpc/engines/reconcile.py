@@ -93,6 +93,7 @@ class _Decider:
 
     def decide(self) -> Decision:
         self._cancel_stuck()
+        self._cancel_unplanned()
         for stage in self.now.plan:
             if stage.key.round_id <= self.now.last_round:
                 self._stage(stage)
@@ -107,6 +108,13 @@ class _Decider:
         for name, live in self.now.live.items():
             if live.stuck:
                 self.made.cancel[name] = set(live.stuck)
+
+    def _cancel_unplanned(self) -> None:
+        """What the plan has no more: with more rounds, or evaluations farther apart, one that was sent may fall out."""
+        planned = {None, *(stage.key for stage in self.now.plan)}
+        for name, live in self.now.live.items():
+            if live.waiting and live.entry.key not in planned:
+                self.made.cancel.setdefault(name, set()).update(live.waiting)
 
     def _stage(self, stage: StagePlan) -> None:
         covered, gave_up = self.cover.setdefault(stage.key, {}), self.gave_up.get(stage.key, {})

@@ -178,7 +178,7 @@ class Slurm:
                 raise EngineError(f"`{' '.join(command)[:200]}` failed: {said or 'no reason given'}")
             if time.monotonic() + pause_s > deadline:
                 raise SlurmSilentError(
-                    f"Slurm's controller did not answer for {self.patience_s:.0f} s ({said}); nothing was changed: "
+                    f"Slurm's controller did not answer for {self.patience_s:.0f} s ({said}); "
                     "run the same command again when `scontrol ping` says UP"
                 )
             logger.warning("%s: %s; asking again in %.0f s", command[0], said, pause_s)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from selu_hpc.config import RunConfig
 from selu_hpc.engines.base import Job
 from selu_hpc.engines.launch import saved_site, site_file
 from selu_hpc.engines.ledger import Ledger, match
@@ -21,8 +22,10 @@ from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.engines.snapshot import held_code, refuse_open_folders
 from selu_hpc.engines.submission import Submission, horizon, this_element
 from selu_hpc.engines.table import Column, text_table
+from selu_hpc.errors import ConfigError
 from selu_hpc.recipes import to_yaml
 from selu_hpc.rounds.lock import hold_run
+from selu_hpc.rounds.provenance import named_paths
 from selu_hpc.rounds.rundir import RunDir, write_bytes
 from selu_hpc.site import Site
 
@@ -41,6 +44,7 @@ class SlurmEngine:
     def run(self, job: Job, *, wait: bool) -> None:
         """Submit what is due and not on its way; the same command twice submits nothing twice."""
         refuse_open_folders(job.run)
+        require_absolute(job.config)
         with hold_run(job.run, purpose="a submit") as still_mine:
             recorded = Ledger.read(job.journal).code
             calls = self.slurm.calls
@@ -99,6 +103,14 @@ class SlurmEngine:
 
         logger.info("no --site: using what Slurm says of this cluster (kept in %s)", file)
         return discover_site(self.slurm)
+
+
+def require_absolute(config: RunConfig) -> None:
+    """Jobs begin in the run folder, where a name that means something here means something else."""
+    for setting, text in named_paths(config).items():
+        path = Path(text)
+        if text and not path.is_absolute() and not text.startswith("~") and path.exists():
+            raise ConfigError(f"{setting} {text!r}: jobs begin in another folder; write {path.absolute()}")
 
 
 def print_jobs(job: Job, slurm: Slurm) -> None:

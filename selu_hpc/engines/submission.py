@@ -238,7 +238,7 @@ class Submission:
         ledger.quarantined |= new
         excluded = by_pool(ledger.quarantined)
         for one in live.values():
-            pool = pools[one.entry.key]
+            pool = pools.get(one.entry.key, "")  # none: the plan has its stage no more
             if one.waiting and any(where == pool for where, _ in new):
                 self._avoid(one, excluded[pool])
         return excluded

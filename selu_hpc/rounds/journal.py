@@ -1,7 +1,8 @@
 """The run's journal: one JSON object a line, appended and synced, never rewritten.
 
-Owns appending and reading. What events mean belongs to who writes them: `opened`, `plan`, `intent`, `submitted`,
-`released`, `adopted`, `cancelled`, `started`, `ended`, `gave_up`, `finished`.
+Owns appending and reading. What events mean belongs to who writes them, the engines and `cancel`. A run's: `plan`,
+`code`, `started`, `ended`, `corrupt`, `gave_up`, `finished`; of its Slurm jobs: `slurm_run`, `intent`, `submitted`,
+`released`, `adopted`, `abandoned`, `rewired`, `cancelled`, `stopped`; of nodes: `quarantined`, `readmitted`.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Journal:
             os.close(descriptor)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Every whole line; a line torn by a crash is left out."""
+        """Every whole line with an event; a line torn by a crash, or written by something else, is left out."""
         try:
             lines = self.path.read_bytes().split(b"\n")
         except FileNotFoundError:
@@ -62,7 +63,7 @@ class Journal:
                 event = json.loads(line)
             except ValueError:
                 continue
-            if isinstance(event, dict):
+            if isinstance(event, dict) and isinstance(event.get("event"), str):
                 yield event
 
 

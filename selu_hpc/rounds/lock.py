@@ -96,12 +96,13 @@ def _read_owner(path: Path) -> tuple[dict[str, Any] | None, bool]:
     owner: dict[str, Any] = {"host": "?", "pid": 0, "purpose": "?"}
     try:
         age_s = time.time() - path.stat().st_mtime
-        owner |= json.loads(path.read_text())
+        said = json.loads(path.read_text())
+        owner |= {**said, "pid": int(said["pid"])}
     except FileNotFoundError:
         return None, False
-    except (ValueError, TypeError, PermissionError):  # a power cut may leave it empty
+    except (ValueError, TypeError, KeyError, PermissionError):  # a power cut may leave it empty
         pass
-    is_gone = _is_gone(int(owner["pid"]), owner.get("born")) if owner["host"] == socket.gethostname() else None
+    is_gone = _is_gone(owner["pid"], owner.get("born")) if owner["host"] == socket.gethostname() else None
     return owner, age_s > STALE_S if is_gone is None else is_gone
 
 

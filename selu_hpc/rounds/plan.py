@@ -80,6 +80,8 @@ class Plan:
     """All stages of a run, each after everything it needs."""
 
     stages: tuple[StagePlan, ...]
+    asks_of_close: Resources
+    """What the run's last job asks for: as much as a gate, which needs no image either."""
     max_attempts: int = 1
 
     def __iter__(self) -> Iterator[StagePlan]:
@@ -87,11 +89,6 @@ class Plan:
 
     def __getitem__(self, key: Key) -> StagePlan:
         return next(stage for stage in self.stages if stage.key == key)
-
-    @property
-    def asks_of_close(self) -> Resources:
-        """What the run's last job asks for: as much as a gate, which needs no image either."""
-        return next((stage for stage in self.stages if not stage.in_image), self.stages[0]).resources
 
     @property
     def num_tasks(self) -> int:
@@ -164,7 +161,7 @@ def make_plan(config: RunConfig) -> Plan:
             stages += _learning_round(config, round_id)
     keys = {stage.key for stage in stages}
     stages = [replace(stage, needs=needs_of(stage.key, keys)) for stage in stages]
-    return Plan(tuple(stages), max_attempts=1 + config.retry.max_retries)
+    return Plan(tuple(stages), config.resources.gate, max_attempts=1 + config.retry.max_retries)
 
 
 def _base_round(config: RunConfig) -> Iterator[StagePlan]:

@@ -6,6 +6,8 @@ Owns config.yaml and provenance.json. Does not own what lies in rounds/ (rundir.
 from __future__ import annotations
 
 import functools
+import json
+import logging
 import os
 import platform
 import stat
@@ -21,6 +23,8 @@ from selu_hpc.errors import RunFolderError
 from selu_hpc.recipes import differences, load_run, to_yaml
 from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.rundir import RunDir, write_bytes, write_json
+
+logger = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).resolve().parents[2]
 PACKAGES = (
@@ -44,16 +48,40 @@ def open_run(path: Path, config: RunConfig) -> tuple[RunDir, RunConfig]:
     return run, config
 
 
+def named_paths(config: RunConfig) -> dict[str, str]:
+    """Files and folders that a config may name and stages then read, by setting; '' where it names none."""
+    base = config.model.base
+    return {
+        "model.base": "" if base == "pocket" else base,
+        "env.unity_releases": config.env.unity_releases,
+        "finetune.deepspeed": config.finetune.deepspeed,
+    }
+
+
 def config_in(run: RunDir, config: RunConfig) -> RunConfig:
     """What a submit of this config would run in this folder, which may hold more rounds; refused where it would be.
 
     Looks only.
     """
+    if not _is_text(run.path):
+        raise RunFolderError(
+            f"{os.fsencode(run.path)!r}: is not UTF-8, which records are in; choose another with --run"
+        )
     with _told_by_folder(run):
         if run.config_file.exists():
-            return _merge(run, load_run(run.path), config)
+            old = load_run(run.path)
+            _require_as_begun(run, old)
+            return _merge(run, old, config)
         _refuse_foreign(run.path)
     return config
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def make_run(run: RunDir, config: RunConfig) -> None:
@@ -115,6 +143,24 @@ def _merge(run: RunDir, old: RunConfig, new: RunConfig) -> RunConfig:
             f"{new.signature}):\n" + "\n".join(changed) + "\nchoose another folder with --run, or drop what differs"
         )
     return new.but(rounds=max(old.rounds, new.rounds))
+
+
+def _require_as_begun(run: RunDir, config: RunConfig) -> None:
+    """That nobody has edited config.yaml since: the rounds to come would be of another experiment.
+
+    Other code may read another signature from the same file, for it has settings that the run's had not.
+    """
+    try:
+        recorded = json.loads(run.provenance_file.read_bytes())
+        signature, commit = recorded["signature"], recorded["code"]["commit"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if signature == config.signature or not has_begun(run):
+        return
+    told = f"{run.config_file}: its signature is {config.signature}, the run began with {signature}"
+    if commit == code_state(SOURCE)["commit"]:
+        raise RunFolderError(f"{told}: it was edited; restore it, or begin another run with --run and --set")
+    logger.warning("%s: by other code, or it was edited since", told)
 
 
 def _refuse_foreign(path: Path) -> None:

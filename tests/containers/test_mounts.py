@@ -4,11 +4,11 @@ import pytest
 
 from selu_hpc.config import RunConfig
 from selu_hpc.containers.mounts import Mount, hub_mounts, require_code_uncovered, require_shown
-from selu_hpc.containers.pinned import needed_folders
 from selu_hpc.engines.checks import Grade, check_mounts
 from selu_hpc.engines.sbatch import check_site
 from selu_hpc.errors import ConfigError, ImageError
 from selu_hpc.recipes import load_recipe
+from selu_hpc.rounds.provenance import named_paths
 from selu_hpc.site import Site
 
 
@@ -74,13 +74,13 @@ def test_a_folder_the_image_would_not_see_is_refused_with_the_mount_to_write(tmp
     (tmp_path / "models").mkdir()
     config = load_recipe("selu", [f"{setting}={tmp_path}/models"])
     with pytest.raises(ConfigError, match=f"{setting} .* would not see it.*add {tmp_path}/models:{tmp_path}/models:ro"):
-        require_shown(needed_folders(config), run=tmp_path / "run", mounts=("/data",))
+        require_shown(named_paths(config), run=tmp_path / "run", mounts=("/data",))
     for run, mounts in (
         (tmp_path, ()),
         (tmp_path / "run", (str(tmp_path),)),
         (tmp_path / "run", (f"/data:{tmp_path}",)),
     ):
-        require_shown(needed_folders(config), run=run, mounts=mounts)
+        require_shown(named_paths(config), run=run, mounts=mounts)
     assert check_mounts(config, site("/data")).grade is Grade.PROBLEM
     assert check_mounts(config, site(str(tmp_path))).grade is Grade.OK
 
@@ -90,14 +90,14 @@ def test_a_folder_named_from_the_home_folder_or_where_we_are_is_refused(tmp_path
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     for text in ("~/models", "models"):
-        with pytest.raises(ConfigError, match=f"names another folder in an image; write {tmp_path}/models"):
+        with pytest.raises(ConfigError, match=f"means another place in an image; write {tmp_path}/models"):
             require_shown({"model.base": text}, run=tmp_path, mounts=())
 
 
 def test_what_only_the_image_has_and_what_comes_with_the_project_is_not_looked_for():
-    require_shown(needed_folders(load_recipe("selu", ["env.unity_releases=/opt/stand-in"])), run=None, mounts=())
+    require_shown(named_paths(load_recipe("selu", ["env.unity_releases=/opt/stand-in"])), run=None, mounts=())
     require_shown({"env.unity_releases": "/opt"}, run=None, mounts=())
-    assert needed_folders(RunConfig()) == {"model.base": "", "env.unity_releases": ""}
+    assert named_paths(RunConfig()) == {"model.base": "", "env.unity_releases": "", "finetune.deepspeed": ""}
 
 
 def test_doctor_says_where_a_hub_id_is_looked_for(tmp_path, monkeypatch, site):

@@ -113,6 +113,8 @@ def test_without_any_slurm_a_submission_works_on_this_machine(tools, tmp_path, c
     assert doctor.main(words) == 0
     assert capsys.readouterr().out.endswith("a submission would work\n")
     assert one(checks.check_controller(Slurm())) == (Grade.WARNING, "no Slurm here")
+    assert doctor.main([*words, "--set", "image=/nosuch.sif"]) == 1
+    assert "No such file" in capsys.readouterr().out
     site = tmp_path / "lab.yaml"
     site.write_text("name: lab\npartitions: {cpu: {name: cpu}}\n")
     assert doctor.main([*words, "--site", str(site)]) == 1
@@ -225,6 +227,15 @@ def test_a_quota_that_does_not_answer_or_is_full_somewhere_is_a_warning(tools, t
         found = next(finding for finding in checks.check_folder(tmp_path) if finding.check == "quota")
         grade, answer = one(found)
         assert (grade, said in answer) == (Grade.WARNING, True)
+
+
+def test_where_lfs_knows_nothing_of_the_folder_the_other_quota_is_asked(tools, tmp_path):
+    tools(lfs="echo not a Lustre filesystem >&2; exit 22", quota="echo /home 100M* 90M 100M; exit 1")
+    found = {finding.check: one(finding) for finding in checks.check_folder(tmp_path)}
+    assert found["quota"] == (Grade.WARNING, "/home 100M* 90M 100M")
+    tools(quota="echo no rights >&2; exit 1")
+    found = {finding.check: one(finding) for finding in checks.check_folder(tmp_path)}
+    assert found["quota"] == (Grade.WARNING, "`quota -s`: no rights")
 
 
 def test_a_full_quota_of_the_folder_itself_is_a_problem(tools, tmp_path):

@@ -190,6 +190,12 @@ def test_a_job_is_found_by_its_number_and_its_element(job, squeue, told, chain):
     assert told("9").splitlines()[1].startswith("r01/gate/0 pending: job 9 is pending, Dependency")
 
 
+def test_a_job_of_a_stage_that_the_plan_has_no_more_is_said_to_be_one(job, squeue, told, chain):
+    submitted(job, "r05-evaluate", "13")
+    with pytest.raises(UnknownWhatError, match="job 13 is of r05/evaluate, which the run's plan has no more"):
+        told("13")
+
+
 def test_the_job_behind_everything_is_named(job, squeue, told, chain):
     close = submitted(job, "close", "12", "0", waits=[("afterany", chain[2])])
     squeue.says(row("12", None, "PENDING", close, "Dependency"))
@@ -208,6 +214,7 @@ def test_the_job_behind_everything_is_named(job, squeue, told, chain):
         ("r07/gate", "did you mean r0"),
         ("r01/label/2", "r01/label has no shard 2; it has r01/label/0-1"),
         ("70", "the run's journal has no job 70; its jobs are 7 to 9, the nearest is 7"),
+        ("r01/label/²", "no stage, shard or job 'r01/label/²' in this run; did you mean r01/label? there"),
         ("7_5", "job 7 (r01/rollout) has no element 5; it has 7_[0-1]"),
     ],
 )  # fmt: skip

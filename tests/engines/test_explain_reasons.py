@@ -200,6 +200,7 @@ def test_an_exit_of_0_without_a_marker_is_no_success(slurm):
     told = slurm.explain().shard
     assert told.tries[-1].how is How.UNMARKED
     assert "so it has not succeeded" in told.reason
+    assert "mend what" not in slurm.explain().next
 
 
 def test_an_attempt_that_nobody_saw_end_vanished(slurm):

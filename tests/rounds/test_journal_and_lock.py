@@ -39,6 +39,15 @@ def _append(path, count):
         Journal(path).append("from", pid=os.getpid(), padding="x" * 3000)
 
 
+def test_a_line_that_is_no_event_is_left_out(tmp_path):
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.append("started")
+    with journal.path.open("a") as file:
+        file.write('{"time": 1}\n[]\n{"event": 3}\n')
+    journal.append("ended")
+    assert [event["event"] for event in journal] == ["started", "ended"]
+
+
 def test_two_writers_never_mix_their_lines(tmp_path):
     path = tmp_path / "journal.jsonl"
     writers = [multiprocessing.get_context("spawn").Process(target=_append, args=(path, 40)) for _ in range(2)]
@@ -146,10 +155,12 @@ def test_a_live_process_that_proc_hides_keeps_its_lock_until_nobody_has_touched_
         assert '"heir"' in path.read_text()
 
 
-@pytest.mark.parametrize("text", ["", "{", "3", "\xff"])
+@pytest.mark.parametrize(
+    "text", ["", "{", "3", "\xff", '{"host": "HERE", "pid": null}', '{"host": "HERE", "pid": "x"}']
+)
 def test_a_lock_that_a_power_cut_left_unreadable_goes_stale_like_any_other(tmp_path, text):
     path = tmp_path / "lock"
-    path.write_bytes(text.encode("latin-1"))
+    path.write_bytes(text.replace("HERE", socket.gethostname()).encode("latin-1"))
     with pytest.raises(RunFolderError, match="is at work"), hold_lock(path, purpose="heir"):
         pass
     os.utime(path, (1, 1))

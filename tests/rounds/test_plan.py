@@ -62,6 +62,11 @@ def test_the_base_and_the_last_round_are_measured_however_seldom_the_rest_is():
     assert measured == {1: [0, 1, 2, 3, 4, 5], 2: [0, 2, 4, 5], 5: [0, 5], 9: [0, 5]}
 
 
+def test_the_last_job_asks_for_what_a_gate_does_where_there_is_none():
+    config = load_recipe("llava_7b", ["learning=zero_shot"])
+    assert make_plan(config).asks_of_close == config.resources.gate
+
+
 def test_zero_shot_only_measures_the_base():
     assert lines("learning=zero_shot") == ["r00/testset x2", "r00/evaluate x2 aftercorr:r00/testset"]
 

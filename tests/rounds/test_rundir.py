@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,33 @@ def test_a_folder_of_another_config_is_refused_with_the_difference(small_run, sm
     small_run.shard(0, Stage.TESTSET).attempt(0).mkdir(parents=True)
     with pytest.raises(RunFolderError, match=r"(?s)another config.*seed: the run has 0, asked for 7"):
         open_run(small_run.path, other)
+
+
+def test_a_config_that_was_edited_is_refused_once_something_has_begun(small_run, small_config):
+    for edited in (small_run.config_file.read_text().replace("horizon: 4", "horizon: 20"), ""):
+        small_run.config_file.write_text(edited)
+        changed = load_run(small_run.path)
+        open_run(small_run.path, changed)
+        small_run.shard(0, Stage.TESTSET).attempt(0).mkdir(parents=True)
+        with pytest.raises(RunFolderError, match=f"the run began with {small_config.signature}: it was edited"):
+            open_run(small_run.path, changed)
+        shutil.rmtree(small_run.round(0))
+
+
+def test_a_signature_that_other_code_reads_otherwise_is_only_told(small_run, small_config, caplog):
+    small_run.shard(0, Stage.TESTSET).attempt(0).mkdir(parents=True)
+    kept = json.loads(small_run.provenance_file.read_text())
+    kept |= {"signature": "0" * 12, "code": {"commit": "a" * 40, "dirty": False}}
+    small_run.provenance_file.write_text(json.dumps(kept))
+    open_run(small_run.path, small_config)
+    assert f"the run began with {'0' * 12}: by other code" in caplog.text
+
+
+def test_a_folder_whose_name_is_no_utf8_is_refused_before_it_is_made(tmp_path, small_config):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/r\xffn"))
+    with pytest.raises(RunFolderError, match="is not UTF-8"):
+        open_run(folder, small_config)
+    assert not folder.exists()
 
 
 def test_more_rounds_continue_a_run_and_fewer_do_not_shrink_it(small_run, small_config):

@@ -67,6 +67,11 @@ def test_submit_in_a_copy_sends_jobs_of_its_own_and_touches_none_of_the_original
     assert slurm.jobs == before
 
 
+def test_after_a_cancel_a_local_runs_next_command_names_its_engine(slurm, job):
+    job.journal.append("started", engine="local")
+    assert cancel(job.run, slurm, wait=False).endswith("--engine local")
+
+
 def test_a_copy_of_a_finished_run_cancels_nothing_of_the_original(slurm, copy):
     before = dict(slurm.jobs)
     Submission(copy, None, slurm, Limits(), by_person=True).sweep()

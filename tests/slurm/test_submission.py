@@ -7,8 +7,10 @@ from selu_hpc.engines.base import Job
 from selu_hpc.engines.ledger import Ledger
 from selu_hpc.engines.limits import Limits
 from selu_hpc.engines.scheduler import SlurmSilentError, SubmitLimitError
+from selu_hpc.engines.slurm import require_absolute
 from selu_hpc.engines.submission import SBATCH_AT_ONCE, Submission
-from selu_hpc.errors import EngineError, RunFolderError
+from selu_hpc.errors import ConfigError, EngineError, RunFolderError
+from selu_hpc.recipes import load_recipe
 from selu_hpc.rounds.lock import hold_lock
 from selu_hpc.rounds.plan import Key, make_plan
 from selu_hpc.rounds.rundir import Stage, write_json
@@ -145,6 +147,28 @@ def test_ids_that_a_power_cut_took_from_the_journal_are_found_by_name(job):
     assert slurm.jobs == before
     assert len(events(job, "adopted")) == 15
     assert all(entry.job_id for entry in Ledger.read(job.journal).entries.values())
+
+
+def test_an_evaluation_that_more_rounds_took_from_the_plan_is_cancelled_where_it_waits(job):
+    few = job.config.but(rounds=3, evaluate=job.config.evaluate.but(every=2))
+    slurm = SlurmInMemory()
+    submit(Job(job.run, few, make_plan(few)), slurm)
+    of_the_last = ids_of(slurm)["r03-evaluate"]
+    more = few.but(rounds=4)
+    submit(Job(job.run, more, make_plan(more)), slurm)
+    assert slurm.cancelled == [of_the_last]
+    assert {"r02-evaluate", "r04-evaluate"} <= ids_of(slurm).keys()
+    assert submit(Job(job.run, more, make_plan(more)), slurm).is_empty
+
+
+def test_one_that_is_at_work_already_may_end(job):
+    few = job.config.but(evaluate=job.config.evaluate.but(every=2), rounds=3)
+    slurm = SlurmInMemory()
+    submit(Job(job.run, few, make_plan(few)), slurm)
+    slurm.states[ids_of(slurm)["r03-evaluate"]] = "RUNNING"
+    more = few.but(rounds=4)
+    submit(Job(job.run, more, make_plan(more)), slurm)
+    assert slurm.cancelled == []
 
 
 def test_a_gate_that_may_not_call_sbatch_only_cancels(job):
@@ -325,3 +349,13 @@ def test_a_gate_asks_for_no_more_memory_than_a_node_has(job, nodes, mem_gb):
     decision = gate_at_work(job, slurm)
     assert decision.submit[0].label == "r01-rollout"
     assert decision.submit[0].resources.mem_gb == mem_gb
+
+
+@pytest.mark.parametrize("setting", ["model.base", "env.unity_releases", "finetune.deepspeed"])
+def test_a_path_that_means_another_place_where_jobs_begin_is_refused(tmp_path, monkeypatch, setting):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").write_text("{}")
+    with pytest.raises(ConfigError, match=f"{setting} 'mine': jobs begin in another folder; write {tmp_path}/mine"):
+        require_absolute(load_recipe("selu", [f"{setting}=mine"]))
+    require_absolute(load_recipe("selu", [f"{setting}={tmp_path}/mine"]))
+    require_absolute(load_recipe("selu", ["model.base=llava-hf/llava-v1.6-mistral-7b-hf"]))

@@ -16,7 +16,7 @@ from selu_hpc.rounds.lock import STALE_S
 from selu_hpc.rounds.plan import SEALED, Key
 from selu_hpc.rounds.rundir import Stage
 
-TO_MEND = (How.FAILED, How.QUORUM, How.CORRUPT, How.DISK, How.GPU_OOM, How.KILLED, How.UNMARKED)
+TO_MEND = (How.FAILED, How.QUORUM, How.CORRUPT, How.DISK, How.GPU_OOM, How.KILLED)
 """Ends that come back as they were when nobody mends their cause."""
 
 

@@ -40,7 +40,7 @@ def find_target(what: str, shape: Mapping[Key, int], ledger: Ledger) -> Target:
     if found := STAGE.fullmatch(what):
         return _place(what, found, shape, ledger)
     if found := JOB.fullmatch(what):
-        return _job(what, found[1], found[2], ledger)
+        return _job(what, found[1], found[2], shape, ledger)
     raise _unknown(what, shape, ledger)
 
 
@@ -55,13 +55,15 @@ def _place(what: str, found: re.Match[str], shape: Mapping[Key, int], ledger: Le
     return Target(key, int(found[3]))
 
 
-def _job(what: str, job_id: str, index: str | None, ledger: Ledger) -> Target:
+def _job(what: str, job_id: str, index: str | None, shape: Mapping[Key, int], ledger: Ledger) -> Target:
     """Job ids are reused: the last one of that number counts."""
     entry = next((one for one in reversed(ledger.entries.values()) if one.job_id == job_id), None)
     if entry is None:
         raise UnknownWhatError(f"the run's journal has no job {job_id}; {_jobs(what, ledger)}")
     if entry.key is None:
         return Target(entry=entry)
+    if entry.key not in shape:
+        raise UnknownWhatError(f"job {job_id} is of {entry.key}, which the run's plan has no more; it holds nothing up")
     if index is None:
         return Target(entry.key, entry.shards[0] if len(entry.shards) == 1 else None, entry)
     if entry.offset + int(index) not in entry.shards:
@@ -76,9 +78,9 @@ def _unknown(what: str, shape: Mapping[Key, int], ledger: Ledger) -> UnknownWhat
     stage, _, shard = what.rpartition("/")
     if not close and (near := difflib.get_close_matches(stage, names, n=1)):
         close = [f"{near[0]}/{shard}"]
-    elif close and shard.isdigit():
+    elif close and shard.isdecimal():
         close = [f"{close[0]}/{shard}"]
-    hint = f"did you mean {close[0]}? " if close else ""
+    hint = f"did you mean {close[0]}? " if close and close[0] != what else ""
     return UnknownWhatError(
         f"no stage, shard or job {what!r} in this run; {hint}there are {_stages(shape)}; a shard is written "
         f"{names[0]}/0, a job by its number; {_jobs(what, ledger)}"
