@@ -66,6 +66,9 @@ def test_of_a_finished_run_it_says_so_and_asks_nobody(job, squeue, told):
     submitted(job, "r01-rollout", "7")
     finish(job)
     assert told() == "RUN\nfinished: nothing holds it up\nnext: python -m selu_hpc.report --run RUN\n"
+    job.run.report.mkdir()
+    (job.run.report / "index.html").touch()
+    assert told().endswith("next: read RUN/report/index.html\n")
     assert squeue.times_asked == squeue.times_accounting_was_asked == 0
 
 

@@ -24,7 +24,8 @@ def next_step(facts: Facts, shards: Sequence[ShardWhy], broken: Broken) -> str:
     """One line: a command, or to wait. `broken` shards are put aside first, else nothing makes them anew."""
     run = facts.run
     if not facts.unfinished and not broken:
-        return run.command("report")
+        report = run.report / "index.html"
+        return f"read {report}" if report.exists() else run.command("report")
     if facts.owner:
         return f"wait: {facts.owner['purpose']} is at work in the run; {run.command('status')}"
     if not facts.known.answered:

@@ -77,7 +77,7 @@ def _unknown(what: str, shape: Mapping[Key, int], ledger: Ledger) -> UnknownWhat
     close = difflib.get_close_matches(what, names, n=1)
     stage, _, shard = what.rpartition("/")
     if not close and (near := difflib.get_close_matches(stage, names, n=1)):
-        close = [f"{near[0]}/{shard}"]
+        close = [f"{near[0]}/{shard}" if shard.isdecimal() else near[0]]
     elif close and shard.isdecimal():
         close = [f"{close[0]}/{shard}"]
     hint = f"did you mean {close[0]}? " if close and close[0] != what else ""
