@@ -16,7 +16,16 @@ from msgspec import json as msgspec_json
 from msgspec.structs import replace
 
 Positive = Annotated[int, Meta(gt=0)]
+Shards = Annotated[int, Meta(gt=0, le=10_000)]  # a plan and each look at its folders go through them one by one
 Fraction = Annotated[float, Meta(ge=0, le=1)]
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*$(?!\n)",
+        description="a name without / and control characters that begins with no dot",
+    ),
+]
+"""Part of a folder's name."""
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,9 +37,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"{name} is {value}, which is no number to set anything to")
+            if why := misfit(value := getattr(self, name)):
+                raise ValueError(f"{name} is {value!a}, which {why}")
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
@@ -45,6 +53,22 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """What YAML and JSON hold; `of` brings it back."""
         values: dict[str, Any] = msgspec_json.decode(msgspec_json.encode(self))
         return values
+
+
+def misfit(value: Any) -> str:
+    """What keeps a value of the right type out of a run's files, which are JSON and UTF-8; empty where nothing does."""
+    match value:
+        case float() if not math.isfinite(value):
+            return "is no finite number"
+        case int() if value.bit_length() > 63:
+            return "takes more than 64 bits"
+        case str() if not value.isascii():
+            return "" if value.encode(errors="ignore").decode() == value else "is not UTF-8"
+        case tuple():
+            return next(filter(None, map(misfit, value)), "")
+        case dict():
+            return misfit((*value, *value.values()))
+    return ""
 
 
 class Simulator(StrEnum):
@@ -182,7 +206,7 @@ class ModelConfig(Settings, frozen=True):
 class RolloutConfig(Settings, frozen=True):
     """How many episodes a round collects and how the actor is sampled."""
 
-    num_shards: Positive = 2
+    num_shards: Shards = 2
     """Array elements per round."""
     episodes_per_shard: Positive = 96
     """Episodes one array element runs."""
@@ -277,7 +301,7 @@ class EvaluateConfig(Settings, frozen=True):
     """Size of the balanced critic test set."""
     actor_episodes: Positive = 96
     """Held-out tasks the actor is measured on."""
-    num_shards: Positive = 2
+    num_shards: Shards = 2
     """Array elements of one evaluation."""
     bootstrap_samples: Positive = 1000
     """Resamples for the 95 % intervals."""
@@ -297,7 +321,7 @@ class StoreConfig(Settings, frozen=True):
 class RetryConfig(Settings, frozen=True):
     """What happens when a shard fails."""
 
-    max_retries: Annotated[int, Meta(ge=0)] = 2
+    max_retries: Annotated[int, Meta(ge=0, le=100)] = 2
     """Further attempts of one shard."""
     quorum: Annotated[float, Meta(gt=0, le=1)] = 1.0
     """Share of a stage's shards that must be there for its gate to go on."""
@@ -392,11 +416,11 @@ SCHEDULING: Mapping[str, tuple[str, ...]] = {
 class RunConfig(Settings, frozen=True):
     """A run: everything that decides its bytes, and how it is scheduled."""
 
-    recipe: str = "selu"
-    """A name for tables and reports."""
+    recipe: Name = "selu"
+    """A name for tables and reports, and of the folder where --run gives none."""
     seed: Annotated[int, Meta(ge=0)] = 0
     """Every episode's and every sampler's seed derives from it."""
-    rounds: Positive = 5
+    rounds: Annotated[int, Meta(gt=0, le=1000)] = 5
     """Self-learning rounds; may be raised later to continue a run."""
     learning: Learning = Learning.SELU
     """The method: SELU or one of its baselines."""

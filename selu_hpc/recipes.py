@@ -11,9 +11,10 @@ import ast
 import inspect
 import itertools
 import json
-import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from enum import EnumType
 from pathlib import Path
 from types import UnionType
@@ -23,7 +24,7 @@ import msgspec
 import yaml
 
 from selu_hpc import config
-from selu_hpc.config import RunConfig, Settings
+from selu_hpc.config import Learning, RunConfig, Settings, misfit
 from selu_hpc.errors import ConfigError
 from selu_hpc.rounds.rundir import RunDir
 from selu_hpc.site import Site
@@ -49,10 +50,13 @@ class Layers:
 
     def _put(self, path: tuple[str, ...], value: Any, source: str) -> None:
         at = self.values
-        for key in path[:-1]:
+        for depth, key in enumerate(path[:-1], start=1):
             if not isinstance(at.get(key), dict):
                 at[key] = {}
+                self.origin[".".join(path[:depth])] = source
             at = at[key]
+        if isinstance(value, Mapping) and isinstance(at.get(path[-1]), dict):
+            return  # `section: {}` lays nothing over what is there
         at[path[-1]] = value
         self.origin[".".join(path)] = source
 
@@ -79,13 +83,16 @@ def load_recipe(name: str, overrides: Sequence[str] = (), flags: Mapping[str, An
         if not equals or not path.strip():
             problems.append(f"--set {override!r}: write it as section.key=value, for example --set env.horizon=20")
             continue
-        layers.lay(_nested(path.strip(), _read_value(text)), f"--set {override}")
+        path = path.strip()
+        layers.lay(_nested(path, _read_override(path, text)), f"--set {override}")
     layers.lay(flags or {}, "a command-line flag")
     built = _build(RunConfig, layers, problems)
     if built.env.verbs:
         from selu_hpc.envs.goals import verbs_of
 
         verbs_of(built.env)  # a run is what its verbs are: a wrong one could not be mended later
+    if wrong := [f"{layers.source_of(path)}: {path}: {why}" for path, why in _untrainable(built)]:
+        raise ConfigError("\n".join(wrong))
     return built
 
 
@@ -164,26 +171,56 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], under: str =
             yield path, a, b
 
 
+def _untrainable(config: RunConfig) -> Iterator[tuple[str, str]]:
+    """Settings that fine-tuning would refuse after round 1 was paid for, with why; they are a run's identity, too."""
+    if config.learning is Learning.ZERO_SHOT:
+        return
+    model, file = config.model, config.finetune.deepspeed
+    if model.dtype == "float16":
+        yield "model.dtype", 'found "float16"; fine-tuning is done in float32 or bfloat16: set one of them'
+    try:
+        re.compile(model.lora_targets)
+    except (re.error, OverflowError, RecursionError) as error:
+        what = f"found {model.lora_targets!r}, which is no regular expression: {error}"
+        yield "model.lora_targets", f"{what}; write one such as '.*(q_proj|v_proj)'"
+    try:
+        settings = json.loads(Path(file).read_text(encoding="utf-8")) if file else {}
+    except (OSError, ValueError, RecursionError) as error:
+        if config.image != "none" and isinstance(error, OSError):
+            return  # the image may have it
+        yield "finetune.deepspeed", f"{file!r} cannot be read as JSON: {error}; give the path of a DeepSpeed JSON file"
+    else:
+        if not isinstance(settings, dict):
+            yield "finetune.deepspeed", f"{file!r} holds no JSON object, which DeepSpeed's settings are"
+
+
 def _lay_file(layers: Layers, path: Path, *, seen: tuple[Path, ...]) -> None:
-    if path in seen:
+    if any(path.samefile(one) for one in seen):
         raise ConfigError(f"{path}: extends itself by way of {', '.join(str(p) for p in seen)}")
     values = _read_yaml(path)
     parent = values.pop("extends", None)
     if parent is not None:
-        name = str(parent)
-        beside = path.parent / (name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
-        _lay_file(layers, beside if beside.is_file() else find_recipe(name), seen=(*seen, path))
+        _lay_file(layers, _find_parent(str(parent), path), seen=(*seen, path))
     layers.lay(values, str(path))
+
+
+def _find_parent(name: str, path: Path) -> Path:
+    """The recipe beside `path`, or the shipped one: also where `path` has the shipped one's name."""
+    by_path = name.endswith((".yaml", ".yml"))
+    beside = path.parent / (name if by_path else f"{name}.yaml")
+    if beside.is_file() and (by_path or not beside.samefile(path)):
+        return beside
+    return find_recipe(name)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+        loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
-    except (yaml.YAMLError, ValueError, TypeError) as error:  # a date that is none, a list for a key
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # a date that is none, a list for a key
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if loaded is None:
         return {}
@@ -192,8 +229,21 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return loaded
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML that refuses a key given twice; plain YAML lets the last one win without a word."""
+class _Loader(yaml.SafeLoader):
+    """YAML that refuses a key given twice and a value that holds itself, and takes for text what YAML 1.1 reads in base
+    60 (`1:30:00`) or base 8 (`020`)."""
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
+        tag: str = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]  # its stubs say nothing
+        number = value.lstrip("+-") if tag.endswith((":int", ":float")) else ""
+        if ":" in number or (number[:1] == "0" and number[1:2] not in ("", ".", "b", "x")):
+            return str(self.DEFAULT_SCALAR_TAG)
+        return tag
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        if node in self.recursive_objects:
+            raise yaml.constructor.ConstructorError(None, None, "a value refers to itself", node.start_mark)
+        return super().construct_object(node, deep=True)  # whole at once: what is begun later can't be seen in itself
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -205,11 +255,30 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def _read_override(path: str, text: str) -> Any:
+    """The value as YAML, or the text itself where that is what the setting takes: `critic.hindsight=off`."""
+    value = _read_value(text)
+    if isinstance(value, str):
+        return value
+    wanted = _type_at(path)
+    return text if wanted and not _is_allowed(value, wanted) and _is_allowed(text, wanted) else value
+
+
 def _read_value(text: str) -> Any:
     try:
-        return yaml.safe_load(text) if text else ""
-    except (yaml.YAMLError, ValueError, TypeError):
+        return yaml.load(text, Loader=_Loader) if text else ""
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError):
         return text
+
+
+def _type_at(path: str) -> Any:
+    """A setting's type by its dotted path; None where there is no such setting."""
+    wanted: Any = RunConfig
+    for key in path.split("."):
+        if not (isinstance(wanted, type) and issubclass(wanted, Settings)):
+            return None
+        wanted = next((one.type for one in msgspec.structs.fields(wanted) if one.name == key), None)
+    return wanted
 
 
 def _nested(path: str, value: Any) -> dict[str, Any]:
@@ -260,8 +329,21 @@ def _mistakes_of_value(wanted: Any, value: Any, layers: Layers, path: str) -> It
         for number, one in enumerate(value):
             yield from _mistakes_of_value(inner[0], one, layers, f"{path}.{number}")
     elif not _is_allowed(value, wanted):
-        found = json.dumps(value, default=str, ensure_ascii=False)
-        yield f"{layers.source_of(path)}: {path}: found {found[:200]}; allowed: {_in_words(wanted)}"
+        found = json.dumps(value, default=str, ensure_ascii=False).encode(errors="backslashreplace").decode()
+        hint = _hint(value, wanted)
+        yield f"{layers.source_of(path)}: {path}: found {found[:200]}; allowed: {_in_words(wanted)}{hint}"
+
+
+def _hint(value: Any, wanted: Any) -> str:
+    """What YAML made of the words that were meant, or what is wrong beside the type."""
+    if isinstance(value, int | str) and (why := misfit(value)):
+        return f"; it {why}"
+    words: tuple[str, ...] = ()
+    if isinstance(value, bool):
+        words = ("on", "yes", "true") if value else ("off", "no", "false")
+    elif isinstance(value, int | float | date):
+        words = (str(value),)
+    return "; put it in quotes" if any(_is_allowed(word, wanted) for word in words) else ""
 
 
 def _is_allowed(value: Any, wanted: Any) -> bool:
@@ -269,7 +351,7 @@ def _is_allowed(value: Any, wanted: Any) -> bool:
         made = msgspec.convert(value, wanted, strict=False)
     except msgspec.ValidationError:
         return False
-    return not isinstance(made, float) or math.isfinite(made)
+    return not misfit(made)
 
 
 def _in_words(wanted: Any) -> str:
@@ -277,6 +359,8 @@ def _in_words(wanted: Any) -> str:
     kind, inner = get_origin(wanted), get_args(wanted)
     if kind is Annotated:
         meta = inner[1]
+        if meta.description:
+            return str(meta.description)
         limits = ((">", meta.gt), (">=", meta.ge), ("<", meta.lt), ("<=", meta.le))
         bounds = " and ".join(f"{sign} {limit:g}" for sign, limit in limits if limit is not None)
         return f"{_in_words(inner[0])} {bounds}"

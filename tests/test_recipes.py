@@ -32,6 +32,13 @@ def test_one_setting_of_a_section_leaves_the_others_as_they_are_there():
     assert (config.resources.finetune.gpus, config.resources.finetune.timeout_min) == (8, 240)
 
 
+def test_an_empty_section_takes_nothing_away(tmp_path):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("extends: llava_7b\nrecipe: mine\nmodel: {}\nfinetune: {}\nresources: {finetune: {}}\n")
+    mine = load_recipe(str(recipe), ["finetune.actor={}", "env={}"])
+    assert mine == load_recipe("llava_7b").but(recipe="mine")
+
+
 def test_all_mistakes_are_named_at_once_with_source_key_value_and_what_is_allowed():
     text = said("rollout.num_shards=0", "env.simulator=unity", "rolout.x=1")
     assert "--set rollout.num_shards=0: rollout.num_shards: found 0; allowed: a whole number > 0" in text
@@ -66,6 +73,92 @@ def test_a_rate_without_a_point_is_a_number_though_yaml_takes_it_for_text():
     assert load_recipe("selu", ["finetune.actor.learning_rate=1e-5"]).finetune.actor.learning_rate == 1e-5
 
 
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("resources.rollout.timeout_min=1:30:00", 'found "1:30:00"; allowed: a whole number > 0'),
+        ("rollout.temperature=0:0.5", 'found "0:0.5"; allowed: a finite number >= 0'),
+        ("env.horizon=020", 'found "020"; allowed: a whole number > 0'),
+        ("seed=-010", 'found "-010"; allowed: a whole number >= 0'),
+        ("env.vulkan_devices=[010]", 'env.vulkan_devices.0: found "010"; allowed: a whole number'),
+    ],
+)
+def test_a_number_in_base_60_or_8_is_refused_wherever_it_stands(tmp_path, override, words):
+    assert words in said(override)
+    path, _, value = override.partition("=")
+    *sections, key = path.split(".")
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("".join(f"{{{section}: " for section in sections) + f"{{{key}: {value}}}" + "}" * len(sections))
+    assert words in said(recipe=str(recipe))
+
+
+@pytest.mark.parametrize("text", ["020", "09", "1:30", "1_0", "-.5", "1e5", "off", "null", "2024-01-01"])
+def test_text_that_looks_like_something_else_survives_yaml(tmp_path, text):
+    config = load_recipe("selu", [f"model.base={text}"])
+    assert config.model.base == text
+    (tmp_path / "config.yaml").write_text(to_yaml(config))
+    assert load_run(tmp_path) == config
+
+
+def test_an_override_means_its_words_where_the_setting_is_words():
+    config = load_recipe("selu", ["critic.hindsight=off", "recipe=5", "model.lora_targets=[qk]"])
+    assert (config.critic.hindsight, config.recipe, config.model.lora_targets) == ("off", "5", "[qk]")
+
+
+def test_a_file_that_lacks_quotes_is_told_so(tmp_path):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(
+        "recipe: 5\nchain: on\ncritic: {hindsight: off}\nenv: {verbs: [on, 2024-01-01], horizon: off}\nseed: -1\n"
+    )
+    lines = said(recipe=str(recipe)).splitlines()
+    hinted = [line.split(": ")[1] for line in lines if line.endswith("; put it in quotes")]
+    assert hinted == ["recipe", "env.verbs.0", "env.verbs.1", "critic.hindsight"]
+
+
+def test_an_account_of_digits_keeps_its_zero(tmp_path):
+    profile = tmp_path / "lab.yaml"
+    profile.write_text("name: lab\npartitions: {}\naccount: 0123\nsbatch_flags: {}\n")
+    site = load_settings(Site, profile)
+    assert (site.account, site.sbatch_flags) == ("0123", {})
+
+
+@pytest.mark.parametrize(
+    ("override", "allowed"),
+    [
+        ("rounds=99999999999999999999999", "a whole number > 0 and <= 1000"),
+        ("rollout.num_shards=10001", "a whole number > 0 and <= 10000"),
+        ("evaluate.num_shards=10001", "a whole number > 0 and <= 10000"),
+        ("retry.max_retries=1000000", "a whole number >= 0 and <= 100"),
+    ],
+)
+def test_what_a_plan_counts_has_an_end(override, allowed):
+    path, _, value = override.partition("=")
+    assert f"{path}: found {value}; allowed: {allowed}" in said(override)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("model.base=\udcff", 'model.base: found "\\udcff"; allowed: text; it is not UTF-8'),
+        ('env.verbs=["\\ud800"]', 'env.verbs.0: found "\\ud800"; allowed: text; it is not UTF-8'),
+        (f"seed={2**63}", "allowed: a whole number >= 0; it takes more than 64 bits"),
+    ],
+)
+def test_what_the_runs_files_cannot_hold_is_refused(override, words):
+    assert words in said(override)
+
+
+def test_what_the_runs_files_cannot_hold_is_refused_wherever_it_is_nested():
+    with pytest.raises(ValueError, match=r"sbatch_flags is .* which is not UTF-8"):
+        Site(name="lab", partitions={}, sbatch_flags={"comment": "\udcff"})
+
+
+@pytest.mark.parametrize("name", ["", "../../x", "a/b", ".hidden", "a\tb", "a\x7f"])
+def test_a_recipe_whose_name_is_no_part_of_a_folders_name_is_refused(name):
+    words = "allowed: a name without / and control characters that begins with no dot"
+    assert f"recipe: found {json.dumps(name, ensure_ascii=False)}; {words}" in said(f"recipe={json.dumps(name)}")
+
+
 def test_what_is_missing_in_a_profile_and_what_it_should_not_have_is_named(tmp_path):
     profile = tmp_path / "lab.yaml"
     profile.write_text("name: lab\npartitions:\n  cpu: {nam: x}\n  tpu: {name: y}\nsbatch_flags: {mail: [a]}\n")
@@ -84,6 +177,13 @@ def test_a_value_in_a_file_is_blamed_on_the_file(tmp_path):
     recipe = tmp_path / "mine.yaml"
     recipe.write_text("extends: selu\nenv:\n  horizon: -3\n")
     assert f"{recipe}: env.horizon: found -3" in said(recipe=str(recipe))
+
+
+@pytest.mark.parametrize(
+    ("override", "path"), [("env.horizon.x=3", "env.horizon"), ("env.vulkan_devices.a=1", "env.vulkan_devices")]
+)
+def test_keys_below_a_setting_that_has_none_are_blamed_on_who_wrote_them(override, path):
+    assert said(override).startswith(f"--set {override}: {path}: found {{")
 
 
 def test_a_key_given_twice_is_refused_with_its_line(tmp_path):
@@ -111,10 +211,25 @@ def test_a_file_that_is_no_recipe_is_refused_without_a_traceback(tmp_path, text)
     assert str(recipe) in said(recipe=str(recipe))
 
 
+@pytest.mark.parametrize("text", ["env: &e {x: *e}", "env: {verbs: &v [open, *v]}", "&top {env: *top}"])
+def test_a_value_that_refers_to_itself_is_refused(tmp_path, text):
+    recipe = tmp_path / "loop.yaml"
+    recipe.write_text(text)
+    assert f"{recipe}: not valid YAML: a value refers to itself" in said(recipe=str(recipe))
+    assert "allowed: keys and values" in said("env=&e {x: *e}")
+
+
 def test_a_recipe_that_extends_itself_is_refused(tmp_path):
     (tmp_path / "a.yaml").write_text("extends: b\n")
     (tmp_path / "b.yaml").write_text("extends: a\n")
-    assert "extends itself" in said(recipe=str(tmp_path / "a.yaml"))
+    (tmp_path / "c.yaml").write_text(f"extends: ../{tmp_path.name}/c.yaml\n")
+    for name in "abc":
+        assert "extends itself" in said(recipe=str(tmp_path / f"{name}.yaml"))
+
+
+def test_a_recipe_may_have_the_name_of_the_shipped_one_that_it_extends(tmp_path):
+    (tmp_path / "llava_7b.yaml").write_text("extends: llava_7b\nseed: 7\n")
+    assert load_recipe(str(tmp_path / "llava_7b.yaml")) == load_recipe("llava_7b", ["seed=7"])
 
 
 def test_a_recipe_beside_another_is_extended_by_its_files_name_too(tmp_path):
@@ -131,6 +246,23 @@ def test_a_verb_that_the_simulator_does_not_have_is_refused_before_it_becomes_a_
     assert "env.verbs has opne; thor has pick up, put, open" in said("env.verbs=[opne, open]")
     assert "env.verbs has slice; virtualhome has grab" in said("env.simulator=virtualhome", "env.verbs=[slice]")
     assert load_recipe("selu", ["env.verbs=[open, slice]"]).env.verbs == ("open", "slice")
+
+
+def test_what_only_fine_tuning_would_refuse_is_refused_before_round_1_is_paid_for(tmp_path):
+    (tmp_path / "list.json").write_text("[]")
+    wrong = ["model.dtype=float16", "model.lora_targets=(", "finetune.deepspeed=/nosuch"]
+    found = ['found "float16"', "found '(', which is no regular expression", "'/nosuch' cannot be read as JSON"]
+    for line, override, what in zip(said(*wrong).splitlines(), wrong, found, strict=True):
+        assert line.startswith(f"--set {override}: {override.partition('=')[0]}: {what}")
+    assert "holds no JSON object" in said(f"finetune.deepspeed={tmp_path}/list.json")
+    assert load_recipe("zero_shot", wrong).model.dtype == "float16"
+
+
+def test_a_deepspeed_file_that_an_image_may_have_is_not_looked_for_here(tmp_path):
+    (tmp_path / "broken.json").write_text("{")
+    image = "image=/lab.sif"
+    assert load_recipe("selu", [image, "finetune.deepspeed=/opt/mine.json"]).finetune.deepspeed == "/opt/mine.json"
+    assert "cannot be read as JSON" in said(image, f"finetune.deepspeed={tmp_path}/broken.json")
 
 
 def test_batches_that_do_not_divide_over_ranks_are_refused():
