@@ -31,6 +31,7 @@ from selu_hpc.evaluate import read_summaries
 from selu_hpc.recipes import load_recipe, load_run
 from selu_hpc.rounds.provenance import default_folder, open_run
 from selu_hpc.rounds.rundir import RunDir, Stage, write_json
+from selu_hpc.selu.leads import leads_markdown, make_leads
 from selu_hpc.selu.summary import summarise
 from selu_hpc.selu.table import ORDER, TableRow, by_round_markdown, by_type_markdown, make_rows, markdown
 from selu_hpc.stages.models import base_of
@@ -202,7 +203,11 @@ def show(options: argparse.Namespace) -> int:
     summaries = list(read_summaries(options.results)) if options.results.is_dir() else []
     rows = make_rows(summaries)
     curves = [s for s in summaries if s["recipe"] == "selu" and s["seed"] == SEEDS[0]]
-    parts = [markdown(rows), *(by_type_markdown(row) for row in rows if row.recipe == "selu")]
+    parts = [
+        markdown(rows),
+        leads_markdown(make_leads(summaries)),
+        *(by_type_markdown(row) for row in rows if row.recipe == "selu"),
+    ]
     text = "\n".join([*parts, *(by_round_markdown(summary) for summary in curves)])
     print(text)
     if not options.quick:

@@ -58,12 +58,15 @@ def show(paths: Sequence[Path], as_json: bool, by_type: bool) -> str:
         return "".join(json.dumps(summary, sort_keys=True) + "\n" for summary in found)
     from selu_hpc.rl4vlm.summary import is_game
     from selu_hpc.rl4vlm.summary import markdown as games_markdown
+    from selu_hpc.selu.leads import leads_markdown, make_leads
     from selu_hpc.selu.table import by_type_markdown, make_rows, markdown
     from selu_hpc.summaries import without_copies
 
-    rows = make_rows([one for one in found if not is_game(one)])
+    learned = [one for one in found if not is_game(one)]
+    rows = make_rows(learned)
     played = without_copies(one for one in found if is_game(one))
     parts = [markdown(rows)] if rows else []
+    parts += [leads_markdown(leads)] if (leads := make_leads(learned)) else []
     parts += [by_type_markdown(row) for row in rows if by_type]
     return "\n".join([*parts, *([games_markdown(played)] if played else [])])
 

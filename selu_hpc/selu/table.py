@@ -102,7 +102,7 @@ def by_type_markdown(row: TableRow) -> str:
 
 def by_round_markdown(summary: Summary) -> str:
     """A run's curve: the critic's and the actor's test sets after each round, and the labels it learned from."""
-    truth = _array(summary["truth"])
+    truth = outcomes(summary["truth"])
     columns = (
         "round", "critic", "own procedure", "states seen", "says yes", "labels right", "false yes among failures",
         "episodes done", "relabelled", "of which true", "actor",
@@ -111,11 +111,11 @@ def by_round_markdown(summary: Summary) -> str:
     lines = [title, "", f"| {' | '.join(columns)} |", f"|{'--:|' * len(columns)}"]
     for one in summary["rounds"]:
         labels = one.get("labels") or {}
-        seen = [_array(one[name]) == truth if name in one else truth[:0] for name in ("first", "verdict", "states")]
-        cells = [_figure(percent(values)) for values in (*seen, _array(one["first"]))]
+        seen = [outcomes(one[name]) == truth if name in one else truth[:0] for name in ("first", "verdict", "states")]
+        cells = [_figure(percent(values)) for values in (*seen, outcomes(one["first"]))]
         cells += [_share(labels.get(name)) for name in ("accuracy", "false_yes", "success")]
         cells += [str(labels.get("relabelled", "–")), _share(labels.get("relabelled_right"))]
-        lines.append(f"| {' | '.join([str(one['round']), *cells, _figure(percent(_array(one['success'])))])} |")
+        lines.append(f"| {' | '.join([str(one['round']), *cells, _figure(percent(outcomes(one['success'])))])} |")
     return "\n".join([*lines, ""])
 
 
@@ -126,14 +126,14 @@ def _line(row: TableRow) -> str:
         str(len(row.seeds)),
         str(row.rounds),
         _arrow(row.critic.base, row.critic.last),
-        _interval(row.critic),
+        interval(row.critic),
         _arrow(*row.f1),
         _arrow(*row.false_yes),
         _arrow(*row.false_no),
         _arrow(row.own.base, row.own.last),
         _arrow(*row.states),
         _arrow(row.actor.base, row.actor.last),
-        _interval(row.actor),
+        interval(row.actor),
         _arrow(*row.probe),
         f"{row.episodes:.0f}",
         f"{row.steps:.0f}",
@@ -148,7 +148,7 @@ def _name(row: TableRow) -> str:
 
 def _row(group: Sequence[Summary], settings: str) -> TableRow:
     first = group[0]
-    truth = np.array([_array(one["truth"]) for one in group])
+    truth = np.array([outcomes(one["truth"]) for one in group])
     critic = _pair(group, "first")
     own = _pair(group, "verdict")
     actor = _pair(group, "success")
@@ -190,7 +190,7 @@ def _by_verb(
 
 def _pair(group: Sequence[Summary], name: str) -> tuple[Matrix, Matrix]:
     """(seeds, episodes) of the base and of the last round."""
-    found = [np.array([_array(one["rounds"][at][name]) for one in group]) for at in (0, -1)]
+    found = [np.array([outcomes(one["rounds"][at][name]) for one in group]) for at in (0, -1)]
     return found[0], found[1]
 
 
@@ -215,18 +215,18 @@ def _states(group: Sequence[Summary], truth: Matrix, at: int) -> float:
         for one, row in zip(group, truth, strict=True)
         if "states" in one["rounds"][at]
     ]
-    return percent(np.array([_array(bits) == row for bits, row in asked]))
+    return percent(np.array([outcomes(bits) == row for bits, row in asked]))
 
 
-def _array(bits: str) -> NDArray[np.float64]:
+def outcomes(bits: str) -> NDArray[np.float64]:
     return np.array([bit == "1" for bit in bits], dtype=float)
 
 
 def _order(row: TableRow) -> tuple[Any, ...]:
-    return row.simulator, row.world, _place(row.recipe), row.recipe, row.settings, -row.rounds
+    return row.simulator, row.world, place(row.recipe), row.recipe, row.settings, -row.rounds
 
 
-def _place(recipe: str) -> int:
+def place(recipe: str) -> int:
     return ORDER.index(recipe) if recipe in ORDER else len(ORDER)
 
 
@@ -242,5 +242,5 @@ def _share(value: float | None) -> str:
     return "–" if value is None else _figure(100 * value)
 
 
-def _interval(gain: Gain) -> str:
+def interval(gain: Gain) -> str:
     return f"{gain.gain:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]"

@@ -1,0 +1,98 @@
+"""How far one recipe is ahead of each other one in the end: the same test episodes, the same seeds, one pair at a time.
+
+Two gains over one base do not say it: their intervals hold the episodes' luck, which both share. Pure.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from selu_hpc.measures import Gain, gain
+from selu_hpc.selu.table import interval, outcomes, place
+from selu_hpc.summaries import Summary, by_settings, without_copies
+
+Seeds = Mapping[int, Summary]
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """Over `recipe`, in points; `seeds` are those that both have."""
+
+    simulator: str
+    world: str
+    recipe: str
+    seeds: tuple[int, ...]
+    critic: Gain
+    actor: Gain
+
+
+def make_leads(summaries: Sequence[Summary], *, of: str = "selu") -> list[Lead]:
+    """Over all recipes of one set of settings that went as far on the same test sets."""
+    found = []
+    for where, recipes in _by_recipe(summaries).items():
+        for name, theirs in recipes.items():
+            if name != of and of in recipes and (seeds := sorted(recipes[of].keys() & theirs.keys())):
+                pairs = [(theirs[seed], recipes[of][seed]) for seed in seeds]
+                found.append(Lead(*where[:2], name, tuple(seeds), _over(pairs, _right), _over(pairs, _done)))
+    return sorted(found, key=lambda lead: (lead.simulator, lead.world, place(lead.recipe), lead.recipe))
+
+
+def leads_markdown(leads: Sequence[Lead], *, of: str = "selu") -> str:
+    lines: list[str] = []
+    for simulator, world in dict.fromkeys((lead.simulator, lead.world) for lead in leads):
+        lines += [
+            f"#### {simulator}, {world} world: {of} ahead in the end, points [95 %]",
+            "",
+            "| over | seeds | critic | actor |",
+            "|---|--:|--:|--:|",
+        ]
+        lines += [
+            f"| {lead.recipe} | {len(lead.seeds)} | {interval(lead.critic)} | {interval(lead.actor)} |"
+            for lead in leads
+            if (lead.simulator, lead.world) == (simulator, world)
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _by_recipe(summaries: Sequence[Summary]) -> dict[tuple[Any, ...], dict[str, Seeds]]:
+    groups: dict[tuple[Any, ...], dict[str, list[Summary]]] = defaultdict(lambda: defaultdict(list))
+    for one in without_copies(summaries):
+        far = one["rounds"][-1]["round"]
+        where = one["simulator"], one["world"], one.get("base", ""), _tests_of(one), far
+        groups[where][one["recipe"]].append(one)
+    return {where: dict(_unmistakable(recipes)) for where, recipes in groups.items()}
+
+
+def _tests_of(one: Summary) -> str:
+    """Which test sets, by what the base's critic says of them. How its actor fares does not count: some recipes have
+    it act otherwise, by a vote or without a word on what it holds."""
+    base = one["rounds"][0]
+    judged = str(one["testset"]) if base["round"] else base["first"]
+    return str([one["critic_verbs"], one["truth"], judged, one["actor_verbs"]])
+
+
+def _unmistakable(recipes: Mapping[str, list[Summary]]) -> Iterator[tuple[str, Seeds]]:
+    """Recipes with one set of settings: of others a table's rows say which is which, and a lead would not."""
+    for recipe, some in recipes.items():
+        settings = list(by_settings(some))
+        if len(settings) == 1:
+            yield recipe, {one["seed"]: one for one in settings[0][1]}
+
+
+def _over(pairs: Sequence[tuple[Summary, Summary]], measure: Any) -> Gain:
+    before, after = (np.array([measure(pair[at]) for pair in pairs]) for at in (0, 1))
+    return gain(before, after)
+
+
+def _right(one: Summary) -> Any:
+    return outcomes(one["rounds"][-1]["first"]) == outcomes(one["truth"])
+
+
+def _done(one: Summary) -> Any:
+    return outcomes(one["rounds"][-1]["success"])

@@ -1,0 +1,39 @@
+"""Who is ahead of whom in the end: counted on the same episodes of the same seeds."""
+
+from __future__ import annotations
+
+from summaries import summary
+
+from selu_hpc.selu.leads import leads_markdown, make_leads
+
+
+def end(first: str, success: str) -> dict[str, object]:
+    return {"round": 5, "first": first, "success": success}
+
+
+def test_a_lead_is_the_last_rounds_difference_over_the_seeds_that_both_have():
+    """The truth is 1010."""
+    ours = [summary(seed=seed, last=end("1010", "1110")) for seed in (0, 1)]
+    theirs = [summary(recipe="lmsi", seed=seed, last=end("1011", "1000")) for seed in (1, 2)]
+    (lead,) = make_leads([*ours, *theirs])
+    assert (lead.recipe, lead.seeds) == ("lmsi", (1,))
+    assert (lead.critic.gain, lead.actor.gain) == (25.0, 50.0)
+    assert "| lmsi | 1 | +25.0 [" in leads_markdown([lead])
+
+
+def test_an_actor_that_acts_otherwise_from_the_start_is_compared_on_the_same_tasks():
+    by_vote = summary(recipe="self_consistency", last=end("1010", "1000"))
+    by_vote["rounds"][0]["success"] = "0000"
+    assert [lead.recipe for lead in make_leads([summary(last=end("1010", "1110")), by_vote])] == ["self_consistency"]
+
+
+def test_other_tests_other_rounds_and_settings_that_could_be_mistaken_are_not_compared():
+    ours = summary(last=end("1010", "1110"))
+    elsewhere = summary(recipe="lmsi", world="known", last=end("1010", "1110"))
+    other_tests = summary(recipe="lmsi", last=end("1010", "1110"), truth="1100")
+    not_as_far = summary(recipe="lmsi", last={**end("1010", "1110"), "round": 3})
+    assert make_leads([ours, elsewhere, other_tests, not_as_far]) == []
+    of_two_kinds = [
+        summary(recipe="lmsi", last=end("1010", "1110"), signature=f"{s}-0", settings=f"{s}-0") for s in "ab"
+    ]
+    assert make_leads([ours, *of_two_kinds]) == []
