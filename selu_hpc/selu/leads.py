@@ -34,11 +34,14 @@ class Lead:
 def make_leads(summaries: Sequence[Summary], *, of: str = "selu") -> list[Lead]:
     """Over all recipes of one set of settings that went as far on the same test sets."""
     found = []
-    for where, recipes in _by_recipe(summaries).items():
-        for name, theirs in recipes.items():
-            if name != of and of in recipes and (seeds := sorted(recipes[of].keys() & theirs.keys())):
-                pairs = [(theirs[seed], recipes[of][seed]) for seed in seeds]
-                found.append(Lead(*where[:2], name, tuple(seeds), _over(pairs, _right), _over(pairs, _done)))
+    for (simulator, world, *_), recipes in _by_recipe(summaries).items():
+        ours = recipes.get(of, {})
+        for recipe, theirs in recipes.items():
+            seeds = tuple(sorted(ours.keys() & theirs.keys()))
+            if recipe == of or not seeds:
+                continue
+            pairs = [(theirs[seed], ours[seed]) for seed in seeds]
+            found.append(Lead(simulator, world, recipe, seeds, _over(pairs, _right), _over(pairs, _done)))
     return sorted(found, key=lambda lead: (lead.simulator, lead.world, place(lead.recipe), lead.recipe))
 
 
