@@ -72,7 +72,7 @@ class Chat:
         self.image_token_id: int = int(processor.image_token_id)
         self._images: OrderedDict[bytes, ImagePart] = OrderedDict()
         self._warned = False
-        self._specials = sorted(set(self.tokenizer.all_special_tokens), key=len, reverse=True)
+        self._specials = special_tokens(processor)
         prompt = self._render("question", 0)
         whole = self._render("question", 0, answer=_MARK)
         if not whole.startswith(prompt) or _MARK not in whole:
@@ -117,10 +117,7 @@ class Chat:
 
     def plain(self, text: str) -> str:
         """The same words with every special token's spelling broken by a space."""
-        for token in self._specials:
-            if len(token) > 1 and token in text:
-                text = text.replace(token, f"{token[0]} {token[1:]}")
-        return text
+        return broken_up(text, self._specials)
 
     def image(self, frame: FrameHWC) -> ImagePart:
         """A picture's ids and tensors, remembered by its pixels."""
@@ -186,6 +183,22 @@ class Chat:
         specials = first and not (bos and text.startswith(bos))
         ids: list[int] = self.tokenizer(text, add_special_tokens=specials)["input_ids"]
         return ids
+
+
+def special_tokens(processor: Any) -> list[str]:
+    """Every special token's spelling, longest first. Those that a tokenizer has names for need not be all: the mark of
+    a turn or of a picture may be an added one alone."""
+    tokenizer = processor.tokenizer
+    added = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+    return sorted({*tokenizer.all_special_tokens, *added, processor.image_token}, key=len, reverse=True)
+
+
+def broken_up(text: str, specials: Sequence[str]) -> str:
+    """The same words with a space after the first letter of each of these."""
+    for token in specials:
+        if len(token) > 1 and token in text:
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+    return text
 
 
 def stack_images(parts: Sequence[ImagePart]) -> dict[str, torch.Tensor]:

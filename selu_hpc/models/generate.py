@@ -214,9 +214,13 @@ class LocalGenerator:
         return Prefix.split(out.past_key_values, mask)[: len(batch)]
 
     def _suffix(self, rows: Sequence[Row], *, keep: int) -> tuple[Any, torch.Tensor]:
-        """The forward pass over what follows the prefix, answers included; returns output and the whole mask."""
+        """The forward pass over what follows the prefix, answers included; returns output and the whole mask.
+
+        keep: of how many last places logits are wanted; where a long answer follows a short prompt they are more than
+        the tokens, and padding makes up the rest.
+        """
         tails = [row.encoded.ids[row.encoded.num_prefix :] for row in rows]
-        width = _widths(rows[0].encoded)[1]
+        width = max(_widths(rows[0].encoded)[1], bucket(keep, 32))
         ids = left_pad(tails, width)
         mask = left_pad([[1] * len(tail) for tail in tails], width)
         positions = self._pad_positions([row.positions[:, row.encoded.num_prefix :] for row in rows], width)

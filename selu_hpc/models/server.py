@@ -2,8 +2,9 @@
 
 Owns the client side: one chat completion a request, as many in flight as `batch_size` (the server makes its own
 batches), adapters by a name that holds a digest of their weights, since a server outlives rounds and runs and each has
-an actor of its own. Does not start servers. What a server answers may depend on its batches: runs that must be
-repeatable bit by bit generate in process (generate.py).
+an actor of its own. Words are sent with special tokens broken up, as in process: a server takes them as they come.
+Does not start servers. What a server answers may depend on its batches: runs that must be repeatable bit by bit
+generate in process (generate.py).
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import hashlib
 import io
 import logging
 import math
+import re
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,8 @@ _TIMEOUT_S = 600.0
 _TRIES = 4
 _FIRST_WAIT_S = 1.0
 _WORTH_REPEATING = frozenset({408, 409, 429, 500, 502, 503, 504})
+_SPECIAL = re.compile(r"<(?=[|\uff5c]|/?\w+>)|\[(?=/?[A-Z_]+\])")
+"""Where something that looks like a special token begins: <|im_end|>, </s>, <image>, [INST]."""
 _NEXT_BEST = 5
 """How many tokens that might have stood in a token's place a server is asked to name."""
 
@@ -47,6 +51,7 @@ class ServerGenerator:
         self._config = config
         self._session = http.Session()
         self._session.mount("http://", http.adapters.HTTPAdapter(pool_maxsize=config.batch_size))
+        self._plain = plainer(config.base)
         self._names: dict[str | None, dict[str, str]] = {None: {"model": config.base}}
         served = self._served()
         for name, folder in adapters.items():
@@ -91,12 +96,13 @@ class ServerGenerator:
         content: list[dict[str, Any]] = [
             {"type": "image_url", "image_url": {"url": data_url(frame)}} for frame in request.images
         ]
-        content.append({"type": "text", "text": request.prompt})
+        content.append({"type": "text", "text": self._plain(request.prompt)})
         body: dict[str, Any] = {
             **self._names[adapter],
             "messages": [{"role": "user", "content": content}],
             "max_tokens": limit,
             "temperature": temperature,
+            "top_p": 1.0,  # else a server takes the base's own, made for chatting
             "stream": False,
             "logprobs": True,
             "top_logprobs": _NEXT_BEST,
@@ -208,16 +214,31 @@ def adapter_digest(folder: Path) -> str:
     return hashed.hexdigest()
 
 
+def plainer(base: str) -> Callable[[str], str]:
+    """What breaks up special tokens in words, as `Chat.plain` does: by the base's tokenizer where its files are here,
+    else by what special tokens look like."""
+    from selu_hpc.models.backbone import find, load_processor
+    from selu_hpc.models.chat import broken_up, special_tokens
+
+    try:
+        specials = special_tokens(load_processor(find(base)))
+    except (ModelError, OSError, ValueError, KeyError, AttributeError) as error:
+        logger.info("%s: no tokenizer here (%s); special tokens are told by their looks", base, error)
+        return lambda text: _SPECIAL.sub(r"\g<0> ", text)
+    return lambda text: broken_up(text, specials)
+
+
 def sureness(listed: Sequence[Mapping[str, Any]]) -> float:
     """How likely the first yes or no among these tokens was against the other; where none is one token, how likely
-    all the words were. NaN when nothing is told."""
+    all the words were. 0 where neither was likely at all: servers write -9999 for minus infinity. NaN when nothing is
+    told."""
     for one in listed:
         said = _word(one["token"])
         if said in ("yes", "no"):
             others = {str(other["token"]): float(other["logprob"]) for other in one.get("top_logprobs") or []}
             others[str(one["token"])] = float(one["logprob"])
             yes, no = (sum(math.exp(p) for t, p in others.items() if _word(t) == word) for word in ("yes", "no"))
-            return (yes if said == "yes" else no) / (yes + no)
+            return (yes if said == "yes" else no) / (yes + no) if yes + no else 0.0
     return math.exp(min(sum(float(one["logprob"]) for one in listed), 0.0)) if listed else math.nan
 
 

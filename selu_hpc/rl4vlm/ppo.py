@@ -18,6 +18,8 @@ from selu_hpc.config import GameConfig
 
 WILD_RATIO = 10.0
 """Above it only the clipped term counts: an answer that became ten times likelier pulls no further."""
+_FARTHEST = 20.0
+"""A ratio is told as e^20 at most: where it overflows, the gradient of what WILD_RATIO leaves out is no number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ def losses(
 ) -> Losses:
     """The loss of a batch of answers against what they were when they were given."""
     clip = settings.clip
-    ratio_b = torch.exp(logprobs_b - old_logprobs_b)
+    ratio_b = torch.exp((logprobs_b - old_logprobs_b).clamp(max=_FARTHEST))
     free_b = ratio_b * advantages_b
     held_b = ratio_b.clamp(1 - clip, 1 + clip) * advantages_b
     policy_b = -torch.where(ratio_b > WILD_RATIO, held_b, torch.minimum(free_b, held_b))

@@ -158,8 +158,7 @@ def _mix(
     share = config.kept_fraction if last else 0.0
     new = _spread(fresh, round(size * (1 - share)), chance)
     wanted = round(len(new) * share / (1 - share)) if share < 1 else size
-    already = {_meaning(sample) for sample in new}
-    old = [replace(s, kept=True) for s in last if _meaning(s) not in already]
+    old = [replace(sample, kept=True) for sample in last]
     return [*_spread(old, min(wanted if new else size, size - len(new)), chance), *new]
 
 
@@ -215,12 +214,15 @@ def _meaning(sample: Sample) -> Hashable:
 
 
 def _episode_counts(judged: Sequence[Judged], unique: Sequence[Judged]) -> dict[str, Any]:
+    """corrected: asking itself changed the critic's mind.  taken_back: a yes to what the actor never said to do."""
     by_type: dict[str, Counter[str]] = defaultdict(Counter)
     for one in judged:
         counts = by_type[one.episode.task.verb]
         counts["episodes"] += 1
         counts["first_yes"] += one.label.first
-        counts["corrected"] += one.label.verdict != one.label.first
+        changed = one.label.verdict != one.label.first
+        counts["corrected"] += changed and one.label.tried
+        counts["taken_back"] += changed and not one.label.tried
         counts["relabelled"] += one.label.relabelled is not None
         counts["steps"] += one.episode.num_steps
         counts["unreadable_actions"] += sum(not action.parsed for action in one.episode.actions)

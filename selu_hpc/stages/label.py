@@ -72,8 +72,12 @@ def _truths(rollout: ShardDir, config: RunConfig) -> dict[str, Truth] | None:
 def _label(
     judge: Judge, episodes: EpisodeReader, config: RunConfig, labels: LineWriter, progress: entry.Progress
 ) -> None:
-    # Scoring ranks episodes against one another, so it takes the shard whole.
-    at_once = len(episodes) if config.learning is Learning.SCORING else EPISODES_AT_ONCE
+    at_once = EPISODES_AT_ONCE
+    if config.learning is Learning.SCORING:
+        # It ranks episodes against one another, so it takes the shard whole; of a flush that a kill tore whole lines
+        # are kept, and the others would be ranked among themselves.
+        at_once = len(episodes)
+        labels.rewind(0)
     for first in range(labels.num_committed, len(episodes), at_once):
         for label in judge.judge(cases(episodes, range(first, min(first + at_once, len(episodes))), config)):
             labels.append(label.to_json())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from selu_hpc.models.vlm import Request
 
 sys.path.append(str(Path(__file__).parent))
 from conftest import make_adapters
-from families import FAMILIES, llava_mistral, llava_next
+from families import FAMILIES, llava_mistral, llava_next, qwen2_vl
 
 
 @pytest.fixture(scope="module", params=sorted(FAMILIES))
@@ -109,6 +110,20 @@ def test_an_answer_is_taught_in_tokens_that_can_follow_the_prompt(make, answer, 
     whole = chat.encode("is the apple red? yes or no", answer=answer)
     assert whole.prompt_ids == asked.prompt_ids
     assert chat.tokenizer.convert_ids_to_tokens(list(whole.answer_ids)) == taught
+
+
+@pytest.mark.parametrize("make", [llava_next, qwen2_vl])
+def test_a_special_token_without_a_name_is_words_when_it_is_said(make, tmp_path):
+    folder = make(tmp_path)
+    settings = folder / "tokenizer_config.json"
+    named = json.loads(settings.read_text())
+    settings.write_text(json.dumps({k: v for k, v in named.items() if k not in ("image_token", "video_token")}))
+    chat = Chat(load_processor(folder))
+    assert chat.image_token not in chat.tokenizer.all_special_tokens
+    added = chat.tokenizer.added_tokens_decoder
+    hostile = chat.encode(" ".join(str(token) for token in added.values()), REQUESTS[0].images)
+    asked = chat.encode("no harm", REQUESTS[0].images)
+    assert [i for i in hostile.prompt_ids if i in added] == [i for i in asked.prompt_ids if i in added]
 
 
 def test_the_processor_agrees_on_what_a_turn_with_pictures_is(generator):

@@ -10,6 +10,7 @@ import pytest
 
 from selu_hpc.config import ModelConfig
 from selu_hpc.errors import ModelError
+from selu_hpc.models.chat import stack_images
 from selu_hpc.models.generate import LocalGenerator
 from selu_hpc.models.prefix import PrefixCache, bucket
 from selu_hpc.models.vlm import Generator, Request, load_generator
@@ -148,6 +149,21 @@ def test_logprobs_of_what_was_generated_agree_with_generation(generator, ask):
     ]
     values = generator.logprobs([r for r, _ in finished], [a.text for _, a in finished], adapter=None)
     assert values == pytest.approx([a.logprob for _, a in finished], abs=1e-3)
+
+
+@pytest.mark.parametrize("num_images", [0, 1])
+def test_an_answer_may_be_longer_than_the_prompt_it_follows(generator, ask, num_images):
+    import torch
+
+    images, answer = ask(1)[0].images[:num_images], "apple " * 70
+    encoded = generator.chat.encode("why?", images, answer=answer)
+    ids = torch.tensor([encoded.ids])
+    with torch.inference_mode(), generator.model.disable_adapter():
+        logits = generator.model(input_ids=ids, **stack_images(encoded.images)).logits
+    scores = torch.log_softmax(logits[0, :-1].float(), dim=-1).gather(1, ids[0, 1:, None])
+    plain = float(scores[-len(encoded.answer_ids) :].sum())
+    assert generator.logprobs([Request("why?", images)], [answer], adapter=None) == pytest.approx([plain], rel=1e-4)
+    assert generator.choose([Request("why?", images)], [[answer, "no"]], adapter=None) == [1]
 
 
 def test_choose_takes_the_likeliest(generator, ask):

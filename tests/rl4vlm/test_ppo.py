@@ -98,6 +98,25 @@ def test_a_ratio_outside_the_clip_gives_a_good_answer_no_gradient():
     assert float(logprob.grad) == 0
 
 
+@pytest.mark.parametrize("farther", [50.0, 89.0, 1000.0])
+def test_a_ratio_that_overflows_gives_no_gradient_and_spoils_no_other_answers(farther):
+    old = torch.tensor([-1.0 - farther, -1.0])
+    logprobs = torch.tensor([-1.0, -1.0], requires_grad=True)
+    zeros = torch.zeros(2)
+    found = ppo.losses(
+        logprobs,
+        zeros,
+        old_logprobs_b=old,
+        old_values_b=zeros,
+        advantages_b=torch.tensor([1.0, 0.5]),
+        returns_b=zeros,
+        settings=SETTINGS,
+    )
+    found.total.backward()
+    assert logprobs.grad.tolist() == [0.0, -0.5]
+    assert math.isfinite(float(found.ratio))
+
+
 def test_the_rate_follows_torchs_cosine_update_by_update():
     weight = torch.nn.Parameter(torch.zeros(1))
     optimiser = torch.optim.SGD([weight], lr=SETTINGS.learning_rate)

@@ -171,9 +171,22 @@ def test_a_base_that_succeeds_at_nothing_leaves_empty_sets_and_a_card_that_says_
         "first_yes": 0,
         "relabelled": 0,
         "steps": 80,
+        "taken_back": 0,
         "unreadable_actions": 20,
         "unreadable_answers": 0,
     }
+
+
+def test_the_card_tells_what_self_asking_changed_from_what_the_actors_words_took_back():
+    episodes = [
+        judged(0, first=True, verdict=True),
+        judged(1, verdict=True),
+        judged(2, first=True),
+        *(judged(number, first=True, tried=False) for number in (3, 4, 5)),
+        judged(6, tried=False),
+    ]
+    counts = build(episodes, {}, config(), round_id=1).card["episodes"]["total"]
+    assert {name: counts[name] for name in ("corrected", "taken_back")} == {"corrected": 2, "taken_back": 3}
 
 
 def test_the_same_episode_over_again_is_learned_once():

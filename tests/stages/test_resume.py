@@ -7,7 +7,7 @@ import shutil
 import pytest
 from toy_home import ToyModel
 
-from selu_hpc.config import CriticMode
+from selu_hpc.config import CriticMode, Learning
 from selu_hpc.errors import CorruptShardError, MissingShardError, TruthLeakError
 from selu_hpc.rounds.provenance import open_run
 from selu_hpc.rounds.rundir import Stage
@@ -104,6 +104,29 @@ def test_labels_killed_and_resumed_equal_those_that_were_not(undisturbed, toy_ru
     do(Stage.LABEL, 1, 0, attempt=1)
     assert flushed == [5, 10]
     ours, theirs = (run.shard(1, Stage.LABEL, 0) for run in (toy_run, undisturbed))
+    assert ours.check().content == theirs.check().content
+
+
+def test_a_ranking_whose_one_flush_was_torn_is_made_anew(toy_config, unkind_path, toy_model, do, monkeypatch):
+    from selu_hpc.store.lines import LineWriter
+
+    def the_later_the_likelier(requests, answers, *, adapter):
+        return [at / 8 if answer == "yes" else 0.0 for at, answer in enumerate(answers)]
+
+    monkeypatch.setattr(toy_model, "logprobs", the_later_the_likelier)
+    scoring = toy_config.but(learning=Learning.SCORING)
+    calm, torn = (open_run(unkind_path / name, scoring)[0] for name in ("calm", "torn"))
+    for run in (calm, torn):
+        do(Stage.ROLLOUT, 1, 0, run=run)
+    do(Stage.LABEL, 1, 0, run=calm)
+    with monkeypatch.context() as patch:
+        patch.setattr(LineWriter, "finish", lambda _: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            do(Stage.LABEL, 1, 0, run=torn)
+    log = torn.shard(1, Stage.LABEL, 0).attempt(0) / "labels.zarr" / "commits.log"
+    log.write_bytes(log.read_bytes()[: log.stat().st_size // 2])
+    do(Stage.LABEL, 1, 0, attempt=1, run=torn)
+    ours, theirs = (run.shard(1, Stage.LABEL, 0) for run in (torn, calm))
     assert ours.check().content == theirs.check().content
 
 

@@ -14,8 +14,7 @@ from selu_hpc.rl4vlm.results import numbers, row_of
 from selu_hpc.rl4vlm.wording import VERSIONS
 from selu_hpc.rounds.rundir import ShardDir, write_json
 from selu_hpc.stages.collect import EPISODES, digest
-from selu_hpc.stages.games.rollout import keep
-from selu_hpc.stages.games.speaking import speaker_after
+from selu_hpc.stages.games.rollout import actor_after, keep
 from selu_hpc.stages.testset import share
 from selu_hpc.store.lines import LineReader
 
@@ -26,7 +25,7 @@ def run(place: ShardDir, attempt: int, config: RunConfig) -> None:
     """Play a shard's fresh deals with the round's actor and write what they came to."""
     evaluate = config.evaluate
     seeds = [test_seed("game", number) for number in share(evaluate.actor_episodes, evaluate.num_shards, place.shard)]
-    played = keep(place, attempt, config, seeds, lambda: speaker_after(place.run, config, place.round_id))
+    played = keep(place, attempt, config, seeds, actor_after(place.run, config, place.round_id))
     rows = [row_of(line) for line in LineReader(place.hands).records]
     results = {
         "round": place.round_id,
