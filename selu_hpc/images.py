@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
 
     defaults = BuildOptions()
-    made = commands.add_parser("build", help="build the image; one of the same definition is not built again")
+    made = commands.add_parser("build", help="build the image; one of the same name and definition is not built again")
     made.add_argument("--name", default=defaults.name)
     made.add_argument("--bootstrap", default=defaults.bootstrap, help="docker, localimage, oras …")
     made.add_argument("--base", default=defaults.base, help="what to start from; a local .sif or folder")
@@ -59,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--ca-file", type=Path, default=_path("PIP_CERT"), help="CA certificates for pip (default: PIP_CERT)"
     )
-    made.add_argument("--fresh", action="store_true", help="build even if one of the same definition is there")
+    made.add_argument("--fresh", action="store_true", help="build even if one of the same name and definition is there")
 
     for name, text in (
         ("test", "run the image's own test: a one-episode rollout and a LoRA step"),

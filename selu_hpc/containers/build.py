@@ -56,12 +56,13 @@ class BuildOptions:
 
 
 def build(options: BuildOptions, *, shelf: Shelf, apptainer: Apptainer) -> Entry:
-    """Build, hash and shelve an image; one of the same definition is taken from the shelf instead."""
+    """Build, hash and shelve an image; one of the same name and definition is taken from the shelf instead."""
     if not options.definition.is_file():
         raise ImageError(f"no definition file {options.definition}; the package's own is {SOURCE / DEFINITION}")
     dependencies, definition = hashes(options)
-    for entry in shelf.entries():
-        if entry.definition == definition and not options.fresh and digest_of(shelf.file(entry)) == entry.digest:
+    asked = (options.name, definition)
+    for entry in shelf.entries() if not options.fresh else ():
+        if (entry.name, entry.definition) == asked and digest_of(shelf.file(entry)) == entry.digest:
             logger.info("%s is built from the same definition: nothing to do", shelf.file(entry))
             return entry
     shelf.path.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ Owns how a mount is written, what it may not cover, and which folders of a confi
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,7 @@ class Mount:
 
 def covers_code(target: str) -> bool:
     """Whether something mounted there lies over the image's code."""
-    path = Path(os.path.normpath(target))
+    path = Path(os.path.normpath(target).replace("//", "/"))  # two slashes at the front, which POSIX lets stand
     return any(path.is_relative_to(code) or Path(code).is_relative_to(path) for code in CODE)
 
 
@@ -81,7 +82,7 @@ def require_code_uncovered(environment: Mapping[str, str]) -> dict[str, str]:
     """What the environment binds into every image, by variable; refused where it lies over the image's code."""
     found = {name: environment[name] for name in BINDS if environment.get(name)}
     for name, value in found.items():
-        targets = [target for one in value.split(",") for target in _targets(one)]
+        targets = [target for one in re.split(r"[,\n]", value) for target in _targets(one)]
         if covering := [target for target in targets if covers_code(target)]:
             raise ImageError(
                 f"{name}={value} lays {covering[0]} over the image's own code ({', '.join(CODE)}), so that what runs "
@@ -92,7 +93,7 @@ def require_code_uncovered(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _targets(field: str) -> list[str]:
-    """Of one comma-separated part of a bind variable: `source:target:options`, or a field of a `--mount`."""
+    """Of one part of a bind variable: `source:target:options`, or a field of a `--mount`; those stand one a line."""
     key, is_field, value = field.strip().strip('"').partition("=")
     if is_field and "/" not in key:
         return [value] if key in ("destination", "dst", "target") else []

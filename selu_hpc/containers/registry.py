@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 ORAS = "oras://"
 SHELVED = re.compile(r"(?P<name>.+)-[0-9a-f]{12}")
 """How a shelf names its files."""
+ANSWER_S = 120.0
+"""How long a registry may take to say what a tag names."""
 LABELS = {
     "commit": "org.opencontainers.image.revision",
     "definition": "selu_hpc.definition",
@@ -81,6 +84,7 @@ def push(entry: Entry, place: Place, *, shelf: Shelf, apptainer: Apptainer, plai
         )
         made = Place(str(Shelf(Path(place.reference).absolute()).file(there)), file_digest=entry.digest)
     else:
+        _oras()  # before an upload whose digest nobody here could say
         apptainer.run(
             ["push", *(["--no-https"] if plain_http else []), str(shelf.file(entry)), place.reference], show=True
         )
@@ -136,14 +140,24 @@ def _pull_oras(place: Place, *, shelf: Shelf, apptainer: Apptainer, plain_http: 
 
 def resolve(reference: str, *, plain_http: bool) -> str:
     """The manifest digest a tag names now."""
-    oras = shutil.which("oras")
-    if oras is None:
-        raise ImageError("no `oras` on this machine: install it to push to or resolve tags of a registry")
-    line = [oras, "resolve", *(["--plain-http"] if plain_http else []), reference.removeprefix(ORAS)]
-    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=120)
+    line = [_oras(), "resolve", *(["--plain-http"] if plain_http else []), reference.removeprefix(ORAS)]
+    try:
+        done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=ANSWER_S)
+    except subprocess.TimeoutExpired as error:
+        raise ImageError(
+            f"{reference}: the registry did not answer within {ANSWER_S:g} s; try `{shlex.join(line)}`, and the same "
+            "command again when that answers"
+        ) from error
     if done.returncode:
         raise ImageError(f"{reference}: the registry did not answer: {done.stderr.strip()[-500:]}")
     return done.stdout.strip()
+
+
+def _oras() -> str:
+    oras = shutil.which("oras")
+    if oras is None:
+        raise ImageError("no `oras` on this machine: install it to push to or resolve tags of a registry")
+    return oras
 
 
 def _already(place: Place, shelf: Shelf) -> Entry | None:

@@ -1,6 +1,7 @@
 """A folder of images, shared by a lab: files named by digest, read-only, with a list of what each one is.
 
 `lock.json` beside them is meant to be published: name, digest, size, commit, definition hash and where to pull from.
+An image is told by its name and its digest: equal bytes under two names are two files, and two lines of the list.
 A file gets its final name only after its digest is known to be right.
 """
 
@@ -172,6 +173,7 @@ class Shelf:
     def _listed(self) -> list[Entry]:
         try:
             listed = json.loads(self.lock_file.read_bytes())["images"]
+            return [Entry(**{**one, "places": tuple(one["places"])}) for one in listed]
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -179,16 +181,23 @@ class Shelf:
                 f"{self.lock_file}: {error.strerror}; whoever keeps this shelf must let others read it "
                 f"(chmod a+rX {self.path} {self.lock_file}), or choose another by --images or SELU_IMAGES"
             ) from error
-        return [Entry(**{**one, "places": tuple(one["places"])}) for one in listed]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ImageError(
+                f"{self.lock_file}: no list of images that this version reads ({type(error).__name__}: {error}); use "
+                "the version that wrote it, or move it away and list each image anew by "
+                f"`python -m selu_hpc.images --images {self.path} pull FILE@sha256:…` (sha256sum FILE says the digest)"
+            ) from error
 
     def _write(self, entry: Entry) -> Entry:
-        """Called under the lock; what is known of the image already stays."""
+        """Called under the lock; what is known of the image already stays, and so does its place among newer ones."""
         listed = self._listed()
         for known in (one for one in listed if one.digest == entry.digest):
             made = known.made if entry.made == Made() else entry.made
             entry = replace(entry, places=tuple(dict.fromkeys([*known.places, *entry.places])), **asdict(made))
-        others = [one for one in listed if one.digest != entry.digest]
-        write_json(self.lock_file, {"images": [asdict(one) for one in (*others, entry)]})
+        same = (number for number, one in enumerate(listed) if (one.name, one.digest) == (entry.name, entry.digest))
+        at = next(same, len(listed))
+        listed[at : at + 1] = [entry]
+        write_json(self.lock_file, {"images": [asdict(one) for one in listed]})
         # As the images themselves: the keeper's umask must not shut the other users of a shared shelf out.
         self.lock_file.chmod(self.lock_file.stat().st_mode | READABLE)
         return entry

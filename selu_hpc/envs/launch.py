@@ -25,6 +25,8 @@ from selu_hpc.sim.nursery import Nursery
 
 _PLATFORMS = {Backend.CLOUD_RENDERING: "CloudRendering", Backend.XVFB: "Linux64"}
 XVFB_START_S = 20.0
+XVFB_END_S = 2.0
+"""How long it may take to remove its socket and its lock, which would stay in /tmp if it were killed at once."""
 
 
 @dataclass(frozen=True)
@@ -139,5 +141,8 @@ def _xvfb(width: int, height: int) -> Iterator[str]:
             raise SimulatorError(f"Xvfb ended with status {process.wait(timeout=XVFB_START_S)} before it had a display")
         yield f":{number}"
     finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(XVFB_END_S)
         process.kill()
         process.wait()

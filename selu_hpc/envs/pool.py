@@ -164,7 +164,7 @@ class EnvironmentPool:
                 worker.replaying -= 1
             else:
                 self._remember(request)
-                if request[1] == "reset":
+                if request[1] in ("reset", "survey"):
                     self._failures.pop(request[0], None)
                 answers[request[0]] = value
             self._advance(worker)
@@ -194,7 +194,7 @@ class EnvironmentPool:
         if self._failures[failed] > self._config.max_restarts:
             raise SimulatorError(
                 f"the {self._config.simulator} process of slots {where} failed {self._failures[failed]} times in slot "
-                f"{failed}'s episode{self._told(failed, what, arguments)}, more than env.max_restarts "
+                f"{failed}'s {self._told(failed, what, arguments)}, more than env.max_restarts "
                 f"{self._config.max_restarts} allows; the last time: {why}; its last lines:\n{told}"
             )
         logger.warning("slots %s: %s; starting the simulator again and replaying\n%s", where, why, told)
@@ -206,11 +206,15 @@ class EnvironmentPool:
         self._advance(worker)
 
     def _told(self, slot: int, what: str, arguments: tuple[Any, ...]) -> str:
-        """Which task it was and what was asked, as far as it is known."""
+        """Which task or scene it was and what was asked, as far as it is known."""
+        if what == "survey":
+            asked, about, *rest = arguments
+            named = f"{about.instruction!r} in {about.scene}" if isinstance(about, Task) else about
+            return f"survey ({named}) at {' '.join((asked, *rest))}"
         begun = (what, arguments) if what == "reset" else self._episodes.get(slot, [(slot, "", ())])[0][1:]
         task = f" ({begun[1][0].instruction!r} in {begun[1][0].scene})" if begun[0] == "reset" else ""
         asked = f"{what} {arguments[0]!r}"[:120] if what == "step" else what
-        return f"{task} at {asked}"
+        return f"episode{task} at {asked}"
 
     def _remember(self, request: Request) -> None:
         """What was answered is what a replay must do again."""

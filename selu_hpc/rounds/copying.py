@@ -62,7 +62,9 @@ def _write(files: list[tuple[str, bytes]], target: str) -> None:
         os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - as above
     for name, data in files:
         with open(f"{target}/{name}", "wb", buffering=0) as file:  # noqa: PTH123 - as above
-            file.write(data)
+            left = memoryview(data)
+            while left:  # a disk that fills up takes a part first and refuses the rest
+                left = left[file.write(left) :]
 
 
 def _digest(files: Iterator[tuple[str, bytes]] | list[tuple[str, bytes]]) -> str:

@@ -16,9 +16,10 @@ from PIL import Image, ImageDraw
 
 from selu_hpc.sim.drawing.camera import Camera, Drawable
 from selu_hpc.sim.drawing.render import render
-from selu_hpc.sim.drawing.skins import Skin, skins, style
+from selu_hpc.sim.drawing.skins import NUM_KNOWN, NUM_UNKNOWN, Skin, skins, style
 from selu_hpc.sim.thor.catalogue import Spec, specs
 from selu_hpc.sim.thor.world import World
+from selu_hpc.terminal import enter, positive
 
 _LABEL = 14
 _ALSO = frozenset({("StoveBurner", "on"), ("SinkBasin", "filled"), ("BathtubBasin", "filled")})
@@ -102,23 +103,27 @@ def room_views(side: int) -> list[tuple[str, NDArray[np.uint8]]]:
     return out
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> int:
     """Write the sheets."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="PNG file to write")
     parser.add_argument("--rooms", type=Path, help="second PNG file: rooms in both worlds")
-    parser.add_argument("--side", type=int, default=80, help="size of one picture in pixels")
-    parser.add_argument("--columns", type=int, default=20)
-    parser.add_argument("--kinds", nargs="*", default=sorted(specs()))
-    parser.add_argument("--skin", type=int, default=3, help="number of the known and of the unknown skin")
-    options = parser.parse_args()
+    parser.add_argument("--side", type=positive, default=80, help="size of one picture in pixels")
+    parser.add_argument("--columns", type=positive, default=20)
+    parser.add_argument("--kinds", nargs="+", metavar="KIND", choices=sorted(specs()), default=sorted(specs()))
+    both = range(min(NUM_KNOWN, NUM_UNKNOWN))
+    parser.add_argument(
+        "--skin", type=int, metavar="N", choices=both, default=3, help="number of the known and of the unknown skin"
+    )
+    options = parser.parse_args(argv)
     pictures = []
     for known in (True, False):
         pictures += all_portraits(skins(known)[options.skin], options.side, options.kinds)
     sheet(pictures, options.columns).save(options.out, optimize=True)
     if options.rooms is not None:
         sheet(room_views(300), 4).save(options.rooms, optimize=True)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    enter(main)

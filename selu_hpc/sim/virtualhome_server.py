@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import shlex
 import sys
@@ -25,6 +26,8 @@ from selu_hpc.sim.drawing.render import compile_all
 from selu_hpc.sim.drawing.skins import from_argument
 from selu_hpc.sim.virtualhome.messages import Reply, RequestError, reply
 from selu_hpc.sim.virtualhome.world import HomeWorld
+
+logger = logging.getLogger(__name__)
 
 _PARENT_LOOK_S = 0.2
 _LONGEST_BODY = 64 * 1024 * 1024
@@ -54,12 +57,16 @@ class HomeServer(ThreadingHTTPServer):
                 raise TypeError("action must be a text, intParams and stringParams lists")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             return 400, reply(f"cannot read the request: {type(error).__name__} {error}", success=False)
+        status = 200
         with self._lock:
             try:
                 answer = self._world.handle(action, numbers, texts)
             except (RequestError, RecursionError) as error:
                 answer = reply(str(error), success=False)
-        return 200, {"id": request.get("id"), **answer}
+            except Exception as error:  # a fault of ours, which the client would see as a connection that is lost
+                logger.exception("request %s failed in the server", action[:100])
+                status, answer = 500, reply(f"{type(error).__name__}: {error}"[:500], success=False)
+        return status, {"id": request.get("id"), **answer}
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hangs up is no news."""

@@ -218,14 +218,15 @@ def _cards(run: RunDir, config: RunConfig) -> Iterable[str]:
 
 def _film(run: RunDir, *, views: int) -> Iterable[str]:
     """The first episode of the newest round that was played, its first views, as one strip."""
-    shards = sorted(run.path.glob(f"rounds/*/{Stage.ROLLOUT}/shard-0000/done.json"))
-    if not shards:
+    rounds = [int(folder.name) for folder in run.path.glob("rounds/*") if folder.name.isdigit()]
+    played = [one for one in rounds if run.shard(one, Stage.ROLLOUT).marker_file.exists()]
+    if not played:
         return
     from PIL import Image
 
     from selu_hpc.store.trajectories import EpisodeReader
 
-    episode = EpisodeReader(shards[-1].parent / "episodes.zarr").episode(0)
+    episode = EpisodeReader(run.shard(max(played), Stage.ROLLOUT).episodes).episode(0)
     strip = episode.frames_tvhwc[:, :views].transpose(1, 2, 0, 3, 4)
     views, height, steps, width, channels = strip.shape
     out = io.BytesIO()

@@ -98,6 +98,16 @@ def test_another_local_base_is_another_image(source, tmp_path):
     assert len(found) == 6
 
 
+def test_an_image_of_the_same_definition_stands_for_another_only_under_its_name(source, monkeypatch):
+    monkeypatch.setenv("SELU_SCRATCH", str(source))
+    one, shelf = BuildOptions(name="one", definition=source / build.DEFINITION), Shelf(source / "shelf")
+    shelf.path.mkdir()
+    (source / "made.sif").write_bytes(b"made")
+    made = shelf.add(source / "made.sif", name="one", made=Made(definition=hashes(one)[1]))
+    assert build.build(one, shelf=shelf, apptainer=Apptainer("no apptainer here")) == made
+    assert bases(replace(one, name="two"), shelf, monkeypatch) == ["BASE=debian:bookworm-slim"]
+
+
 def bases(options, shelf, monkeypatch):
     """What apptainer is told to build on."""
     told = []

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from selu_hpc.containers import registry
 from selu_hpc.containers.apptainer import Apptainer
 from selu_hpc.containers.digest import digest_of, require_digest
-from selu_hpc.containers.registry import Place, pull, push
+from selu_hpc.containers.registry import Place, pull, push, resolve
 from selu_hpc.containers.shelf import Made, Shelf
 from selu_hpc.errors import ImageError
 
@@ -94,6 +95,58 @@ def test_a_pulled_image_says_by_its_labels_what_it_was_made_of(lab, entry, mine,
     pulled = pull(place, shelf=mine, apptainer=Apptainer(str(tmp_path / "apptainer")))
     assert pulled.made == made
     assert mine.entries() == [pulled]
+
+
+@pytest.fixture
+def added(lab, tmp_path):
+    """`added(b"bytes", "name")` → an image on the lab's shelf."""
+
+    def add(content, name="selu_hpc"):
+        (tmp_path / "new.sif").write_bytes(content)
+        return lab.copy_in(tmp_path / "new.sif", name=name)
+
+    return add
+
+
+def test_an_old_image_that_is_noted_something_of_does_not_become_the_newest(lab, added):
+    first, second, third = (added(content) for content in (b"1", b"2", b"3"))
+    lab.note_place(first, "oras://x/lab/selu")
+    lab.describe(second, MADE)
+    added(b"1")
+    assert [one.digest for one in lab.entries()] == [first.digest, second.digest, third.digest]
+    assert lab.find("selu_hpc").digest == third.digest
+    assert [name for name, _ in lab.prune(keep=1)] == [lab.file(second).name, lab.file(first).name]
+
+
+def test_the_same_bytes_under_two_names_are_two_images_and_both_can_be_pruned(lab, added):
+    one, two = added(b"image", "one"), added(b"image", "two")
+    assert [lab.find(name).name for name in ("one", "two")] == ["one", "two"]
+    assert {name for name, _ in lab.prune(keep=0)} == {lab.file(one).name, lab.file(two).name}
+    assert list(lab.path.glob("*.sif")) == []
+
+
+@pytest.mark.parametrize("said", ['{"images": [', "[]", '{"images": null}', '{"images": [{"places": [], "new": 1}]}'])
+def test_a_list_that_cannot_be_read_is_named_with_how_to_make_it_anew(lab, entry, said):
+    lab.lock_file.write_text(said)
+    with pytest.raises(ImageError, match=r"lock\.json: no list of images .* move it away and list each image anew by"):
+        lab.entries()
+    lab.lock_file.rename(lab.path / "broken")
+    assert pull(Place(str(lab.file(entry)), file_digest=entry.digest), shelf=lab, apptainer=NONE).title == entry.title
+
+
+def test_nothing_is_pushed_to_a_registry_where_no_oras_could_say_its_digest(lab, entry, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ImageError, match="no `oras` on this machine"):
+        push(entry, Place.parse("oras://x/lab/selu:v1"), shelf=lab, apptainer=NONE)
+
+
+def test_a_registry_that_is_silent_is_named_with_the_command_to_try(tmp_path, monkeypatch):
+    (tmp_path / "oras").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "oras").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(registry, "ANSWER_S", 0.2)
+    with pytest.raises(ImageError, match=r"selu:v1: .* not answer within 0\.2 s; try `.*/oras resolve x/lab/selu:v1`"):
+        resolve("oras://x/lab/selu:v1", plain_http=False)
 
 
 @pytest.mark.parametrize(

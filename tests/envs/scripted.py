@@ -12,7 +12,14 @@ import numpy as np
 
 from selu_hpc.envs.base import Observation, StepResult
 from selu_hpc.envs.worker import Place
-from selu_hpc.records import Task, Truth
+from selu_hpc.records import Goal, Task, Truth
+
+
+class Nothing:
+    """What its scenes make feasible."""
+
+    def goals(self, verb: str) -> list[Goal]:
+        return []
 
 
 class ScriptedEnvironment:
@@ -36,14 +43,23 @@ class ScriptedEnvironment:
         return self._look()
 
     def step(self, text: str) -> StepResult:
+        what = self._told(text)
+        self.said.append(what)
+        return StepResult(observation=self._look(), parsed=what, ok=True)
+
+    def feasible(self, scene: str) -> Nothing:
+        self._told(scene)
+        return Nothing()
+
+    def _told(self, text: str) -> str:
+        """What is left to do after failing as told: once per mark, or always."""
         what, _, mark = text.partition(":")
         if mark and not Path(mark).exists():
             Path(mark).touch()
             self._fail(what)
         elif what.startswith("always "):
             self._fail(what.removeprefix("always "))
-        self.said.append(what)
-        return StepResult(observation=self._look(), parsed=what, ok=True)
+        return what
 
     def _fail(self, what: str) -> None:
         match what:

@@ -96,6 +96,19 @@ def test_what_failed_in_one_episode_is_forgiven_in_the_next(pool: EnvironmentPoo
     assert pool.num_restarts == 8
 
 
+def test_what_failed_in_one_survey_is_forgiven_in_the_next(pool: EnvironmentPool, tmp_path: Path) -> None:
+    for number in range(4):
+        assert pool.survey("goals", f"kill:{tmp_path / f'mark-{number}'}", "open") == []
+    assert pool.num_restarts == 4
+
+
+def test_a_survey_that_fails_again_and_again_is_told_as_one_with_its_scene(pool: EnvironmentPool) -> None:
+    with pytest.raises(
+        SimulatorError, match=r"failed 3 times in slot 0's survey \(always raise\) at goals open, more than"
+    ):
+        pool.survey("goals", "always raise", "open")
+
+
 @pytest.mark.parametrize("log", ["virtualhome-3.out", ".config/unity3d/a/b/Player.log", ".ai2thor/log/unity.log"])
 def test_the_words_of_whatever_simulator_died_are_told(pool: EnvironmentPool, log: str) -> None:
     pool.reset(0, TASK, 1)

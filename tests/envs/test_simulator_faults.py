@@ -17,6 +17,7 @@ import pytest
 from faulty_build import hang_mark
 
 from selu_hpc.config import Backend, EnvConfig, World
+from selu_hpc.envs import launch, releases
 from selu_hpc.envs.goals import make_task
 from selu_hpc.envs.pool import EnvironmentPool
 from selu_hpc.envs.thor_local import world_environment
@@ -130,6 +131,17 @@ def test_the_release_folder_route_runs_the_stand_in(tmp_path: Path) -> None:
         assert np.array_equal(pool.reset(0, TASK, 1).third_person, local.reset(TASK, seed=1).third_person)
 
 
+def test_a_folder_that_takes_no_releases_is_told_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    for folder in (Path("/proc/nope"), tmp_path / "file"):
+        assert releases.main([str(folder)]) == 1
+        told = capsys.readouterr().err
+        assert told.startswith(f"error: {folder}")
+        assert told.endswith("; name a folder that you may write\n")
+    assert releases.main([str(tmp_path)]) == 0
+    assert (tmp_path / "thor-Linux64-unknown" / "metadata.json").exists()
+
+
 def test_the_xvfb_route_runs_the_stand_in(tmp_path: Path) -> None:
     import shutil
 
@@ -145,6 +157,24 @@ def test_the_xvfb_route_runs_the_stand_in(tmp_path: Path) -> None:
     with EnvironmentPool(config, 1) as pool:
         assert pool.reset(0, TASK, 1).first_person.shape == (64, 64, 3)
     assert _left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(("obeys", "left"), [("rm socket; exit", False), ("", True)])
+def test_an_x_server_may_remove_its_socket_before_it_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, obeys: str, left: bool
+) -> None:
+    (tmp_path / "Xvfb").write_text(
+        f"#!/bin/sh\ncd {shlex.quote(str(tmp_path))}\ntrap '{obeys}' TERM\ntouch socket\n"
+        'echo 7 >"/dev/fd/$2"\nwhile :; do sleep 0.02; done\n'
+    )
+    (tmp_path / "Xvfb").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(launch, "XVFB_END_S", 0.2 if left else 60.0)
+    config = CONFIG.but(backend=Backend.XVFB, unity_commit="b" * 40, unity_releases=str(tmp_path))
+    with launch.Launch(config, tmp_path).display() as display:
+        assert display == ":7"
+        assert (tmp_path / "socket").exists()
+    assert (tmp_path / "socket").exists() == left
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from selu_hpc.sim.contact_sheet import portrait, states_of
+from selu_hpc.sim.contact_sheet import main, portrait, states_of
 from selu_hpc.sim.drawing.shapes import kinds, mesh_for
 from selu_hpc.sim.drawing.skins import skins, style
 from selu_hpc.sim.thor.catalogue import specs
@@ -65,3 +65,18 @@ def test_sizes_and_states_that_make_no_sense_still_draw():
         for kind in ("Fridge", "Mug", "Nonsense", "Drawer", "Painting"):
             mesh = mesh_for(kind, size, -5, 7.0, frozenset({"broken", "held", "on", "no such flag"}), "tar")
             assert np.isfinite(mesh.position).all()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--skin", "99"], "--skin: invalid choice: 99 (choose from 0, "),
+        (["--kinds", "Foo"], "--kinds: invalid choice: 'Foo' (choose from 'AlarmClock', "),
+        (["--kinds"], "--kinds: expected at least one argument"),
+        (["--columns", "0"], "--columns: found 0; give a number from 1 on"),
+    ],
+)
+def test_a_contact_sheet_of_what_is_not_there_is_refused_with_what_is(words, told, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "sheet.png"), *words])
+    assert told in capsys.readouterr().err

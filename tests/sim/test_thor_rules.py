@@ -264,6 +264,23 @@ def test_removed_and_disabled_things_are_gone_from_metadata(kitchen: World) -> N
     assert plate.obj_id in {o["objectId"] for o in kitchen.metadata()["objects"]}
 
 
+def slices_of(world: World, kind: str) -> list[Thing]:
+    act(world, "SliceObject", one(world, kind))
+    return [t for t in world.objects if t.kind == f"{kind}Sliced"]
+
+
+def test_a_new_thing_that_is_given_a_removed_ones_key_has_its_own_picture() -> None:
+    world = World("FloorPlan1", known=True)
+    first = slices_of(world, "Tomato")
+    world.drawables()
+    for piece in first:
+        act(world, "RemoveFromScene", piece, forceAction=None)
+    second = slices_of(world, "Potato")
+    assert {t.key for t in second} & {t.key for t in first}
+    drawn = {d.key: d for d in world.drawables()}
+    assert [drawn[t.key] for t in second] == [t.drawable() for t in second]
+
+
 def test_a_shortest_path_leads_along_free_ground_to_the_thing(kitchen: World) -> None:
     fridge = one(kitchen, "Fridge")
     corners = act(kitchen, "GetShortestPath", fridge, forceAction=None)["corners"]

@@ -21,6 +21,7 @@ from selu_hpc.sim.virtualhome.homes import (
 )
 from selu_hpc.sim.virtualhome.package import evolving_graph
 from selu_hpc.sim.virtualhome.plans import WHOLE_AT
+from selu_hpc.sim.virtualhome_server import HomeServer
 
 NODE_KEYS = {"id", "category", "class_name", "prefab_name", "properties", "states", "bounding_box"}
 
@@ -284,6 +285,27 @@ def test_two_characters_act_in_one_line_and_are_told_apart(home):
     assert np.any(home.see("FIRST_PERSON") != home.see("FIRST_PERSON", character=1))
 
 
+@pytest.mark.parametrize(("known", "number"), [(True, 1), (False, 3), (False, 4), (False, 7)])
+def test_free_ground_before_a_thing_is_in_its_own_room_and_not_behind_the_wall_it_hangs_on(known, number):
+    places = make_home(number, known=known).places
+    things = [item for item in places.items.values() if item.cls.category not in ("Doors", "Floor", "Ceiling")]
+    astray = [item for item in things if places.room_at(*places.spot_before(item, besides=1)) != places.room_of(item)]
+    assert astray == []
+
+
+def test_who_walks_to_a_floor_or_a_ceiling_is_in_its_room_by_the_graph_and_in_the_picture(home):
+    nodes = {n["id"]: n for n in home.graph["nodes"]}
+    edges = [e for e in home.graph["edges"] if e["relation_type"] == "INSIDE"]
+    shells = [(e["from_id"], e["to_id"]) for e in edges if nodes[e["from_id"]]["category"] in ("Floor", "Ceiling")]
+    assert len(shells) >= 8
+    for number, room in shells:
+        assert home.run(f"<char0> [Walk] <{nodes[number]['class_name']}> ({number})")[0]
+        (x, _, z), (wide, _, deep) = (nodes[room]["bounding_box"][k] for k in ("center", "size"))
+        body = next(n for n in home.graph["nodes"] if n["id"] == 1)["bounding_box"]["center"]
+        assert {"from_id": 1, "relation_type": "INSIDE", "to_id": room} in home.graph["edges"]
+        assert (abs(body[0] - x) < wide / 2, abs(body[2] - z) < deep / 2) == (True, True)
+
+
 # --- scene changes ---
 
 
@@ -322,6 +344,28 @@ def test_expand_scene_refuses_graphs_that_make_no_sense(client):
         assert not ok
         assert message
     assert client.environment_graph()[1] == graph
+
+
+@pytest.mark.parametrize("key", ["states", "properties"])
+@pytest.mark.parametrize("value", [None, "OPEN", ["OPEN", 3]])
+def test_expand_scene_names_the_node_whose_states_or_properties_are_no_texts(client, key, value):
+    graph = client.environment_graph()[1]
+    node = graph["nodes"][20]
+    node[key] = value
+    ok, message = client.expand_scene(graph)
+    assert (ok, f"{key} of node {node['id']} must be a list of texts" in message) == (False, True)
+    assert client.environment_graph()[0]
+
+
+def test_a_fault_of_ours_is_answered_and_logged(caplog):
+    class Broken:
+        def handle(self, action, numbers, texts):
+            raise TypeError("a fault")
+
+    with HomeServer(0, Broken()) as server:
+        status, answer = server.answer(b'{"id": "7", "action": "idle"}')
+    assert (status, answer["id"], answer["success"], answer["message"]) == (500, "7", False, "TypeError: a fault")
+    assert "request idle failed in the server" in caplog.text
 
 
 def test_removed_things_are_gone_from_the_pictures(home):

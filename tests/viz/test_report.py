@@ -7,6 +7,7 @@ import re
 import pytest
 from evaluated_runs import KINDS, selu_rows, write_card, write_evaluation, write_job
 from pages import in_a_browser, needs_browser
+from played_runs import make_episode, write_episodes
 
 from selu_hpc.recipes import load_recipe, load_run
 from selu_hpc.rounds.provenance import open_run
@@ -108,6 +109,13 @@ def test_time_on_slurm_is_told_and_what_cannot_be_known_is_said(evaluated):
     page = text_of(evaluated)
     assert rows_of(page, "Time") == [["round 1", *["2.5 min<small>(7 s)</small>"] * 2]]
     assert "Not in here: attempts that are at work or were killed with whoever watched them (1)." in page
+
+
+def test_the_film_is_of_the_newest_round_by_number_when_a_run_has_more_than_a_hundred(small_run):
+    for round_id in (99, 100):
+        write_episodes(small_run, round_id, 0, [make_episode("r-s-e", words=f"of round {round_id}")])
+    page = text_of(small_run)
+    assert ("of round 100" in page, "of round 99" in page) == (True, False)
 
 
 def test_a_run_that_was_not_evaluated_yet_says_so(small_run):

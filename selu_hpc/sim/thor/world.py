@@ -153,8 +153,10 @@ class World:
             self.remove(child)
         thing.into(None)
         self.things = [t for t in self.things if t is not thing]
+        self._drawables.pop(thing.key, None)  # the next new thing may be given its key
         # Fewer versions add up to a signature that may have been before.
         self._drawn = self._geometry = self._blocks = self._reachable = None
+        self._seen = {}
         self.reset_index()
         self.describer.forget()
 

@@ -47,8 +47,7 @@ def relations(places: Places) -> set[Edge]:
     floor_of = {i.support[1]: i.number for i in items.values() if i.cls.category == "Floor"}
     room_of: dict[int, int] = {}
     for item in items.values():
-        base = places.bearer(item)
-        room_of[item.number] = base.support[1] if base.support[0] == "ROOM" else places.room_at(base.x, base.z) or 0
+        room_of[item.number] = places.room_of(item) or 0
         edges.add((item.number, "INSIDE", room_of[item.number]))
         if item.support[0] in ("ON", "INSIDE"):
             edges.add((item.number, item.support[0], item.support[1]))

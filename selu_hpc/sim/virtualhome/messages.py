@@ -103,6 +103,9 @@ def graph_of(text: str) -> Graph:
             n.setdefault("properties", sorted(cls.properties))
             n.setdefault("states", [])
             n.setdefault("bounding_box", None)
+            for key in ("properties", "states"):
+                if not isinstance(n[key], list) or not all(isinstance(one, str) for one in n[key]):
+                    raise RequestError(f"Error processing input graph: {key} of node {n['id']} must be a list of texts")
         numbers = {n["id"] for n in nodes}
         for e in edges:
             if e["from_id"] not in numbers or e["to_id"] not in numbers or not isinstance(e["relation_type"], str):

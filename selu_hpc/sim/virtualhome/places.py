@@ -103,6 +103,11 @@ class Places:
                 return number
         return None
 
+    def room_of(self, item: Item) -> int | None:
+        """The room that a thing, or the furniture it lies on or in, belongs to."""
+        base = self.bearer(item)
+        return base.support[1] if base.support[0] == "ROOM" else self.room_at(base.x, base.z)
+
     # --- free ground ---
 
     def stands_free(self, x: float, z: float, *, besides: int = 0, obstacles: Sequence[Rect] | None = None) -> bool:
@@ -131,8 +136,9 @@ class Places:
         ]
 
     def spot_before(self, item: Item, *, besides: int) -> tuple[float, float]:
-        """Free ground next to a thing, before its front where that is possible."""
+        """Free ground next to a thing, in its own room (a door has two), before its front where that is possible."""
         base = self.bearer(item)
+        own = None if base.cls.category == "Doors" else self.room_of(item)
         front = base.yaw
         reach = max(base.size[0], base.size[2]) / 2
         best, cost = (base.x, base.z), math.inf
@@ -143,6 +149,8 @@ class Places:
                 angle = math.radians(front + 15 * k)
                 x, z = base.x + (reach + ring) * math.sin(angle), base.z + (reach + ring) * math.cos(angle)
                 if not self.stands_free(x, z, besides=besides, obstacles=obstacles):
+                    continue
+                if own is not None and self.room_at(x, z) != own:
                     continue
                 aside = abs(((15 * k + 180) % 360) - 180) / 180
                 price = math.hypot(x - item.x, z - item.z) + 0.9 * aside + 2.0 * max(ideal - ring, 0.0)
@@ -230,8 +238,11 @@ class Places:
             body.yaw = math.degrees(math.atan2(x - body.x, z - body.z)) % 360
 
     def walk_to(self, body: Body, number: int) -> None:
-        """Stand before a thing, or in a room."""
+        """Stand before a thing, or in a room; a floor and a ceiling, which reach as far as it does, mean their room."""
         body.seat, body.y = 0, 0.0
+        item = self.items.get(number)
+        if item is not None and item.cls.category in ("Floor", "Ceiling"):
+            number = self.room_of(item) or number
         if number in self.rooms:
             if self.room_at(body.x, body.z) != number:
                 body.x, body.z = self.spot_in_room(number, besides=body.number)
@@ -240,7 +251,6 @@ class Places:
         if target is not None:
             self.face(body, target.x, target.z)
             return
-        item = self.items.get(number)
         if item is not None:
             if item.support[0] not in _HAND:
                 body.x, body.z = self.spot_before(item, besides=body.number)
