@@ -263,6 +263,18 @@ class RoleTraining(Settings, frozen=True):
     """Passes over the round's set."""
 
 
+DEEPSPEED_OURS = {
+    "train_batch_size": "finetune.global_batch",
+    "train_micro_batch_size_per_gpu": "finetune.micro_batch",
+    "gradient_accumulation_steps": "finetune.global_batch and micro_batch",
+    "gradient_clipping": "finetune.max_grad_norm",
+    "bf16": "model.dtype",
+    "fp16": "model.dtype",
+    "scheduler": "finetune.warmup_fraction",
+}
+"""What a user's DeepSpeed file may not say, and the setting that does."""
+
+
 class FinetuneConfig(Settings, frozen=True):
     """DeepSpeed and its optimiser."""
 

@@ -24,7 +24,7 @@ import msgspec
 import yaml
 
 from selu_hpc import config
-from selu_hpc.config import Learning, RunConfig, Settings, misfit
+from selu_hpc.config import DEEPSPEED_OURS, Learning, RunConfig, Settings, misfit
 from selu_hpc.errors import ConfigError
 from selu_hpc.rounds.rundir import RunDir
 from selu_hpc.site import Site
@@ -192,6 +192,9 @@ def _untrainable(config: RunConfig) -> Iterator[tuple[str, str]]:
     else:
         if not isinstance(settings, dict):
             yield "finetune.deepspeed", f"{file!r} holds no JSON object, which DeepSpeed's settings are"
+            return
+        for key in sorted(DEEPSPEED_OURS.keys() & settings):
+            yield "finetune.deepspeed", f"{file!r} says {key}, which {DEEPSPEED_OURS[key]} decides; remove it there"
 
 
 def _lay_file(layers: Layers, path: Path, *, seen: tuple[Path, ...]) -> None:

@@ -255,6 +255,8 @@ def test_what_only_fine_tuning_would_refuse_is_refused_before_round_1_is_paid_fo
     for line, override, what in zip(said(*wrong).splitlines(), wrong, found, strict=True):
         assert line.startswith(f"--set {override}: {override.partition('=')[0]}: {what}")
     assert "holds no JSON object" in said(f"finetune.deepspeed={tmp_path}/list.json")
+    (tmp_path / "mine.json").write_text('{"bf16": {}, "zero_optimization": {}}')
+    assert "mine.json' says bf16, which model.dtype decides; remove" in said(f"finetune.deepspeed={tmp_path}/mine.json")
     assert load_recipe("zero_shot", wrong).model.dtype == "float16"
 
 

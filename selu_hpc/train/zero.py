@@ -15,21 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from selu_hpc.config import FinetuneConfig
+from selu_hpc.config import DEEPSPEED_OURS, FinetuneConfig
 from selu_hpc.errors import ConfigError, TrainingError
 from selu_hpc.train.adapter import trainable
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "deepspeed"
 MOMENTS = ("exp_avg", "exp_avg_sq")
-_OURS = {
-    "train_batch_size": "finetune.global_batch",
-    "train_micro_batch_size_per_gpu": "finetune.micro_batch",
-    "gradient_accumulation_steps": "finetune.global_batch and micro_batch",
-    "gradient_clipping": "finetune.max_grad_norm",
-    "bf16": "model.dtype",
-    "fp16": "model.dtype",
-    "scheduler": "finetune.warmup_fraction",
-}
 
 
 @dataclass(slots=True)
@@ -51,10 +42,11 @@ def deepspeed_config(
     config = _read(FOLDER / f"zero{stage}.json")
     if settings.deepspeed:
         config = _lay(config, _read(Path(settings.deepspeed)))
-    clash = sorted(set(config) & set(_OURS))
+    clash = sorted(set(config) & set(DEEPSPEED_OURS))
     if clash:
         raise ConfigError(
-            f"finetune.deepspeed {settings.deepspeed}: {clash[0]} is decided by {_OURS[clash[0]]}; remove it there"
+            f"finetune.deepspeed {settings.deepspeed}: {clash[0]} is decided by {DEEPSPEED_OURS[clash[0]]}; remove it "
+            "there"
         )
     params = config.setdefault("optimizer", {"type": "AdamW", "params": {}}).setdefault("params", {})
     params.update(lr=learning_rate, weight_decay=settings.weight_decay, torch_adam=True)
