@@ -18,14 +18,6 @@ from msgspec.structs import replace
 Positive = Annotated[int, Meta(gt=0)]
 Shards = Annotated[int, Meta(gt=0, le=10_000)]  # a plan and each look at its folders go through them one by one
 Fraction = Annotated[float, Meta(ge=0, le=1)]
-Name = Annotated[
-    str,
-    Meta(
-        pattern=r"^[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*$(?!\n)",
-        description="a name without / and control characters that begins with no dot",
-    ),
-]
-"""Part of a folder's name."""
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -333,7 +325,7 @@ class StoreConfig(Settings, frozen=True):
 class RetryConfig(Settings, frozen=True):
     """What happens when a shard fails."""
 
-    max_retries: Annotated[int, Meta(ge=0, le=100)] = 2
+    max_retries: Annotated[int, Meta(ge=0, le=500)] = 2
     """Further attempts of one shard."""
     quorum: Annotated[float, Meta(gt=0, le=1)] = 1.0
     """Share of a stage's shards that must be there for its gate to go on."""
@@ -428,7 +420,7 @@ SCHEDULING: Mapping[str, tuple[str, ...]] = {
 class RunConfig(Settings, frozen=True):
     """A run: everything that decides its bytes, and how it is scheduled."""
 
-    recipe: Name = "selu"
+    recipe: str = "selu"
     """A name for tables and reports, and of the folder where --run gives none."""
     seed: Annotated[int, Meta(ge=0)] = 0
     """Every episode's and every sampler's seed derives from it."""

@@ -91,11 +91,11 @@ def diagnose(options: argparse.Namespace) -> Iterator[Finding]:
     folder = options.folder.absolute()
     yield from checks.check_folder(folder)
     controller = checks.check_controller(slurm)
+    if controller.grade is Grade.WARNING and config.image != "none":  # the local engine starts stages in it, too
+        yield from _look_at_image(config, site or Site(name="this machine", partitions={}))
     if site and controller.grade is Grade.WARNING:
         controller = checks.bad("slurm", f"{controller.answer}, and --site is about one", "run this on a login node")
     yield controller
-    if controller.grade is Grade.WARNING and config.image != "none":  # the local engine starts stages in it, too
-        yield from _look_at_image(config, Site(name="this machine", partitions={}))
     if controller.grade is not Grade.OK:
         return
     site = check_site(site or discover_site(slurm))

@@ -31,6 +31,7 @@ from selu_hpc.site import Site
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 AnySettings = TypeVar("AnySettings", bound=Settings)
+NAME = re.compile(r"[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*")
 
 
 @dataclass(slots=True)
@@ -76,7 +77,8 @@ def load_recipe(name: str, overrides: Sequence[str] = (), flags: Mapping[str, An
     layers = Layers()
     # A section's own defaults are others than its place's: `resources.finetune` has four hours, any `Resources` one.
     layers.lay(RunConfig().plain(), "a default")
-    _lay_file(layers, find_recipe(name), seen=())
+    recipe = find_recipe(name)
+    _lay_file(layers, recipe, seen=())
     problems = []
     for override in overrides:
         path, equals, text = override.partition("=")
@@ -91,7 +93,10 @@ def load_recipe(name: str, overrides: Sequence[str] = (), flags: Mapping[str, An
         from selu_hpc.envs.goals import verbs_of
 
         verbs_of(built.env)  # a run is what its verbs are: a wrong one could not be mended later
-    if wrong := [f"{layers.source_of(path)}: {path}: {why}" for path, why in _untrainable(built)]:
+    run = RunDir(recipe.parent)
+    is_a_runs = recipe == run.config_file and run.provenance_file.exists()  # what that is can't be changed any more
+    unwise = () if is_a_runs else (*_unnameable(built), *_untrainable(built))
+    if wrong := [f"{layers.source_of(path)}: {path}: {why}" for path, why in unwise]:
         raise ConfigError("\n".join(wrong))
     return built
 
@@ -169,6 +174,13 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], under: str =
             yield from differences(a, b, path)
         elif a != b:
             yield path, a, b
+
+
+def _unnameable(config: RunConfig) -> Iterator[tuple[str, str]]:
+    """A folder's name is made with the recipe's."""
+    if not NAME.fullmatch(config.recipe):
+        found = json.dumps(config.recipe, ensure_ascii=False)
+        yield "recipe", f"found {found}; allowed: a name without / and control characters that begins with no dot"
 
 
 def _untrainable(config: RunConfig) -> Iterator[tuple[str, str]]:
@@ -261,7 +273,7 @@ class _Loader(yaml.SafeLoader):
 def _read_override(path: str, text: str) -> Any:
     """The value as YAML, or the text itself where that is what the setting takes: `critic.hindsight=off`."""
     value = _read_value(text)
-    if isinstance(value, str):
+    if value is None or isinstance(value, str):
         return value
     wanted = _type_at(path)
     return text if wanted and not _is_allowed(value, wanted) and _is_allowed(text, wanted) else value
@@ -332,9 +344,16 @@ def _mistakes_of_value(wanted: Any, value: Any, layers: Layers, path: str) -> It
         for number, one in enumerate(value):
             yield from _mistakes_of_value(inner[0], one, layers, f"{path}.{number}")
     elif not _is_allowed(value, wanted):
-        found = json.dumps(value, default=str, ensure_ascii=False).encode(errors="backslashreplace").decode()
+        found = _as_found(value).encode(errors="backslashreplace").decode()
         hint = _hint(value, wanted)
         yield f"{layers.source_of(path)}: {path}: found {found[:200]}; allowed: {_in_words(wanted)}{hint}"
+
+
+def _as_found(value: Any) -> str:
+    try:
+        return json.dumps(value, default=str, ensure_ascii=False)
+    except TypeError:  # a date for a key
+        return str(value)
 
 
 def _hint(value: Any, wanted: Any) -> str:
@@ -346,7 +365,12 @@ def _hint(value: Any, wanted: Any) -> str:
         words = ("on", "yes", "true") if value else ("off", "no", "false")
     elif isinstance(value, int | float | date):
         words = (str(value),)
-    return "; put it in quotes" if any(_is_allowed(word, wanted) for word in words) else ""
+    meant = next((word for word in words if _is_allowed(word, wanted)), "")
+    return (
+        f"; write {meant!r} with its quotes"
+        if isinstance(wanted, EnumType) and meant
+        else ("; put it in quotes" if meant else "")
+    )
 
 
 def _is_allowed(value: Any, wanted: Any) -> bool:

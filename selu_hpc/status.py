@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from selu_hpc.engines.calls import Calls
-from selu_hpc.engines.overview import Overview, StageState, Verdict, look, submit_again
+from selu_hpc.engines.overview import Overview, StageState, Verdict, fresh_report, look, submit_again
 from selu_hpc.engines.table import Column, text_table
 from selu_hpc.errors import SeluError
 from selu_hpc.rounds.rundir import RunDir
@@ -94,8 +94,8 @@ def _cells(state: StageState, found: Overview) -> list[str]:
 def next_step(found: Overview) -> str:
     match found.verdict:
         case Verdict.FINISHED:
-            report = found.run.report / "index.html"
-            return f"report: {report}" if report.exists() else f"write the report: {found.run.command('report')}"
+            report = fresh_report(found.run)
+            return f"report: {report}" if report else f"write the report: {found.run.command('report')}"
         case Verdict.RUNNING if found.local:
             return f"{found.num_open} shards to go; a local run is at work on them"
         case Verdict.RUNNING:

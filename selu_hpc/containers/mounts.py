@@ -16,6 +16,8 @@ from selu_hpc.errors import ConfigError, ImageError
 CODE = ("/opt/selu_hpc", "/opt/venv")
 """The image's own code: what is laid over it, or over a folder above it, runs in its place."""
 OWN = Path("/opt")
+SHOWN = (("configs",),)
+"""What of a checkout an image has as well, where its stages begin."""
 """Where an image brings its code, the stand-in and Unity builds; a folder there is not looked for on the host."""
 HUB = ("HF_HOME", "HF_HUB_CACHE")
 BINDS = tuple(f"{prefix}_{name}" for prefix in ("APPTAINER", "SINGULARITY") for name in ("BIND", "BINDPATH", "MOUNT"))
@@ -105,7 +107,7 @@ def require_shown(paths: Mapping[str, str], *, run: Path | None, mounts: Sequenc
     """Refuse a config whose files and folders (by setting) are on this host and would not be seen in the image."""
     for setting, text in paths.items():
         path = Path(text).expanduser()
-        if not text or not path.exists() or path.is_relative_to(OWN):
+        if not text or not path.exists() or path.is_relative_to(OWN) or path.parts[:1] in SHOWN:
             continue
         if not path.is_absolute() or text.startswith("~"):
             raise ConfigError(f"{setting} {text!r}: means another place in an image; write {path.absolute()}")

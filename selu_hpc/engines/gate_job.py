@@ -92,13 +92,18 @@ def send_again(job: Job, round_id: int) -> bool:
     if not site.resubmit_inside_jobs or not any(key in job.due() for key in sealed):
         return False
     with _run_lock(job, purpose=f"the gate of round {round_id}") as still_mine:
+        job = open_job(job.run.path)
         submission = Submission(job, site, slurm, ask_limits(site, slurm), me=this_element(), still_mine=still_mine)
         decision = submission.advance(last_round=horizon(job, round_id), gate=Key(round_id, Stage.GATE))
     return any(key in sealed for key in decision.cover)
 
 
 def _run_lock(job: Job, *, purpose: str) -> AbstractContextManager[Callable[[], None]]:
-    """The run's lock; a gate waits for a submit that is at work, where a person is told at once."""
+    """The run's lock; a gate waits for a submit that is at work, where a person is told at once.
+
+    What that submit asked for (more rounds, say) is on disk when the lock is ours: the job is to be opened anew, or
+    what it sent would be taken for stages that the plan does not have.
+    """
     return wait_for_lock(job.run.lock_file, purpose=purpose, patience_s=LOCK_PATIENCE_S)
 
 
@@ -111,6 +116,7 @@ def follow(job: Job, round_id: int, *, failed: bool, refused: str = "") -> None:
     if not (failed or site.resubmit_inside_jobs):
         return
     with _run_lock(job, purpose=f"the gate of round {round_id}") as still_mine:
+        job = open_job(job.run.path)
         _give_up(job, round_id, failed=failed, refused=refused)
         try:
             Submission(job, site, slurm, ask_limits(site, slurm), me=this_element(), still_mine=still_mine).advance(
@@ -140,6 +146,7 @@ def close(job: Job) -> int:
     """Retry what no gate came after; say how the run ended."""
     site, slurm = saved_site(job.run), Slurm()
     with _run_lock(job, purpose="the run's last job") as still_mine:
+        job = open_job(job.run.path)
         due = job.due()
         if not due:
             job.journal.append("finished", engine="slurm")

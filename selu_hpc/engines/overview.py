@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from selu_hpc.engines.asking import ask_config, ask_queue
@@ -114,6 +115,15 @@ class Known:
 def submit_again(run: RunDir, engine: str) -> str:
     """What to type to go on: the local engine is named, where another could be taken for it."""
     return run.command("submit", *(["--engine", "local"] if engine == "local" else []))
+
+
+def fresh_report(run: RunDir) -> Path | None:
+    """The run's report, if it was written since anything happened in the run."""
+    report = run.report / "index.html"
+    try:
+        return report if report.stat().st_mtime >= run.journal_file.stat().st_mtime else None
+    except FileNotFoundError:
+        return None
 
 
 def engine_of(events: Sequence[dict[str, Any]]) -> str:

@@ -110,11 +110,8 @@ class _Decider:
                 self.made.cancel[name] = set(live.stuck)
 
     def _cancel_unplanned(self) -> None:
-        """What the plan has no more: with more rounds, or evaluations farther apart, one that was sent may fall out."""
-        planned = {None, *(stage.key for stage in self.now.plan)}
-        for name, live in self.now.live.items():
-            if live.waiting and live.entry.key not in planned:
-                self.made.cancel.setdefault(name, set()).update(live.waiting)
+        for name, shards in unplanned(self.now.plan, self.now.live).items():
+            self.made.cancel.setdefault(name, set()).update(shards)
 
     def _stage(self, stage: StagePlan) -> None:
         covered, gave_up = self.cover.setdefault(stage.key, {}), self.gave_up.get(stage.key, {})
@@ -267,6 +264,13 @@ class _Decider:
             )
         elif not _tokens(waits) <= _tokens(self.now.live[present].entry.waits):
             self.made.rewire[present] = waits
+
+
+def unplanned(plan: Plan, live: Mapping[str, Live]) -> dict[str, set[int]]:
+    """What waits for a stage that the plan has no more, by job: with more rounds, or evaluations farther apart, one
+    that was sent may fall out."""
+    planned = {None, *(stage.key for stage in plan)}
+    return {name: set(one.waiting) for name, one in live.items() if one.waiting and one.entry.key not in planned}
 
 
 def _own(names: Sequence[str | None], shared: Sequence[Wait | bool | None], after: After) -> tuple[Wait, ...] | None:

@@ -106,8 +106,9 @@ class SlurmEngine:
 
 
 def require_absolute(config: RunConfig) -> None:
-    """Jobs begin in the run folder, where a name that means something here means something else."""
-    for setting, text in named_paths(config).items():
+    """Jobs begin in the run folder, where a name that means something here means something else. In an image stages
+    begin elsewhere; what they see there is looked at when it is chosen."""
+    for setting, text in named_paths(config).items() if config.image == "none" else ():
         path = Path(text)
         if text and not path.is_absolute() and not text.startswith("~") and path.exists():
             raise ConfigError(f"{setting} {text!r}: jobs begin in another folder; write {path.absolute()}")

@@ -22,7 +22,7 @@ from selu_hpc.engines.launch import commands, script, script_file
 from selu_hpc.engines.ledger import Entry, InQueue, Ledger, Live, match, shards_json, waits_json
 from selu_hpc.engines.limits import Limits, rounds_that_fit
 from selu_hpc.engines.quarantine import by_pool, failing_nodes, pools_of, starts, suspects
-from selu_hpc.engines.reconcile import Decision, Failures, Situation, with_commands
+from selu_hpc.engines.reconcile import Decision, Failures, Situation, unplanned, with_commands
 from selu_hpc.engines.sbatch import JobSpec, Wait, array_text, held
 from selu_hpc.engines.scheduler import Slurm, SlurmSilentError, SubmitLimitError
 from selu_hpc.engines.slurm_state import QueueRow, SacctRow
@@ -33,6 +33,7 @@ from selu_hpc.site import Site
 
 logger = logging.getLogger(__name__)
 
+STUCK = "it can't start any more: what it waits for will not come"
 LOOKS_S = (1.0, 2.0, 4.0, 8.0)
 """When to look for a job whose sbatch gave no answer, before it is sent again."""
 SBATCH_TRIES = 5
@@ -117,8 +118,12 @@ class Submission:
     def sweep(self) -> None:
         """Nothing is due: cancel what is left of this run in the queue (copies on hold that came late)."""
         ledger = self._ledger()
-        if ledger.entries:
-            self._settle(ledger, self.slurm.squeue(ledger.entries))
+        if not ledger.entries:
+            return
+        queue = self._settle(ledger, self.slurm.squeue(ledger.entries))
+        self.ids = {name: entry.job_id for name, entry in ledger.entries.items() if entry.job_id}
+        for name, shards in unplanned(self.job.plan, queue.live).items():
+            self._cancel(queue.live[name], shards)
 
     def _ledger(self) -> Ledger:
         """The journal's jobs; a new run, and a copy of another, gets an id of its own.
@@ -392,12 +397,13 @@ class Submission:
         target = entry.job_id if shards >= live.alive | live.stuck else _elements(entry, shards)
         self.slurm.cancel([target])
         unfit = shards_json(shards & live.stuck & entry.unfit)
-        why = "no node has what it asks for" if unfit else "it can't start any more"
+        dropped = bool(unplanned(self.job.plan, {entry.name: live}))
+        why = "no node has what it asks for" if unfit else "the plan has it no more" if dropped else STUCK
         self.job.journal.append("cancelled", name=entry.name, job=target, why=why, unfit=unfit)
         if unfit:
             logger.error("cancelled %s (%s): %s; lower resources.* of its stage", target, entry.name, why)
         else:
-            logger.info("cancelled %s (%s): what it waits for will not come", target, entry.name)
+            logger.info("cancelled %s (%s): %s", target, entry.name, why)
 
     def _rewire(self, name: str, waits: tuple[Wait, ...]) -> None:
         dependency = ",".join(wait.resolve(self.ids) for wait in waits)

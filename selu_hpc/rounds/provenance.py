@@ -101,6 +101,7 @@ def keep_config(run: RunDir, config: RunConfig) -> None:
             old = load_run(run.path)
             if old.identity != config.identity:
                 _merge(run, old, config)  # another submit may have begun it since we looked
+            if not has_begun(run):
                 write_json(run.provenance_file, provenance(config))
             write_bytes(run.config_file, text.encode())
 
@@ -152,13 +153,14 @@ def _require_as_begun(run: RunDir, config: RunConfig) -> None:
     """
     try:
         recorded = json.loads(run.provenance_file.read_bytes())
-        signature, commit = recorded["signature"], recorded["code"]["commit"]
+        signature, code = recorded["signature"], recorded["code"]
+        began_with = {"commit": code["commit"], "dirty": code["dirty"]}
     except (OSError, ValueError, KeyError, TypeError):
         return
     if signature == config.signature or not has_begun(run):
         return
     told = f"{run.config_file}: its signature is {config.signature}, the run began with {signature}"
-    if commit == code_state(SOURCE)["commit"]:
+    if began_with == code_state(SOURCE) == {"commit": began_with["commit"] or "?", "dirty": False}:
         raise RunFolderError(f"{told}: it was edited; restore it, or begin another run with --run and --set")
     logger.warning("%s: by other code, or it was edited since", told)
 

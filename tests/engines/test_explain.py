@@ -1,6 +1,7 @@
 """What explain prints of a run, a stage, a shard and a job: whole outputs, the JSON, the command."""
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -69,6 +70,8 @@ def test_of_a_finished_run_it_says_so_and_asks_nobody(job, squeue, told):
     job.run.report.mkdir()
     (job.run.report / "index.html").touch()
     assert told().endswith("next: read RUN/report/index.html\n")
+    os.utime(job.run.report / "index.html", (1, 1))  # something has happened since
+    assert told().endswith("next: python -m selu_hpc.report --run RUN\n")
     assert squeue.times_asked == squeue.times_accounting_was_asked == 0
 
 

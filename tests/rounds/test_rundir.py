@@ -4,13 +4,13 @@ import json
 import os
 import re
 import shlex
-import shutil
 from pathlib import Path
 
 import pytest
 
 from selu_hpc.errors import CorruptShardError, MissingShardError, RunFolderError
 from selu_hpc.recipes import load_recipe, load_run
+from selu_hpc.rounds import provenance
 from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.provenance import open_run
 from selu_hpc.rounds.rundir import Stage, shard_of
@@ -102,22 +102,39 @@ def test_a_folder_of_another_config_is_refused_with_the_difference(small_run, sm
         open_run(small_run.path, other)
 
 
-def test_a_config_that_was_edited_is_refused_once_something_has_begun(small_run, small_config):
-    for edited in (small_run.config_file.read_text().replace("horizon: 4", "horizon: 20"), ""):
-        small_run.config_file.write_text(edited)
-        changed = load_run(small_run.path)
-        open_run(small_run.path, changed)
-        small_run.shard(0, Stage.TESTSET).attempt(0).mkdir(parents=True)
+@pytest.fixture
+def code(small_run, monkeypatch):
+    """`code(commit, dirty)`: what the run began with and what would go on with it."""
+
+    def is_(commit, *, dirty=False, now=None):
+        state = {"commit": commit, "dirty": dirty}
+        kept = json.loads(small_run.provenance_file.read_text())
+        small_run.provenance_file.write_text(json.dumps({**kept, "code": state}))
+        monkeypatch.setattr(provenance, "code_state", lambda _: {**state, "commit": now or commit})
+
+    return is_
+
+
+def test_a_config_that_was_edited_is_refused_once_something_has_begun(small_run, small_config, code):
+    code("a" * 40)
+    edited = small_run.config_file.read_text().replace("horizon: 4", "horizon: 20")
+    small_run.config_file.write_text(edited)
+    open_run(small_run.path, load_run(small_run.path))
+    small_run.shard(0, Stage.TESTSET).attempt(0).mkdir(parents=True)
+    for text in (edited, ""):
+        small_run.config_file.write_text(text)
         with pytest.raises(RunFolderError, match=f"the run began with {small_config.signature}: it was edited"):
-            open_run(small_run.path, changed)
-        shutil.rmtree(small_run.round(0))
+            open_run(small_run.path, load_run(small_run.path))
 
 
-def test_a_signature_that_other_code_reads_otherwise_is_only_told(small_run, small_config, caplog):
+@pytest.mark.parametrize(
+    "state", [{"commit": "a" * 40, "now": "b" * 40}, {"commit": None}, {"commit": "a" * 40, "dirty": True}]
+)
+def test_a_signature_that_other_code_may_read_otherwise_is_only_told(small_run, small_config, caplog, code, state):
     small_run.shard(0, Stage.TESTSET).attempt(0).mkdir(parents=True)
     kept = json.loads(small_run.provenance_file.read_text())
-    kept |= {"signature": "0" * 12, "code": {"commit": "a" * 40, "dirty": False}}
-    small_run.provenance_file.write_text(json.dumps(kept))
+    small_run.provenance_file.write_text(json.dumps({**kept, "signature": "0" * 12}))
+    code(**state)
     open_run(small_run.path, small_config)
     assert f"the run began with {'0' * 12}: by other code" in caplog.text
 

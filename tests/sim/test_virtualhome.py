@@ -293,6 +293,14 @@ def test_free_ground_before_a_thing_is_in_its_own_room_and_not_behind_the_wall_i
     assert astray == []
 
 
+def test_where_no_ground_close_by_is_free_one_stands_on_the_nearest_of_the_room():
+    places = make_home(22, known=True).places
+    nightstand = places.items[173]
+    spot = places.spot_before(nightstand, besides=1)
+    assert places.stands_free(*spot, besides=1)
+    assert places.room_at(*spot) == places.room_of(nightstand)
+
+
 def test_who_walks_to_a_floor_or_a_ceiling_is_in_its_room_by_the_graph_and_in_the_picture(home):
     nodes = {n["id"]: n for n in home.graph["nodes"]}
     edges = [e for e in home.graph["edges"] if e["relation_type"] == "INSIDE"]

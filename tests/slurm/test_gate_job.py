@@ -4,8 +4,10 @@ import pytest
 from in_memory import FULL, SITE, SlurmInMemory, events, finish, ids_of, stages, submit
 
 from selu_hpc.engines import gate_job
+from selu_hpc.engines.base import Job
 from selu_hpc.engines.limits import Limits
 from selu_hpc.errors import EngineError
+from selu_hpc.rounds.plan import make_plan
 from selu_hpc.rounds.rundir import Stage
 
 REFUSED = EngineError("sbatch refused: Invalid account")
@@ -67,6 +69,20 @@ def test_a_gate_whose_retry_is_refused_fails_without_a_quorum_and_the_last_job_t
     slurm.states = {job_id: "FAILED" if "r01" in stage else "CANCELLED" for stage, job_id in ids.items()}
     assert gate_job.close(job) == 0
     assert {"r01-rollout-g2c0", "r01-gate-g2c0"} <= set(stages(slurm))
+
+
+def test_a_gate_that_began_before_more_rounds_were_asked_for_leaves_their_jobs_alone(job, slurm, quorum):
+    quorum(met=True)
+    finish(job, 1)
+    more = job.config.but(rounds=4)
+    later = Job(job.run, more, make_plan(more))
+    later.settle()
+    submit(later, slurm)
+    sent = {stage for stage in ids_of(slurm) if stage.startswith(("r03", "r04"))}
+    assert len(sent) == 12
+    assert gate_job.gate(job, 1, 0) == 0
+    assert sent <= ids_of(slurm).keys()
+    assert slurm.cancelled == []
 
 
 def test_a_sealed_round_stays_so_when_slurm_takes_nothing_of_the_next(job, slurm, quorum):

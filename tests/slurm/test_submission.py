@@ -161,6 +161,20 @@ def test_an_evaluation_that_more_rounds_took_from_the_plan_is_cancelled_where_it
     assert submit(Job(job.run, more, make_plan(more)), slurm).is_empty
 
 
+def test_it_is_cancelled_where_nothing_else_is_due_too(job):
+    slurm = SlurmInMemory()
+    submit(job, slurm)
+    less = job.config.but(evaluate=job.config.evaluate.but(every=2))
+    waiting = ids_of(slurm)["r01-evaluate"]
+    for stage in make_plan(less):
+        for shard in range(stage.num_shards):
+            job.run.shard(stage.key.round_id, stage.key.stage, shard).write_marker(content="x", names=[], summary={})
+    slurm.jobs = {waiting: slurm.jobs[waiting]}
+    Submission(Job(job.run, less, make_plan(less)), SITE, slurm, Limits(cluster="lab"), by_person=True).sweep()
+    assert slurm.cancelled == [waiting]
+    assert events(job, "cancelled")[-1]["why"] == "the plan has it no more"
+
+
 def test_one_that_is_at_work_already_may_end(job):
     few = job.config.but(evaluate=job.config.evaluate.but(every=2), rounds=3)
     slurm = SlurmInMemory()

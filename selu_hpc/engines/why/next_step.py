@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 
-from selu_hpc.engines.overview import submit_again, tell_queue
+from selu_hpc.engines.overview import fresh_report, submit_again, tell_queue
 from selu_hpc.engines.why.damage import Broken
 from selu_hpc.engines.why.facts import Facts
 from selu_hpc.engines.why.findings import ShardWhy
@@ -24,8 +24,8 @@ def next_step(facts: Facts, shards: Sequence[ShardWhy], broken: Broken) -> str:
     """One line: a command, or to wait. `broken` shards are put aside first, else nothing makes them anew."""
     run = facts.run
     if not facts.unfinished and not broken:
-        report = run.report / "index.html"
-        return f"read {report}" if report.exists() else run.command("report")
+        report = fresh_report(run)
+        return f"read {report}" if report else run.command("report")
     if facts.owner:
         return f"wait: {facts.owner['purpose']} is at work in the run; {run.command('status')}"
     if not facts.known.answered:

@@ -158,18 +158,25 @@ class Places:
                     best, cost = (x, z), price
             if cost < math.inf and ring > ideal + 0.1:
                 break
+        if own is not None and cost == math.inf:
+            free = self._free_in(own, besides=besides)
+            return min(free, key=lambda s: (math.hypot(s[0] - item.x, s[1] - item.z), s), default=best)
         return best
 
     def spot_in_room(self, room: int, turn: float = 0.0, *, besides: int = 0) -> tuple[float, float]:
         """Free ground nearest to a room's middle, or around it at `turn` (0 … 1)."""
         x0, z0, x1, z1 = self.rooms[room]
         cx, cz = (x0 + x1) / 2, (z0 + z1) / 2
+        free = self._free_in(room, besides=besides)
+        free.sort(key=lambda s: (round(math.hypot(s[0] - cx, s[1] - cz), 6), s))
+        return free[int(turn * len(free))] if free else (cx, cz)
+
+    def _free_in(self, room: int, *, besides: int) -> list[tuple[float, float]]:
+        x0, z0, x1, z1 = self.rooms[room]
         spots = [(x0 + 0.3 + 0.2 * i, z0 + 0.3 + 0.2 * k) for i in range(60) for k in range(60)
                  if x0 + 0.3 + 0.2 * i < x1 - 0.25 and z0 + 0.3 + 0.2 * k < z1 - 0.25]  # fmt: skip
         obstacles = self.obstacles()
-        free = [s for s in spots if self.stands_free(*s, besides=besides, obstacles=obstacles)]
-        free.sort(key=lambda s: (round(math.hypot(s[0] - cx, s[1] - cz), 6), s))
-        return free[int(turn * len(free))] if free else (cx, cz)
+        return [s for s in spots if self.stands_free(*s, besides=besides, obstacles=obstacles)]
 
     def bearer(self, item: Item) -> Item:
         """The furniture at the bottom of a thing's pile."""
