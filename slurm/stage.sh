@@ -12,7 +12,7 @@
 set -uo pipefail
 umask "${SELU_UMASK:-$(umask)}"
 
-run=$1 round=$2 stage=$3
+run=$1 round=$((10#$2)) stage=$3
 shift $(( $# > 3 ? 4 : 3 ))
 if (( $# == 0 )); then
     set -- "${SELU_PYTHON:-python3}" -u -m
@@ -111,6 +111,11 @@ while kill -0 "$step" 2>/dev/null; do # a trap ended the wait, not the step
     wait "$step"
     code=$?
 done
+if [[ -n $told ]]; then # a trap may have ended the wait in the moment in which the step ended
+    wait "$step"
+    ended_with=$?
+    (( ended_with == 127 )) || code=$ended_with
+fi
 rm -rf -- "$scratch"
 
 clock ended
@@ -118,8 +123,8 @@ fields=", \"ended\": $ended, \"code\": $code"
 [[ -n $told ]] && fields+=", \"signal\": \"$told\""
 if (( code != 0 )); then
     # A GPU's memory is another matter: more of the node's would not help.
-    grep -iE 'oom.?kill|out of memory|exceeded (job |step )?memory limit' "$folder/slurm.log" |
-        grep -qvE 'CUDA|HIP' && fields+=', "oom": true'
+    grep -aiE 'oom.?kill|out of memory|exceeded (job |step )?memory limit' "$folder/slurm.log" |
+        grep -avE 'CUDA|HIP' > /dev/null && fields+=', "oom": true'
     now=$(job_fields)
     state=${now#*JobState=} state=${state%% *}
     # COMPLETING only says that Slurm is ending it, be it cancelled, preempted or out of time.

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import shlex
+import shutil
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -87,9 +88,20 @@ def unbundle(source: Path, target: Path) -> Unbundled:
     with tarfile.open(source) as tar:
         for member in tar:
             if member.name != MANIFEST:
-                tar.extract(member, target, filter="data")
+                _lay_out(tar, member, target)
     image = json.loads((target / IMAGE).read_text())
     return Unbundled(run=RunDir(target.absolute()), to_do=tuple(_to_do(target, image)))
+
+
+def _lay_out(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
+    """A plain file, as the check has found it to be. tarfile's own filter came with Python 3.11.4."""
+    file = target / member.name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    source = tar.extractfile(member)
+    assert source is not None
+    with source, file.open("wb") as out:
+        shutil.copyfileobj(source, out)
+    file.chmod((member.mode | 0o600) & 0o755)
 
 
 def _contents(run: RunDir, *, with_image: bool, with_results: bool) -> Iterator[tuple[str, Path]]:
@@ -131,7 +143,7 @@ def _to_do(target: Path, image: dict[str, str | None]) -> Iterator[str]:
         place = image["place"]
         how = f"`python -m selu_hpc.images pull '{place}'`" if place else "get it from its makers"
         yield f"bring the image here: {how}; then pass --set image=FILE@{image['digest']}"
-    code = f"PYTHONPATH={shlex.quote(str(target / 'code'))} python -m selu_hpc"
+    code = f"{RunDir(target).own_code} python -m selu_hpc"
     named, site = shlex.quote(str(target)), shlex.quote(str(target / "site.yaml"))
     yield f"then, with the bundle's own code: {code}.submit --run {named} --site {site}"
     yield f"and see whether the bytes are the same: {code}.images compare --run {named}"

@@ -42,7 +42,7 @@ class Follow:
         quiet = 0
         with ProgressView(self.job, frontier) as view:
             while due := self.job.due():
-                running, alive = self._look()
+                running, alive = self._look(frontier)
                 self._mark(frontier, due, running)
                 view.update(running)
                 quiet = 0 if alive else quiet + 1
@@ -51,21 +51,23 @@ class Follow:
                 time.sleep(self.poll_s)
             self._mark(frontier, {}, [])
 
-    def _look(self) -> tuple[list[OnNode], bool]:
+    def _look(self, frontier: Frontier) -> tuple[list[OnNode], bool]:
         ledger = Ledger.read(self.job.journal)
         queue = match(ledger, self.slurm.squeue(ledger.entries))
         running = []
         for live in queue.live.values():
             for shard in live.running:
-                if key := live.entry.key:
+                key = live.entry.key
+                if key and (key, shard) in frontier.states:  # another may end of a stage that the plan has no more
                     place = self.job.run.shard(key.round_id, key.stage, shard)
                     running.append(OnNode(key, place, _newest_attempt(place)))
         return running, any(live.alive for live in queue.live.values())
 
     def _mark(self, frontier: Frontier, due: dict[Key, list[int]], running: list[OnNode]) -> None:
         at_work = {(one.key, one.place.shard) for one in running}
+        still = {key: set(shards) for key, shards in due.items()}
         for key, shard in frontier.states:
-            done = shard not in due.get(key, ())
+            done = shard not in still.get(key, ())
             frontier.states[key, shard] = (
                 State.DONE if done else State.RUNNING if (key, shard) in at_work else State.WAITING
             )

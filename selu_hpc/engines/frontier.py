@@ -35,8 +35,9 @@ class Frontier:
 
     @classmethod
     def of(cls, plan: Plan, due: dict[Key, list[int]]) -> Frontier:
+        waiting = {key: set(shards) for key, shards in due.items()}
         states = {
-            (stage.key, shard): State.WAITING if shard in due.get(stage.key, ()) else State.DONE
+            (stage.key, shard): State.WAITING if shard in waiting.get(stage.key, ()) else State.DONE
             for stage in plan
             for shard in range(stage.num_shards)
         }

@@ -28,6 +28,7 @@ from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.engines.shards import ForkServer, Running, Zygote
 from selu_hpc.engines.why import logs
 from selu_hpc.errors import EXIT_REQUEUE, EngineError, StageFailedError
+from selu_hpc.rounds.gate import needed_by
 from selu_hpc.rounds.lock import hold_run
 from selu_hpc.rounds.plan import SEALED, Key
 from selu_hpc.rounds.rundir import Stage
@@ -203,7 +204,7 @@ class LocalRun:
         """A gate decides over rollouts and labels; whatever else is lost stops the run."""
         total = self.job.plan[lost.key].num_shards
         alive = total - self.frontier.count(lost.key, State.GAVE_UP, State.IMPOSSIBLE)
-        return lost.key.stage in SEALED and alive >= self.job.config.retry.quorum * total
+        return lost.key.stage in SEALED and alive >= needed_by(self.job.config.retry.quorum, total)
 
     def _why_gave_up(self, lost: Running) -> str:
         log = lost.place.log(lost.attempt)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from selu_hpc.containers.mounts import Mount
 from selu_hpc.errors import ConfigError
 from selu_hpc.rounds.plan import After, Key
+from selu_hpc.rounds.rundir import Stage
 
 if TYPE_CHECKING:  # status reads waits and arrays and must not load the settings
     from selu_hpc.config import Resources
@@ -281,8 +282,9 @@ def _ours(spec: JobSpec, site: Site) -> dict[str, str | bool]:
         "open-mode": "append",
         "output": "/dev/null",
         "requeue": True,
-        "signal": f"B:USR2@{WARNING_S if spec.resources.timeout_min > 2 * WARNING_S / 60 else 15}",
     }
+    if spec.key and spec.key.stage is not Stage.GATE:  # gates have nothing to save, and would end by it
+        found["signal"] = f"B:USR2@{WARNING_S if spec.resources.timeout_min > 2 * WARNING_S / 60 else 15}"
     if spec.is_array:
         throttle = f"%{site.array_throttle}" if site.array_throttle else ""
         found["array"] = array_text(spec.indices) + throttle

@@ -64,12 +64,12 @@ class Slurm:
         ahead: so many more sbatch are begun while this one is at work; half of their time goes by before they read
         their script, and who starts one stands still until it is loaded.
         """
-        first, _, rest = script.read_text().partition("\n")
-        wait = f"#SBATCH --dependency={dependency}\n" if dependency else ""
+        first, _, rest = script.read_bytes().partition(b"\n")
+        wait = f"#SBATCH --dependency={dependency}\n".encode() if dependency else b""
         command = sbatch_call(arguments)
         done = self._call(
             command,
-            told=f"{first}\n{wait}{rest}".encode(),
+            told=first + b"\n" + wait + rest,
             meanwhile=lambda: self.calls.ahead(*command, count=ahead),
         )
         found = re.search(r"^(\d+)(;|$)", done.stdout, re.MULTILINE)

@@ -22,7 +22,7 @@ from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.engines.snapshot import held_code, refuse_open_folders
 from selu_hpc.engines.submission import Submission, horizon, this_element
 from selu_hpc.engines.table import Column, text_table
-from selu_hpc.errors import ConfigError
+from selu_hpc.errors import ConfigError, RunFolderError
 from selu_hpc.recipes import to_yaml
 from selu_hpc.rounds.lock import hold_run
 from selu_hpc.rounds.provenance import named_paths
@@ -45,6 +45,9 @@ class SlurmEngine:
         """Submit what is due and not on its way; the same command twice submits nothing twice."""
         refuse_open_folders(job.run)
         require_absolute(job.config)
+        if ":" in str(job.run.path):
+            raise RunFolderError(f"{job.run.path}: jobs find their code by PYTHONPATH, which ends at a colon; choose a "
+                                 "folder without one by --run")  # fmt: skip
         with hold_run(job.run, purpose="a submit") as still_mine:
             recorded = Ledger.read(job.journal).code
             calls = self.slurm.calls

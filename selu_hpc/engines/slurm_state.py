@@ -19,7 +19,7 @@ SACCT_FORMAT = "--format=JobID,JobName,State,ExitCode,Submit,Start,End,NodeList,
 WILL_RUN = frozenset(
     {
         *("PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "COMPLETING", "REQUEUED", "REQUEUE_FED", "RESIZING"),
-        *("SIGNALING", "STAGE_OUT", "STOPPED", "RESV_DEL_HOLD"),
+        *("SIGNALING", "STAGE_OUT", "STOPPED"),
     }
 )
 """States of an element that ends without our doing; all others have ended or wait for a person."""
@@ -27,6 +27,7 @@ UNFIT = "BadConstraints"
 """The reason of a job that asks for what no node has: Slurm took it on hold; once released it pends for ever."""
 STUCK_REASONS = (
     *("DependencyNeverSatisfied", "launch failed requeued held", "launch_failed_requeued_held"),
+    "launch failure limit exceeded requeued held",
     *(UNFIT, "JobHoldMaxRequeue"),
 )
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 import shutil
 import stat
 import time
@@ -68,7 +67,7 @@ def _is_wanted(run: RunDir, recorded: dict[str, object], *, accept: bool, source
         raise RunFolderError(
             f"{run.path}: its jobs run code {recorded['digest']} (commit {recorded['commit']}), this checkout is "
             f"{digest} (commit {code_state(source)['commit']}); go on with the run's own by "
-            f"`PYTHONPATH={shlex.quote(str(run.code))} {run.command('submit')}`, or take this one by --accept-code"
+            f"`{run.own_code} {run.command('submit')}`, or take this one by --accept-code"
         )
     logger.warning("the run goes on with other code: %s instead of %s", digest, recorded["digest"])
     return True

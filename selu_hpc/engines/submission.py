@@ -298,7 +298,7 @@ class Submission:
         os.umask(umask)
         for spec in specs:
             text = script(spec, self.job.run, self.job.config, self.site, umask=umask)
-            script_file(self.job.run, spec.name).write_text(text)
+            script_file(self.job.run, spec.name).write_bytes(os.fsencode(text))
         self.job.journal.append_all("intent", [_intent(spec) for spec in specs])
         try:
             self._send_in_order(specs, sent)

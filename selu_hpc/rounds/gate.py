@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from dataclasses import dataclass
 
 from selu_hpc.config import RunConfig
@@ -34,6 +35,11 @@ class Seal:
         write_json(run.seal(self.round_id), {"round": self.round_id, "shards": shards})
 
 
+def needed_by(quorum: float, num_shards: int) -> int:
+    """How many shards a quorum asks for; 0.56 of 25 is a little more than 14 in floating point."""
+    return math.ceil(quorum * num_shards - 1e-9)
+
+
 def sealed_stages(config: RunConfig) -> tuple[Stage, ...]:
     """What a round of this run is made of; a game pays a reward, so nobody labels it."""
     return (Stage.ROLLOUT,) if config.plays_games else SEALED
@@ -49,8 +55,7 @@ def seal_round(run: RunDir, config: RunConfig, round_id: int) -> Seal:
             shards[shard] = {str(stage): run.shard(round_id, stage, shard).check().content for stage in stages}
         except (MissingShardError, CorruptShardError) as error:
             problems.append(str(error))
-    needed = config.retry.quorum * config.rollout.num_shards
-    if len(shards) < needed:
+    if len(shards) < needed_by(config.retry.quorum, config.rollout.num_shards):
         raise MissingShardError(
             f"round {round_id}: {len(shards)} of {config.rollout.num_shards} shards are whole, "
             f"retry.quorum asks for {config.retry.quorum:.0%}; the chain stops here:\n" + "\n".join(problems)

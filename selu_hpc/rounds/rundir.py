@@ -159,7 +159,13 @@ class ShardDir:
         marker = self.require_marker()
         for name, (size, digest) in marker.files.items():
             file = self.path / name
-            found = _fingerprint(file) if file.is_file() else None
+            try:
+                found = _fingerprint(file) if file.is_file() else None
+            except OSError as error:
+                raise CorruptShardError(
+                    f"round {self.round_id} {self.stage}: shard {self.shard}: {file} cannot be read: {error.strerror}; "
+                    f"{self.remedy}"
+                ) from error
             if found != (size, digest):
                 what = "is missing" if found is None else f"has {found[0]} bytes, hash {found[1][:8]}"
                 raise CorruptShardError(
@@ -178,6 +184,11 @@ class RunDir:
     def command(self, name: str, *words: str) -> str:
         """A command on this run, to be typed as it stands: `run.command("explain", "r02/label")`."""
         return " ".join([f"python -m selu_hpc.{name} --run {shlex.quote(str(self.path))}", *words])
+
+    @property
+    def own_code(self) -> str:
+        """What stands before a command so that the run's own code runs, also where a checkout is the current folder."""
+        return f"PYTHONSAFEPATH=1 PYTHONPATH={shlex.quote(str(self.code))}"
 
     def require(self) -> None:
         """Raises RunFolderError where no run was begun."""

@@ -202,6 +202,13 @@ def test_a_job_of_a_stage_that_the_plan_has_no_more_is_said_to_be_one(job, squeu
         told("13")
 
 
+def test_a_job_that_slurm_holds_after_a_requeue_is_not_waited_for(job, squeue, told, chain):
+    squeue.says(row("9", None, "REQUEUE_HOLD", chain[2], "launch failure limit exceeded requeued held"))
+    text = told("9")
+    assert "job 9 is REQUEUE_HOLD: Slurm holds it for a person, launch failure limit exceeded" in text
+    assert "do: submit cancels and resends it" in text
+
+
 def test_the_job_behind_everything_is_named(job, squeue, told, chain):
     close = submitted(job, "close", "12", "0", waits=[("afterany", chain[2])])
     squeue.says(row("12", None, "PENDING", close, "Dependency"))

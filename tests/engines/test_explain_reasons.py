@@ -440,7 +440,7 @@ def test_another_code_than_the_runs_is_told_and_the_command_takes_the_runs_own(s
     told = slurm.explain()
     mismatch = next(line for line in told.trouble if line.startswith("code mismatch"))
     assert "the run's jobs run code 0123456789abcdef" in mismatch
-    assert told.next.startswith("PYTHONPATH=")
+    assert told.next.startswith("PYTHONSAFEPATH=1 PYTHONPATH=")
     slurm.job.journal.append("code", digest=code_digest(str(CHECKOUT)), commit=None)
     assert not [line for line in slurm.explain().trouble if "code mismatch" in line]
 

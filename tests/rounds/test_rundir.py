@@ -1,6 +1,8 @@
 """The run folder: markers, provenance, and folders that are not ours."""
 
+import errno
 import json
+import math
 import os
 import re
 import shlex
@@ -10,7 +12,8 @@ import pytest
 
 from selu_hpc.errors import CorruptShardError, MissingShardError, RunFolderError
 from selu_hpc.recipes import load_recipe, load_run
-from selu_hpc.rounds import provenance
+from selu_hpc.rounds import provenance, rundir
+from selu_hpc.rounds.gate import needed_by
 from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.provenance import open_run
 from selu_hpc.rounds.rundir import Stage, shard_of
@@ -52,6 +55,21 @@ def test_a_damaged_file_is_named_with_what_to_do(shard, damage):
     explain = shard.run.command("explain", "r01/rollout/3")
     with pytest.raises(CorruptShardError, match=rf"(?s)shard 3: .*episodes.zarr/c/0.*{re.escape(explain)}"):
         shard.check()
+
+
+def test_a_file_that_can_not_be_read_is_a_damaged_one(shard, monkeypatch):
+    def unreadable(file):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(rundir, "_fingerprint", unreadable)
+    with pytest.raises(CorruptShardError, match=r"episodes\.zarr/c/0 cannot be read: Input/output error; "):
+        shard.check()
+
+
+@pytest.mark.parametrize("total", [7, 25, 100])
+def test_a_quorum_that_is_a_share_of_the_shards_asks_for_that_many(total):
+    assert [needed_by(math.floor(100 * n / total) / 100, total) <= n for n in range(total + 1)] == [True] * (total + 1)
+    assert (needed_by(0.56, 25), needed_by(0.5, 25), needed_by(1.0, total)) == (14, 13, total)
 
 
 def test_a_shard_without_marker_is_missing_and_says_where_to_look(small_run):

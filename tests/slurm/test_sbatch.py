@@ -109,6 +109,13 @@ exec bash '{quoted}/code/slurm/stage.sh' '{quoted}' 1 rollout
     )
 
 
+@pytest.mark.parametrize("key", [Key(1, Stage.GATE), None])
+def test_who_has_nothing_to_save_is_not_warned_before_its_time_is_up(key, small_run, small_config, site):
+    """The signal would end it as a failure like any other, and its next try would get no more time."""
+    text = script(spec(key=key, is_array=False, command=("true",)), small_run, small_config, site, umask=0)
+    assert "--signal" not in text
+
+
 def test_sbatch_is_asked_what_submitit_would_ask(small_run, small_config, site):
     from submitit.slurm.slurm import _make_sbatch_string
 

@@ -33,6 +33,13 @@ def test_an_sbatch_begun_ahead_gets_the_script_with_what_the_job_waits_for(slurm
     )
 
 
+def test_a_script_is_handed_over_as_it_lies_there_whatever_the_locale(slurm, tmp_path):
+    text = "#!/bin/bash\nexec /räume/\udcff\n".encode(errors="surrogateescape")
+    (tmp_path / "job.sh").write_bytes(text)
+    slurm.sbatch(tmp_path / "job.sh", arguments=["--hold"])
+    assert (tmp_path / "script").read_bytes() == text
+
+
 def test_the_next_sbatch_are_begun_while_one_is_at_work(slurm, tmp_path):
     (tmp_path / "job.sh").write_text("#!/bin/bash\nexec true\n")
     for ahead in (2, 1, 0):

@@ -50,6 +50,11 @@ def test_what_slurm_never_starts_is_stuck_and_not_on_its_way(reason):
     assert (row.will_run, row.is_stuck) == (False, True)
 
 
+def test_a_job_whose_reservation_was_deleted_waits_for_a_person():
+    (row,) = read_squeue("9|N/A|9|RESV_DEL_HOLD|2026|selu-1a-r01-gate-g0c0|Reservation||")
+    assert (row.will_run, row.is_stuck) == (False, True)
+
+
 def test_why_elements_ended_by_accounting_and_a_step_above_its_memory_is_out_of_memory():
     found = causes(read_sacct(SACCT), job_id="9", name="selu-1a-r01-rollout-g0c0")
     cancelled = dict.fromkeys((3, 4, 5), Cause.CANCELLED)

@@ -7,12 +7,13 @@ from selu_hpc.engines.base import Job
 from selu_hpc.engines.ledger import Ledger
 from selu_hpc.engines.limits import Limits
 from selu_hpc.engines.scheduler import SlurmSilentError, SubmitLimitError
-from selu_hpc.engines.slurm import require_absolute
+from selu_hpc.engines.slurm import SlurmEngine, require_absolute
 from selu_hpc.engines.submission import SBATCH_AT_ONCE, Submission
 from selu_hpc.errors import ConfigError, EngineError, RunFolderError
 from selu_hpc.recipes import load_recipe
 from selu_hpc.rounds.lock import hold_lock
 from selu_hpc.rounds.plan import Key, make_plan
+from selu_hpc.rounds.provenance import open_run
 from selu_hpc.rounds.rundir import Stage, write_json
 
 
@@ -373,3 +374,9 @@ def test_a_path_that_means_another_place_where_jobs_begin_is_refused(tmp_path, m
         require_absolute(load_recipe("selu", [f"{setting}=mine"]))
     require_absolute(load_recipe("selu", [f"{setting}={tmp_path}/mine"]))
     require_absolute(load_recipe("selu", ["model.base=llava-hf/llava-v1.6-mistral-7b-hf"]))
+
+
+def test_a_run_whose_path_would_end_pythonpath_early_is_refused(small_config, tmp_path):
+    run, config = open_run(tmp_path / "2026-11-27T10:00", small_config)
+    with pytest.raises(RunFolderError, match="which ends at a colon"):
+        SlurmEngine(slurm=SlurmInMemory()).run(Job(run, config, make_plan(config)), wait=False)

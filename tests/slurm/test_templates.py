@@ -64,13 +64,13 @@ class Wrapped:
         file.write_text("unset EPOCHREALTIME\n")
         return file
 
-    def __call__(self, **more):
+    def __call__(self, *, round_text="2", **more):
         environment = {
             "PATH": f"{self.tools}:/usr/bin:/bin", "CALL": str(self.folder / "call"), "SLURM_JOB_ID": "7",
             "SLURM_JOB_NAME": "x", "SLURM_ARRAY_JOB_ID": "5", "SLURM_ARRAY_TASK_ID": "3", "SELU_OFFSET": "1000",
             "SELU_PYTHON": "/py", "SLURMD_NODENAME": "c1",
         }  # fmt: skip
-        line = ["bash", str(REPO / "slurm" / "stage.sh"), str(self.run.path), "2", "label"]
+        line = ["bash", str(REPO / "slurm" / "stage.sh"), str(self.run.path), round_text, "label"]
         return subprocess.run(line, env=environment | more, check=False).returncode
 
     def record(self, attempt=0):
@@ -102,6 +102,30 @@ def test_that_slurm_is_ending_a_task_is_no_reason_for_its_end(wrapped, state, ke
     wrapped.fake("scontrol", f'echo "JobId=7 JobName=x JobState={state} Reason=None"')
     assert wrapped() == 1
     assert wrapped.record().state == kept
+
+
+def test_a_round_may_be_typed_as_its_folder_is_named(wrapped):
+    assert wrapped(round_text="08") == 0
+    assert (wrapped.run.shard(8, Stage.LABEL, 1003).attempt(0) / "job.json").is_file()
+    words = (wrapped.folder / "call").read_text().splitlines()
+    assert words[words.index("--round") + 1] == "8"
+
+
+@pytest.mark.parametrize(
+    "log", ["for n in {1..2000}; do echo out of memory; done", r"printf 'a\0b\nDetected 1 oom_kill event\n'"]
+)
+def test_out_of_memory_is_seen_in_a_long_log_and_in_one_with_bytes(wrapped, log):
+    wrapped.fake("srun", f"{log}; exit 1")
+    assert wrapped() == 1
+    assert wrapped.record().oom
+
+
+def test_the_end_of_a_step_that_ends_as_the_signal_arrives_is_its_own(wrapped):
+    wrapped.fake("srun", "trap 'exit 75' USR2; kill -USR2 $PPID; while :; do sleep 0.01; done")
+    wrapped.fake("scontrol", 'echo "JobId=7 JobState=COMPLETING"')
+    for attempt in range(10):
+        wrapped()
+        assert wrapped.record(attempt).code == 75
 
 
 @pytest.mark.parametrize("old_bash", [False, True], ids=["EPOCHREALTIME", "without it"])

@@ -5,7 +5,6 @@ Reads only. Of a stage with many broken shards only the first `MOST_LOOKED_AT` a
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -170,7 +169,7 @@ def _other_code(facts: Facts) -> str:
         return ""
     return (
         f"code mismatch: the run's jobs run code {recorded['digest']}, this checkout is {digest}; submit from here is "
-        f"refused; take the run's own by PYTHONPATH={shlex.quote(str(code))}, or this one by --accept-code"
+        f"refused; take the run's own by {facts.run.own_code}, or this one by --accept-code"
     )
 
 

@@ -135,7 +135,10 @@ def queue_words(facts: Facts, row: QueueRow, last: Try | None = None) -> Words:
     words = pending_words(row.reason)
     entry = facts.ledger.entries.get(row.name)
     if row.state != "PENDING":
-        return Words(f"job {row.job_id} is {row.state}", "wait")
+        why = f", {row.reason}" if row.reason not in ("", "None") else ""
+        held = (f": Slurm holds it for a person{why}", "submit cancels and resends it")
+        more, do = held if row.is_stuck else ("", "wait")
+        return Words(f"job {row.job_id} is {row.state}{more}", do)
     if row.is_held and entry:
         return _held(row, entry)
     told = f"job {row.job_id} is pending, {row.reason}: {words.means}"

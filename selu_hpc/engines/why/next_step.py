@@ -65,7 +65,7 @@ def _put_aside(facts: Facts, broken: Broken) -> Iterator[str]:
 
 def _submit(facts: Facts, more: Sequence[str] = ()) -> str:
     """The run's own code is named where this one would be refused."""
-    code = f"PYTHONPATH={shlex.quote(str(facts.run.code))} " if facts.other_code and facts.run.code.is_dir() else ""
+    code = f"{facts.run.own_code} " if facts.other_code and facts.run.code.is_dir() else ""
     return f"{code}{submit_again(facts.run, facts.engine)}{''.join(f' --set {one}' for one in more)}"
 
 
