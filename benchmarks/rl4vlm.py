@@ -183,6 +183,7 @@ def main() -> int:
     single.model.generation_config.eos_token_id = None
     theirs = Theirs(single)
     list(play(SETTINGS, seeds[:1], theirs, num_tables=1))  # warm
+    single.forget()
     theirs.count, begun = 0, time.perf_counter()
     list(play(SETTINGS, seeds[: max(1, steps // 32)], theirs, num_tables=1))
     play_theirs = theirs.count / (time.perf_counter() - begun)
@@ -191,6 +192,7 @@ def main() -> int:
     batched._stop = frozenset()  # every answer has the same number of tokens
     ours = Ours(batched)
     list(play(SETTINGS, seeds[: options.batch], ours, num_tables=options.batch))
+    batched.forget()
     ours.seen, begun = [], time.perf_counter()
     played = num_steps(list(play(SETTINGS, seeds[: steps // 2], ours, num_tables=2 * options.batch)))
     seconds = time.perf_counter() - begun

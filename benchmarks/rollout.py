@@ -182,10 +182,13 @@ def main() -> int:
     with EnvironmentPool(config, 1, num_slots=1) as pool:
         some = work[: max(4, count // 8)]
         ours(pool, some[:2])(PlainVoice(single))  # warm: simulator up, kernels chosen
+        single.forget()
         one_by_one = timed(ours(pool, some), PlainVoice(single))
     with EnvironmentPool(config, num_slots=options.slots) as pool:
         ours(pool, work[: options.slots])(Voice(batched))
+        batched.forget()  # each side computes its own pictures: all play the same episodes
         together = timed(lambda voice: lock_step(pool, work, voice), Voice(batched))
+        batched.forget()
         voice = Voice(batched)
         pipelined = timed(ours(pool, work), voice)
     limit = model_only(generator_of(options.base, options.batch), voice.asked)

@@ -111,7 +111,7 @@ def generator(base: Path, batch: int, new_tokens: int, *, real: bool) -> Any:
 def speed(made: Any, requests: list[Any]) -> float:
     """Requests a second, after one call that warms up."""
     made.generate(requests[: made.config.batch_size], adapter=None)
-    made._prefixes = type(made._prefixes)()  # else the warm-up's pictures are not encoded again
+    made.forget()
     begin = time.perf_counter()
     made.generate(requests, adapter=None)
     if torch.cuda.is_available():

@@ -119,6 +119,10 @@ class Chat:
         """The same words with every special token's spelling broken by a space."""
         return broken_up(text, self._specials)
 
+    def forget(self) -> None:
+        """Prepare every picture anew: for who measures."""
+        self._images.clear()
+
     def image(self, frame: FrameHWC) -> ImagePart:
         """A picture's ids and tensors, remembered by its pixels."""
         pixels = np.ascontiguousarray(frame)

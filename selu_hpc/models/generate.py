@@ -120,6 +120,11 @@ class LocalGenerator:
             at += len(row)
         return picked
 
+    def forget(self) -> None:
+        """Compute every picture anew: for who measures, what a warm-up has seen would be for nothing."""
+        self._prefixes = PrefixCache()
+        self.chat.forget()
+
     # ---- rows and their batches
 
     def _names(self, adapter: Adapter, count: int) -> list[str]:

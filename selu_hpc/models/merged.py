@@ -42,9 +42,11 @@ class MergedModel:
                 if isinstance(child, BaseTunerLayer):
                     self._layers.append((parent, name, child))
                     self._seeds.append(derive_seed("rounding", path, name))
-        self.possible = all(_adds_up(layer) for _, _, layer in self._layers) and not any(
-            isinstance(module, AuxiliaryTrainingWrapper) for module in self._base.modules()
-        )
+        words = self._base.get_input_embeddings().weight
+        self.possible = all(
+            _adds_up(layer) and layer.base_layer.weight is not words  # a tied head's would change the words' as well
+            for _, _, layer in self._layers
+        ) and not any(isinstance(module, AuxiliaryTrainingWrapper) for module in self._base.modules())
 
     def speak_as(self, name: str | None) -> Any:
         """The base with this adapter in its weights; None is the base alone."""

@@ -21,9 +21,14 @@ from selu_hpc.store.lines import LineReader, LineWriter
 Purpose = Literal["evaluation", "report", "oracle"]
 
 _forbidden: list[str] = []
+_spelled: dict[str, str] = {}
+"""As the run was opened, with links in it, to what that means."""
 _BEHIND_PYTHON = "tensorstore"
 """Opens files without Python's `open`, so a learning process does not get to load it."""
-_FILES = {"open", "os.listdir", "os.scandir", "os.link", "os.symlink", "os.rename", "os.chdir", "shutil.copytree"}
+_FILES = {
+    *("open", "os.listdir", "os.scandir", "os.link", "os.symlink", "os.rename", "os.chdir", "shutil.copytree"),
+    "sqlite3.connect",
+}
 _PROGRAMS = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn"}
 
 
@@ -53,6 +58,7 @@ class TruthReader:
 def forbid_truth(truth: Path) -> None:
     """From now on nothing in this process may open a path under `truth` (a run's `RunDir.truth`); not to be undone."""
     folder = os.path.realpath(truth)
+    _spelled[os.path.abspath(truth)] = folder  # noqa: PTH100 - links stay as they are written
     if folder in _forbidden:
         return
     if not _forbidden:
@@ -91,7 +97,7 @@ def _refuse_path(path: str | bytes | os.PathLike[Any]) -> None:
 def _refuse_word(text: str, start: Path) -> None:
     """Raise when a word of a command line names a forbidden folder, seen from where the program starts."""
     for folder in _forbidden:
-        if folder in text:
+        if folder in text or any(name in text for name, meant in _spelled.items() if meant == folder):
             raise TruthLeakError(
                 f"{text}: a learning stage may not start programs on what the simulator knows of success"
             )

@@ -12,6 +12,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from selu_hpc.viz.figures import escaped, share_of
 from selu_hpc.viz.results import RoundNumbers
@@ -26,6 +27,7 @@ GAME_LINES: Lines = (
     (("success",), "games won", "actor", "s"),
     (("said",), "actions read", "critic", "o"),
 )
+MOST_TICKS = 12
 COLOURS = {"critic": "#1b6ca8", "actor": "#c0492f", "ink": "#222222", "line": "#dcdcd8"}
 """What matplotlib draws with; the page's variable of the same name takes each one's place."""
 INK = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), COLOURS["ink"])
@@ -54,7 +56,7 @@ def learning_curve(
         axes.set_xlabel(f"round (0 = {base})")
         axes.set_ylabel(of)
         axes.set_ylim(0, 102)
-        axes.set_xticks([one.round_id for one in rounds])
+        axes.xaxis.set_major_locator(MaxNLocator(MOST_TICKS, integer=True))
         axes.grid(axis="y", color=COLOURS["line"])
         axes.set_axisbelow(True)
         for side in ("top", "right"):

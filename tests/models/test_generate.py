@@ -7,11 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from peft import LoraConfig, get_peft_model
 
 from selu_hpc.config import ModelConfig
 from selu_hpc.errors import ModelError
+from selu_hpc.models.backbone import load
 from selu_hpc.models.chat import stack_images
 from selu_hpc.models.generate import LocalGenerator
+from selu_hpc.models.merged import MergedModel
 from selu_hpc.models.prefix import PrefixCache, bucket
 from selu_hpc.models.vlm import Generator, Request, load_generator
 
@@ -223,6 +226,24 @@ def test_an_adapter_in_the_weights_answers_as_beside_them_whoever_spoke_before(g
     beside = [alone[name][at] for at, name in enumerate(["actor", None, "critic", "actor"])]
     assert mixed == pytest.approx(beside, abs=1e-4)
     assert generator.logprobs(requests, ["yes"] * 4, adapter="actor") == alone["actor"]
+
+
+def test_a_lora_on_a_head_that_shares_the_words_stays_beside_them(pocket_config):
+    """In the weights it would change what the model reads as well."""
+    model, _ = load(pocket_config)
+    targets = LoraConfig(r=2, target_modules=r".*lm_head", task_type="CAUSAL_LM")
+    with pytest.warns(UserWarning, match="a tied layer is part of the adapter"):
+        tied = get_peft_model(model, targets, adapter_name="actor")
+    assert not MergedModel(tied).possible
+
+
+def test_what_was_computed_of_pictures_can_be_forgotten(generator, ask):
+    (request,) = ask(1)
+    generator.generate([request], adapter="actor")
+    assert generator.chat._images
+    generator.forget()
+    assert not generator.chat._images
+    assert generator._prefixes.num_computed == 0
 
 
 def test_a_lora_that_cannot_be_added_up_stays_beside_the_weights(generator, ask):

@@ -41,6 +41,7 @@ ATTACKS = {
     "a program": "import subprocess; subprocess.run(['cat', chunk])",
     "a shell": "os.system('cat ' + chunk)",
     "a program there": "import subprocess; subprocess.run(['ls'], cwd=truth)",
+    "a database": "import sqlite3; sqlite3.connect(chunk)",
     "a program beside it": "import subprocess; subprocess.run(['cat', 'truth/01/truth.zarr/zarr.json'], cwd=run)",
     "a program below it": "import subprocess; subprocess.run(['ls', '../truth'], cwd=run + '/rounds')",
 }
@@ -88,6 +89,16 @@ def test_every_way_in_is_closed(run: Path) -> None:
     done = python(code, run)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "own files: 1 2\n"
+
+
+def test_a_run_that_was_opened_by_a_link_is_closed_to_programs_by_that_name_too(run: Path) -> None:
+    alias = run.parent / "alias"
+    alias.symlink_to(run)
+    for words in ("'cat ' + chunk, shell=True", "['cat', '--file=' + chunk]"):
+        attack = f"import subprocess; subprocess.run({words})"
+        done = attempt(alias, attack, guard="forbid_truth(Path(truth))")
+        assert "TruthLeakError" in done.stderr
+        assert "leaked" not in done.stdout
 
 
 @pytest.mark.parametrize("name", ["symlink made before", "zarr", "tensorstore", "a program", "directory descriptor"])

@@ -1,11 +1,15 @@
 """A figure on a page: how sure it is, of how many, and in which unit."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from selu_hpc.measures import mean_number
+from selu_hpc.viz.curves import GAME_LINES, MOST_TICKS, learning_curve
 from selu_hpc.viz.figures import duration, mean_cell, score_cell, share_cell, share_of
+from selu_hpc.viz.results import RoundNumbers
 
 
 def measured(outcomes):
@@ -43,3 +47,14 @@ def test_a_figure_without_spread_that_is_no_share_has_no_interval():
 @pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (99, "99 s"), (112, "1.9 min"), (12_240, "3.4 h")])
 def test_a_time_has_the_unit_that_fits_it(seconds, words):
     assert duration(seconds) == words
+
+
+@pytest.mark.parametrize("last", [1, 5, 30, 300])
+def test_a_curves_rounds_are_whole_numbers_and_few_enough_to_be_read(last):
+    share = {"value": 0.5, "low": 0.4, "high": 0.6, "count": 9}
+    rounds = [RoundNumbers(number, {"success": share, "said": share}) for number in range(last + 1)]
+    text = learning_curve(rounds, GAME_LINES)
+    below = text[text.index('id="matplotlib.axis_1"') : text.index('id="matplotlib.axis_2"')]
+    ticks = re.findall(r">([^<>]+)</text>", below)[:-1]
+    assert ticks == sorted({str(int(tick)) for tick in ticks}, key=int)
+    assert 2 <= len(ticks) <= MOST_TICKS + 1

@@ -47,9 +47,13 @@ def accuracies(taught: Taught, shards: list[Shard], *, pictures: int, seed: int 
             hits = (scores.argmax(-1) == wanted).tolist()
             at = 0
             for row in blocks:
+                counted: set[tuple[int, ...]] = set()  # a picture with few questions has them several times in its row
                 for block, kind in row:
                     right = all(hits[at : at + block.num_answer])
                     at += block.num_answer
+                    if (question := tuple(block.ids)) in counted:
+                        continue
+                    counted.add(question)
                     tally = found.setdefault(kind, [0, 0])
                     tally[0] += right
                     tally[1] += 1
