@@ -366,11 +366,9 @@ def _hint(value: Any, wanted: Any) -> str:
     elif isinstance(value, int | float | date):
         words = (str(value),)
     meant = next((word for word in words if _is_allowed(word, wanted)), "")
-    return (
-        f"; write {meant!r} with its quotes"
-        if isinstance(wanted, EnumType) and meant
-        else ("; put it in quotes" if meant else "")
-    )
+    if not meant:
+        return ""
+    return f"; write {meant!r} with its quotes" if isinstance(wanted, EnumType) else "; put it in quotes"
 
 
 def _is_allowed(value: Any, wanted: Any) -> bool:
