@@ -1,12 +1,20 @@
 """Rollouts: one environment at a time, lock-step batches, and ours, on the same weights, prompts and token counts.
 
-    python benchmarks/rollout.py [--quick] [--base pocket] [--slots 16] [--batch 4]
+    python benchmarks/rollout.py [--quick] [--base pocket] [--shards CORES] [--slots 16] [--batch 4]
+
+Each side has the whole machine:
 
     one_by_one   one environment, transformers' own `generate` at batch 1, and a second forward pass over picture,
-                 prompt and answer for the action's log-probability, as RL4VLM does
-    lock_step    as many environments as ours, stepped and answered all together; the batch waits for its longest
-    ours         stages/playing.py: two groups of slots, refilled as episodes end, simulators and model side by side
-    model_only   the limit: the same questions in full batches, no environment at all
+                 prompt and answer for the action's log-probability, as RL4VLM does; with one thread and with one a
+                 core, the faster counts
+    ours         stages/playing.py, as many shards side by side as the local engine runs here: one a core
+    model_only   the limit: as many processes, the same questions in full batches, no environment at all
+
+And one process of them, which uses a core and what its simulators take of others:
+
+    lock_step    as many environments as a shard's, stepped and answered all together; the batch waits for its longest
+    shard        one shard alone: two groups of slots, refilled as episodes end, simulators and model side by side
+    shard_model  its limit: one process, no environment
 
 Real simulators behind the official client. The model always writes the same number of tokens and a script says what is
 done, so that every side plays the same steps; episodes last 4 to 10 of them. `idle` is the share of time in which the
@@ -16,9 +24,14 @@ model waits.
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
+from typing import Any
 
 import torch
 from _report import exit_code, report, run
@@ -40,13 +53,19 @@ TURNS = ("turn left", "turn right", "look down", "look up")
 TARGETS = {"ours_vs_one_by_one": ">=5", "ours_vs_model_only": ">=0.85", "same_answers": "==1"}
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Side:
-    """What one way of playing came to."""
+    """What one way of playing came to. model_s: how long a model worked; of several processes, in the mean."""
 
     steps: int
     seconds: float
     model_s: float
+
+    @classmethod
+    def together(cls, spans: Sequence[Span]) -> Side:
+        """Processes side by side: from the first one's begin to the last one's end."""
+        seconds = max(one.ended for one in spans) - min(one.begun for one in spans)
+        return cls(sum(one.steps for one in spans), seconds, sum(one.model_s for one in spans) / len(spans))
 
     def measures(self) -> dict[str, float]:
         return {
@@ -54,6 +73,16 @@ class Side:
             "tokens_per_s": round(self.steps * TOKENS / self.seconds, 1),
             "idle": round(1 - self.model_s / self.seconds, 3),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What one process did of a side, by a clock that all processes share."""
+
+    steps: int
+    begun: float
+    ended: float
+    model_s: float
 
 
 class Voice:
@@ -116,10 +145,10 @@ def generator_of(base: str, batch_size: int) -> LocalGenerator:
     return made
 
 
-def timed(play: Callable[[Voice], int], voice: Voice) -> Side:
-    begun = time.perf_counter()
+def timed(play: Callable[[Voice], int], voice: Voice) -> Span:
+    begun = time.monotonic()
     steps = play(voice)
-    return Side(steps, time.perf_counter() - begun, voice.model_s)
+    return Span(steps, begun, time.monotonic(), voice.model_s)
 
 
 def lock_step(pool: EnvironmentPool, work: Sequence[Work], voice: Voice) -> int:
@@ -150,60 +179,116 @@ def lock_step(pool: EnvironmentPool, work: Sequence[Work], voice: Voice) -> int:
     return steps
 
 
-def model_only(generator: LocalGenerator, requests: Sequence[Request]) -> Side:
+def ours(pool: EnvironmentPool, work: Sequence[Work], voice: Voice) -> int:
+    players = Players(pool, voice, EnvConfig(), model="benchmark", adapter="none")
+    return sum(played.episode.num_steps for played in players.play(work))
+
+
+def model_only(generator: LocalGenerator, requests: Sequence[Request]) -> Span:
     """The same questions with nothing in between, in the order that fills batches best."""
-    begun = time.perf_counter()
+    generator.forget()
+    begun = time.monotonic()
     generator.generate(requests, adapter=None, max_new_tokens=TOKENS)
-    seconds = time.perf_counter() - begun
-    return Side(len(requests), seconds, seconds)
+    ended = time.monotonic()
+    return Span(len(requests), begun, ended, ended - begun)
+
+
+def work_of(shard: int, count: int) -> list[Work]:
+    """A shard's episodes: the same tasks, other starts."""
+    config = EnvConfig()
+    tasks = sample_tasks(config, scenes=train_scenes(config), count=16, seed=train_seed(0))
+    return [
+        Work(episode_id=f"e{shard}-{n}", task=tasks[n % len(tasks)], seed=train_seed(0, shard * count + n))
+        for n in range(count)
+    ]
+
+
+def one_by_one(options: argparse.Namespace, work: Sequence[Work]) -> tuple[Side, int]:
+    """The faster of one thread and one a core, and how many those were."""
+    generator = generator_of(options.base, 1)
+    found: list[tuple[Side, int]] = []
+    with EnvironmentPool(EnvConfig(), 1, num_slots=1) as pool:
+        for threads in sorted({1, options.shards}):
+            torch.set_num_threads(threads)
+            ours(pool, work[:2], PlainVoice(generator))  # warm: simulator up, kernels chosen
+            generator.forget()
+            found.append(
+                (Side.together([timed(lambda voice: ours(pool, work, voice), PlainVoice(generator))]), threads)
+            )
+    torch.set_num_threads(1)
+    return max(found, key=lambda one: one[0].steps / one[0].seconds)
+
+
+def side_by_side(options: argparse.Namespace, count: int, shards: int) -> tuple[Side, Side]:
+    """As many shards at once, each in a process of its own; then their models alone."""
+    context = get_context("spawn")
+    barrier, told = context.Barrier(shards), context.Queue()
+    processes = [
+        context.Process(target=shard_process, args=(options, count, n, barrier, told), daemon=False)
+        for n in range(shards)
+    ]
+    for process in processes:
+        process.start()
+    try:
+        spans: list[tuple[Span, Span]] = [told.get(timeout=600) for _ in processes]
+    finally:
+        for process in processes:
+            process.join(timeout=30)
+            process.kill()
+    return Side.together([played for played, _ in spans]), Side.together([alone for _, alone in spans])
+
+
+def shard_process(options: argparse.Namespace, count: int, number: int, barrier: Barrier, told: Queue[Any]) -> None:
+    generator = generator_of(options.base, options.batch)
+    voice = Voice(generator)
+    with EnvironmentPool(EnvConfig(), num_slots=options.slots) as pool:
+        ours(pool, work_of(number, count)[: options.slots], Voice(generator))
+        generator.forget()  # what the warm-up has seen would be for nothing
+        barrier.wait(timeout=300)
+        played = timed(lambda speaker: ours(pool, work_of(number, count), speaker), voice)
+    barrier.wait(timeout=300)
+    told.put((played, model_only(generator, voice.asked)))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--base", default="pocket")
+    parser.add_argument("--shards", type=positive, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--slots", type=int, default=16)
     parser.add_argument("--batch", type=positive, default=ModelConfig().batch_size)
-    parser.add_argument("--episodes", type=int, default=0)
+    parser.add_argument("--episodes", type=int, default=0, help="a shard's; default 96, as a run's, 32 with --quick")
     options = parser.parse_args()
     count = options.episodes or (32 if options.quick else 96)
-    config = EnvConfig()
-    tasks = sample_tasks(config, scenes=train_scenes(config), count=16, seed=train_seed(0))
-    work = [Work(episode_id=f"e{n}", task=tasks[n % len(tasks)], seed=train_seed(0, n)) for n in range(count)]
-
-    def ours(pool: EnvironmentPool, some: Sequence[Work]) -> Callable[[Voice], int]:
-        def play(voice: Voice) -> int:
-            players = Players(pool, voice, config, model="benchmark", adapter="none")
-            return sum(played.episode.num_steps for played in players.play(some))
-
-        return play
-
-    single, batched = generator_of(options.base, 1), generator_of(options.base, options.batch)
-    with EnvironmentPool(config, 1, num_slots=1) as pool:
-        some = work[: max(4, count // 8)]
-        ours(pool, some[:2])(PlainVoice(single))  # warm: simulator up, kernels chosen
-        single.forget()
-        one_by_one = timed(ours(pool, some), PlainVoice(single))
-    with EnvironmentPool(config, num_slots=options.slots) as pool:
-        ours(pool, work[: options.slots])(Voice(batched))
-        batched.forget()  # each side computes its own pictures: all play the same episodes
-        together = timed(lambda voice: lock_step(pool, work, voice), Voice(batched))
+    work = work_of(0, count)
+    alone, threads = one_by_one(options, work[: max(4, count // 8)])
+    sides = {"one_by_one": alone}
+    sides["ours"], sides["model_only"] = side_by_side(options, count, options.shards)
+    batched = generator_of(options.base, options.batch)
+    with EnvironmentPool(EnvConfig(), num_slots=options.slots) as pool:
+        ours(pool, work[: options.slots], Voice(batched))
         batched.forget()
         voice = Voice(batched)
-        pipelined = timed(ours(pool, work), voice)
-    limit = model_only(generator_of(options.base, options.batch), voice.asked)
+        sides["lock_step"] = Side.together([timed(lambda speaker: lock_step(pool, work, speaker), voice)])
+    sides["shard"], sides["shard_model"] = side_by_side(options, count, 1)
+    single = generator_of(options.base, 1)
     same = PlainVoice(single).answer(voice.asked[:16]) == Voice(single).answer(voice.asked[:16])
-    sides = {"one_by_one": one_by_one, "lock_step": together, "ours": pipelined, "model_only": limit}
     rate = {name: side.steps / side.seconds for name, side in sides.items()}
     for name, side in sides.items():
         print(f"{name:>11}: {side.measures()}", flush=True)
     result = report(
         "rollout",
-        measures={name: side.measures() for name, side in sides.items()},
+        measures={
+            "shards": options.shards,
+            "one_by_one_threads": threads,
+            **{name: side.measures() for name, side in sides.items()},
+        },
         ratios={
             "ours_vs_one_by_one": rate["ours"] / rate["one_by_one"],
-            "ours_vs_lock_step": rate["ours"] / rate["lock_step"],
             "ours_vs_model_only": rate["ours"] / rate["model_only"],
+            "shard_vs_one_by_one": rate["shard"] / rate["one_by_one"],
+            "shard_vs_lock_step": rate["shard"] / rate["lock_step"],
+            "shard_vs_its_model": rate["shard"] / rate["shard_model"],
             "same_answers": float(same),
         },
         targets=TARGETS,
