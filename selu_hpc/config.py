@@ -215,7 +215,7 @@ class CriticConfig(Settings, frozen=True):
     """How an episode is judged."""
 
     mode: CriticMode = CriticMode.MODEL
-    """The model; or a control: random verdicts, or an oracle that reads the truth and says so."""
+    """The model; or a control: random verdicts, an oracle that reads the truth and says so, or none at all."""
     frames: CriticFrames = CriticFrames.LAST
     """Which third-person frames the verdict is asked over."""
     self_asking: bool = True
@@ -230,7 +230,8 @@ class CriticConfig(Settings, frozen=True):
     hindsight: Hindsight = Hindsight.INSTRUCTION_VERB
     """After a second no, ask which object the verb was applied to."""
     consistency_check: bool = True
-    """A relabelled instruction is used only when the critic says yes to it."""
+    """A relabelled instruction is used only when the critic says yes to it, and says that it was not so in the first
+    picture."""
 
 
 class MixConfig(Settings, frozen=True):
@@ -356,9 +357,9 @@ class ResourcesConfig(Settings, frozen=True):
     label: Resources = Resources()
     """Label arrays."""
     gate: Resources = Resources(timeout_min=15, mem_gb=2)
-    """The gate; runs outside the image."""
+    """The gate: seals the round and builds the fine-tuning sets; runs outside the image."""
     assemble: Resources = Resources(timeout_min=15)
-    """Building the fine-tuning sets."""
+    """Not asked for any more, since the gate builds the sets; kept so that the configs of earlier runs are read."""
     finetune: Resources = Resources(timeout_min=240, mem_gb=8)
     """Fine-tuning; on a GPU node `gpus` is the number of ranks."""
     evaluate: Resources = Resources()
@@ -427,7 +428,7 @@ class RunConfig(Settings, frozen=True):
     rounds: Annotated[int, Meta(gt=0, le=1000)] = 5
     """Self-learning rounds; may be raised later to continue a run."""
     learning: Learning = Learning.SELU
-    """The method: SELU or one of its baselines."""
+    """The method: SELU, one of its baselines, or RL4VLM."""
     env: EnvConfig = EnvConfig()
     """Simulator and tasks."""
     model: ModelConfig = ModelConfig()
@@ -453,7 +454,7 @@ class RunConfig(Settings, frozen=True):
     chain: Literal["upfront", "rolling"] = "upfront"
     """Submit all rounds at once by dependency, or let each gate submit the next."""
     image: str = "none"
-    """Apptainer image (path or name@sha256 digest) the stages run in; `none` runs on the host."""
+    """Apptainer image the stages run in, a file's path or PATH@sha256:DIGEST; `none` runs on the host."""
 
     @property
     def plays_games(self) -> bool:

@@ -16,9 +16,9 @@ from selu_hpc.errors import ConfigError, ImageError
 CODE = ("/opt/selu_hpc", "/opt/venv")
 """The image's own code: what is laid over it, or over a folder above it, runs in its place."""
 OWN = Path("/opt")
+"""Where an image brings its code, the stand-in and Unity builds; a folder there is not looked for on the host."""
 SHOWN = (("configs",),)
 """What of a checkout an image has as well, where its stages begin."""
-"""Where an image brings its code, the stand-in and Unity builds; a folder there is not looked for on the host."""
 HUB = ("HF_HOME", "HF_HUB_CACHE")
 BINDS = tuple(f"{prefix}_{name}" for prefix in ("APPTAINER", "SINGULARITY") for name in ("BIND", "BINDPATH", "MOUNT"))
 """Variables by which a site's modules bind folders into every image."""

@@ -317,4 +317,9 @@ def partition_of(spec: JobSpec, site: Site) -> SitePartition:
             f"{spec.label} asks for {spec.resources.gpus} GPUs on a node, partition {partition.name} has {gpus}; "
             "lower resources.*.gpus or choose another partition"
         )
+    if 0 < spec.resources.gpus < spec.num_ranks:
+        raise ConfigError(
+            f"{spec.label} is {spec.num_ranks} ranks (finetune.num_ranks) on {spec.resources.gpus} GPUs "
+            "(resources.finetune.gpus); a job has one node and a rank a GPU of its own: lower the one or raise the other"
+        )
     return partition

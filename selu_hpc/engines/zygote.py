@@ -1,6 +1,6 @@
 """A process that has the heavy modules loaded and forks one child per shard, so that a shard starts in milliseconds.
 
-The local engine talks to it in JSON lines: {"start": id, "stage", "run", "round_id", "shard", "attempt"} and
+The local engine talks to it in JSON lines: {"start": id, "stage", "run", "round_id", "shard", "attempt", "log"} and
 {"kill": id, "signal": n} go in; {"ready"}, {"started": id, "pid"} and {"ended": id, "code"} come out.
 It dies with the engine and its children die with it, so a killed controller leaves nothing behind.
 Does not own which shard is due; the child calls `stages.entry.run_stage` and nothing else.

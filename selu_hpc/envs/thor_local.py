@@ -1,6 +1,6 @@
 """The stand-in's world in this process, as a driver: the same observations as through the client, without a process.
 
-Owns nothing but the short way to `sim.world.World`. For making data in the known world, for inventories and for
+Owns nothing but the short way to `sim.thor.world.World`. For making data in the known world, for inventories and for
 tests; rollouts and evaluation go through the official client (thor_client.py).
 """
 

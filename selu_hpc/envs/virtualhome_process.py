@@ -90,7 +90,7 @@ class HomeProcess:
         return client
 
     def _wait_for(self, port: int) -> None:
-        """Until the port is open; a process that ends before is seen by `watch_home`, or here."""
+        """Until the port is open; a process that ends before is seen by the thread that watches it, or here."""
         deadline = time.monotonic() + self._config.start_timeout_s
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1.0):

@@ -5,11 +5,12 @@
     RUN/rounds/01/label/shard-0003/{labels.zarr, done.json, attempt-0/log.txt}
     RUN/rounds/01/gate/shard-0000/{seal.json, actor.jsonl, critic.jsonl, card.json, done.json}
     RUN/rounds/01/finetune_actor/shard-0000/{adapter/, curve.json, checkpoints/, done.json}
-    RUN/rounds/01/evaluate/shard-0000/{results.json, done.json}
-    RUN/truth/01/rollout/shard-0003/truth.zarr       only evaluation and reports may open this
+    RUN/rounds/01/evaluate/shard-0000/{results.json, episodes.zarr, done.json}
+    RUN/truth/01/rollout/shard-0003/truth.zarr       for evaluation, what shows runs, and the oracle's labels alone
+    RUN/{image.json, jobs/, scenes/, report/}        the image, what Slurm was sent, surveyed scenes, pages
 
-Round 0 is the base model: its test sets and its evaluation. A finished piece of work is a folder that was
-renamed into place and has a marker with the size and hash of every file; nothing else counts.
+Round 0 is the base model: its test sets and its evaluation. A finished piece of work is a folder with a marker that has
+the size and hash of every file; nothing else counts.
 Does not own what is inside a store (store/) or what is due next (plan.py).
 """
 
@@ -34,7 +35,7 @@ MARKER = "done.json"
 
 
 class Stage(StrEnum):
-    """The stages of a round, in the order of DESIGN's picture; the value is the folder's name."""
+    """The stages of a round, in the order of docs/architecture.md's picture; the value is the folder's name."""
 
     TESTSET = "testset"
     ROLLOUT = "rollout"

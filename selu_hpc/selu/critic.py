@@ -1,12 +1,13 @@
 """The critic: a verdict on each episode; after a no it asks itself about the objects' states and judges again;
 what is still a no is relabelled in hindsight when the episode did something else (hindsight.py).
 
-    first verdict ── a sure yes of what the actor said to do ─────▶ success
-         └─ no ─▶ self-asking ─▶ second verdict ── yes ───────────▶ success (corrected)
-                                     └─ no ─▶ hindsight ── found ─▶ success under another instruction
-                                                  └─ none ────────▶ failure
+    first verdict ── a sure yes ─────────────────────────────────────▶ success
+         └─ no ─▶ self-asking ─▶ second verdict ── yes ──────────────▶ success (corrected)
+                                     └─ no ─▶ hindsight ── found ────▶ success under another instruction
+                                                  └─ none ───────────▶ failure
 
-A yes said with less probability than `critic.sure_yes` goes the way of a no.
+A yes said with less probability than `critic.sure_yes` goes the way of a no. What the actor's own words never tried is a
+no without being asked again (`critic.own_words`), and goes to hindsight.
 Pure of files and simulators. Controls and baselines judge in baselines.py.
 """
 

@@ -4,8 +4,8 @@ A results.json holds rows, one an outcome with its episode's id, so that every n
 
     critic   episode, verb, truth, first (the plain verdict), verdict (by the method's own procedure),
              states (whether what the task speaks of is seen to hold in the same picture)
-    actor    episode, verb, scene, success, ended, steps
-    probe    role, kind, question, answer, expected, right
+    actor    episode, verb, scene, success, ever, ended, steps
+    probe    role, episode, kind, question, answer, expected, right
     labels   episode, verb, truth, first, verdict, relabelled, relabelled_truth    the round's own labels
 """
 

@@ -1,4 +1,4 @@
-"""The one way a stage starts, whoever starts it: submitit, an sbatch template, the local engine or a person.
+"""The one way a stage starts, whoever starts it: a job, an sbatch template, the local engine or a person.
 
     python -m selu_hpc.stages.rollout --run RUN --round 1 --shard 3 [--attempt 0]
 

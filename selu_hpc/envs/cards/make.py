@@ -1,4 +1,4 @@
-"""From a name to a card game. Owns the list of them; a new game is one more line."""
+"""From a name to a card game. Owns the list of them; docs/cards.md says what a new game needs."""
 
 from __future__ import annotations
 
