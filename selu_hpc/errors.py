@@ -32,6 +32,10 @@ class CorruptShardError(SeluError):
     """A shard is there but its bytes are not what its marker says."""
 
 
+class UnreadableShardError(CorruptShardError):
+    """A shard is there and its storage does not give the bytes: it may be whole, and be read when that is back."""
+
+
 class StageFailedError(SeluError):
     """A stage gave up after its retries; the message ends with the shard's last log lines."""
 

@@ -24,7 +24,7 @@ from selu_hpc.engines.limits import ask_limits
 from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.engines.snapshot import refuse_open_folders
 from selu_hpc.engines.submission import Submission, TakenBackError, horizon, this_element
-from selu_hpc.errors import EngineError, SeluError
+from selu_hpc.errors import EngineError, RunFolderError, SeluError
 from selu_hpc.logs import set_up_logging
 from selu_hpc.recipes import load_run
 from selu_hpc.rounds.lock import wait_for_lock
@@ -70,7 +70,8 @@ def gate(job: Job, round_id: int, attempt: int | None) -> int:
     Where Slurm refuses the retry the quorum decides. Without one this fails and nothing is given up: the run's last job
     tries once more.
     """
-    put_aside_broken_shards(job, round_id)
+    with _run_lock(job, purpose=f"the gate of round {round_id}"):  # the journal is written to
+        put_aside_broken_shards(job, round_id)
     refused = ""
     try:
         if send_again(job, round_id):
@@ -110,22 +111,23 @@ def _run_lock(job: Job, *, purpose: str) -> AbstractContextManager[Callable[[], 
 def follow(job: Job, round_id: int, *, failed: bool, refused: str = "") -> None:
     """After the decision: stop what can't come any more, or submit the rounds that were left to this gate.
 
-    A round that is sealed stays so when Slurm takes nothing more: what waits for its gate starts all the same.
+    A round that is sealed stays so when Slurm takes nothing more, another holds the lock or the disk is full: what
+    waits for its gate starts all the same.
     """
     site, slurm = saved_site(job.run), Slurm()
     if not (failed or site.resubmit_inside_jobs):
         return
-    with _run_lock(job, purpose=f"the gate of round {round_id}") as still_mine:
-        job = open_job(job.run.path)
-        _give_up(job, round_id, failed=failed, refused=refused)
-        try:
+    try:
+        with _run_lock(job, purpose=f"the gate of round {round_id}") as still_mine:
+            job = open_job(job.run.path)
+            _give_up(job, round_id, failed=failed, refused=refused)
             Submission(job, site, slurm, ask_limits(site, slurm), me=this_element(), still_mine=still_mine).advance(
                 last_round=horizon(job, round_id + 1), may_submit=site.resubmit_inside_jobs
             )
-        except EngineError as error:
-            if failed:
-                raise
-            logger.warning("round %s is sealed; a later job sends what is left to send: %s", round_id, error)
+    except (EngineError, RunFolderError, OSError) as error:
+        if failed:
+            raise
+        logger.warning("round %s is sealed; a later job sends what is left to send: %s", round_id, error)
 
 
 def _give_up(job: Job, round_id: int, *, failed: bool, refused: str) -> None:

@@ -74,7 +74,7 @@ class LocalEngine:
                 refuse_live_slurm_jobs(job, self.slurm or Slurm(patience_s=10.0))
             job.settle()
             for key in [key for key in job.due() if key.stage is Stage.GATE]:
-                put_aside_broken_shards(job, key.round_id, with_labels=True)
+                put_aside_broken_shards(job, key.round_id)
             due = job.due()
             job.journal.append("started", engine=self.name, pid=os.getpid(), due={str(k): v for k, v in due.items()})
             if due:

@@ -242,7 +242,7 @@ class _Decider:
         """The last job looks once more at everything: it retries what no gate came after, and ends the journal."""
         due = ((self.cover.get(key, {}), shards) for key, shards in self.due.items())
         names = sorted({covered[shard] for covered, shards in due for shard in shards if shard in covered})
-        present = next((name for name, live in self.now.live.items() if live.entry.key is None and live.alive), None)
+        present = next((name for name, live in self.now.live.items() if live.entry.key is None and live.waiting), None)
         if not names:
             return
         waits = (Wait(After.ANY, tuple(names)),)

@@ -320,6 +320,6 @@ def partition_of(spec: JobSpec, site: Site) -> SitePartition:
     if 0 < spec.resources.gpus < spec.num_ranks:
         raise ConfigError(
             f"{spec.label} is {spec.num_ranks} ranks (finetune.num_ranks) on {spec.resources.gpus} GPUs "
-            "(resources.finetune.gpus); a job has one node and a rank a GPU of its own: lower the one or raise the other"
+            "(resources.finetune.gpus); a job has one node and each rank a GPU: lower the one or raise the other"
         )
     return partition

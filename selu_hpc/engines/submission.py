@@ -33,6 +33,8 @@ from selu_hpc.site import Site
 
 logger = logging.getLogger(__name__)
 
+_BEGUN = "no longer pending"
+"""Slurm's words for a job that cannot be changed since it runs or has ended."""
 STUCK = "it can't start any more: what it waits for will not come"
 LOOKS_S = (1.0, 2.0, 4.0, 8.0)
 """When to look for a job whose sbatch gave no answer, before it is sent again."""
@@ -286,7 +288,7 @@ class Submission:
         unsent = {spec.name for spec in specs}.difference(sent)
         for name, waits in decision.rewire.items():
             if not any(unsent.intersection(wait.names) for wait in waits):  # else whoever sends those does it
-                self._rewire(name, waits)
+                self._rewire(live[name].entry, live[name].waiting - decision.cancel.get(name, set()), waits)
         self._release([name for name, one in live.items() if one.held and (self.by_person or not one.entry.released)])
 
     def _send_all(self, specs: list[JobSpec]) -> list[str]:
@@ -405,11 +407,18 @@ class Submission:
         else:
             logger.info("cancelled %s (%s): %s", target, entry.name, why)
 
-    def _rewire(self, name: str, waits: tuple[Wait, ...]) -> None:
+    def _rewire(self, entry: Entry, waiting: set[int], waits: tuple[Wait, ...]) -> None:
+        """As in `_avoid`, what has begun is not told; it finds out by itself what is missing, and is sent again."""
+        name, target = entry.name, _elements(entry, waiting)
         dependency = ",".join(wait.resolve(self.ids) for wait in waits)
-        self.slurm.depend(self.ids[name], dependency)
+        try:
+            self.slurm.depend(target, dependency)
+        except EngineError as error:
+            if _BEGUN not in str(error):
+                raise
+            logger.warning("%s (%s) begins before it could be told to wait for %s", target, name, dependency)
         self.job.journal.append("rewired", name=name, waits=waits_json(waits), dependency=dependency)
-        logger.info("job %s (%s) now waits for %s", self.ids[name], name, dependency)
+        logger.info("job %s (%s) now waits for %s", target, name, dependency)
 
     def _release(self, names: list[str]) -> None:
         if names:

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 from selu_hpc.config import RunConfig
-from selu_hpc.errors import CorruptShardError, MissingShardError
+from selu_hpc.errors import CorruptShardError, MissingShardError, UnreadableShardError
 from selu_hpc.rounds.plan import SEALED
 from selu_hpc.rounds.rundir import RunDir, Stage, write_json
 
@@ -53,6 +53,8 @@ def seal_round(run: RunDir, config: RunConfig, round_id: int) -> Seal:
     for shard in range(config.rollout.num_shards):
         try:
             shards[shard] = {str(stage): run.shard(round_id, stage, shard).check().content for stage in stages}
+        except UnreadableShardError:
+            raise  # it may be whole: a round is not sealed without it because a storage server is away
         except (MissingShardError, CorruptShardError) as error:
             problems.append(str(error))
     if len(shards) < needed_by(config.retry.quorum, config.rollout.num_shards):

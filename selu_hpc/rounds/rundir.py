@@ -29,7 +29,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from selu_hpc.errors import CorruptShardError, MissingShardError, RunFolderError
+from selu_hpc.errors import CorruptShardError, MissingShardError, RunFolderError, UnreadableShardError
 
 MARKER = "done.json"
 
@@ -156,16 +156,17 @@ class ShardDir:
         return marker
 
     def check(self) -> Marker:
-        """Compare every file with the marker; raises CorruptShardError that names the first difference."""
+        """Compare every file with the marker; raises CorruptShardError that names the first difference, which is an
+        UnreadableShardError where the bytes could not be had."""
         marker = self.require_marker()
         for name, (size, digest) in marker.files.items():
             file = self.path / name
             try:
                 found = _fingerprint(file) if file.is_file() else None
             except OSError as error:
-                raise CorruptShardError(
+                raise UnreadableShardError(
                     f"round {self.round_id} {self.stage}: shard {self.shard}: {file} cannot be read: {error.strerror}; "
-                    f"{self.remedy}"
+                    f"when its storage is well, {self.remedy}"
                 ) from error
             if found != (size, digest):
                 what = "is missing" if found is None else f"has {found[0]} bytes, hash {found[1][:8]}"

@@ -37,6 +37,8 @@ class SlurmInMemory:
     avoids: dict = field(default_factory=dict)
     reasons: dict = field(default_factory=dict)
     nodes: str = ""
+    waits: dict = field(default_factory=dict)
+    """Dependencies by job, or by the elements that were told."""
     most_at_once: int = 0
     _two: threading.Event = field(default_factory=threading.Event)
     _count: int = 0
@@ -61,6 +63,7 @@ class SlurmInMemory:
             error = self.trouble(number, name) if self.trouble else None
             if error is None or self.lies:
                 self.jobs[job_id] = (name, tuple(read_array_text(array[1])) if array else (0,))
+                self.waits[job_id] = dependency
             if error:
                 raise error
             return job_id
@@ -95,17 +98,21 @@ class SlurmInMemory:
         for job_id in ids:
             self.jobs.pop(job_id)
 
-    def depend(self, job_id, dependency):
-        assert job_id in self.jobs
+    def depend(self, target, dependency):
+        self._must_wait(target)
         assert set(re.findall(r"\d+", dependency)) <= self.jobs.keys()
+        self.waits[target] = dependency
 
     def avoid(self, target, nodes):
+        self._must_wait(target)
+        self.avoids[target] = nodes
+
+    def _must_wait(self, target):
         """As scontrol does it: some of an array may be told, a whole array only while none of its tasks has begun."""
         job_id, _, some = target.partition("_")
         told = read_array_text(some) if some else self.jobs[job_id][1]
         if any(self.state(job_id, index) != "PENDING" for index in told):
             raise EngineError(f"{target}: Job is no longer pending execution")
-        self.avoids[target] = nodes
 
     def sacct(self, ids):
         return []

@@ -1,12 +1,15 @@
 """A gate and the run's last job, as processes of their own run them, against the Slurm in memory."""
 
+import errno
+
 import pytest
 from in_memory import FULL, SITE, SlurmInMemory, events, finish, ids_of, stages, submit
 
-from selu_hpc.engines import gate_job
+from selu_hpc.engines import broken, gate_job
 from selu_hpc.engines.base import Job
 from selu_hpc.engines.limits import Limits
-from selu_hpc.errors import EngineError
+from selu_hpc.errors import EngineError, LockedError, RunFolderError
+from selu_hpc.rounds import rundir
 from selu_hpc.rounds.plan import make_plan
 from selu_hpc.rounds.rundir import Stage
 
@@ -92,3 +95,82 @@ def test_a_sealed_round_stays_so_when_slurm_takes_nothing_of_the_next(job, slurm
         slurm.jobs.pop(job_id)
     slurm.trouble = lambda number, name: REFUSED
     assert gate_job.gate(job, 1, 0) == 0
+
+
+@pytest.mark.parametrize("why", [LockedError("another process holds the lock"), OSError(errno.ENOSPC, "No space left")])
+def test_a_sealed_round_stays_so_when_what_follows_cannot_be_written(job, slurm, quorum, why, monkeypatch):
+    quorum(met=True)
+    finish(job, 1)
+    held = gate_job._run_lock
+
+    def lock(job, *, purpose):
+        if job.run.shard(1, Stage.GATE).marker_file.exists():
+            raise why
+        return held(job, purpose=purpose)
+
+    monkeypatch.setattr(gate_job, "_run_lock", lock)
+    assert gate_job.gate(job, 1, 0) == 0
+
+
+@pytest.fixture
+def whole(job, slurm):
+    """Both shards of the first round are finished, with bytes to read."""
+    for stage, name in ((Stage.ROLLOUT, "episodes.zarr"), (Stage.LABEL, "labels.zarr")):
+        for shard in (0, 1):
+            place = job.run.shard(1, stage, shard)
+            (place.path / name).mkdir(parents=True)
+            (place.path / name / "c.0").write_bytes(b"bytes")
+            place.write_marker(content="x", names=[name], summary={})
+    return slurm
+
+
+def test_a_damaged_rollout_takes_its_finished_label_along_so_that_the_next_gate_waits_for_both(job, whole, quorum):
+    quorum(met=True)
+    (job.run.shard(1, Stage.ROLLOUT, 1).path / "episodes.zarr" / "c.0").write_bytes(b"bites")
+    before = set(whole.jobs)
+    assert gate_job.gate(job, 1, 0) == 0
+    due = job.due()
+    assert due[gate_job.Key(1, Stage.ROLLOUT)] == due[gate_job.Key(1, Stage.LABEL)] == [1]
+    sent = {name.split("-", 2)[2]: job_id for job_id, (name, _) in whole.jobs.items() if job_id not in before}
+    assert sent.keys() == {"r01-rollout-g1c0", "r01-label-g1c0", "r01-gate-g1c0"}
+    assert whole.waits[sent["r01-gate-g1c0"]] == f"afterany:{sent['r01-label-g1c0']}"
+    assert (job.run.shard(1, Stage.LABEL, 0).path / "labels.zarr").is_dir()
+
+
+def away(monkeypatch, *parts):
+    read = rundir._fingerprint
+
+    def fingerprint(file):
+        if any(part in str(file) for part in parts):
+            raise OSError(errno.ESHUTDOWN, "Cannot send after transport endpoint shutdown")
+        return read(file)
+
+    monkeypatch.setattr(rundir, "_fingerprint", fingerprint)
+    monkeypatch.setattr(broken, "PATIENCE_S", (0.0, 0.0))
+
+
+@pytest.mark.parametrize("parts", [["/rollout/"], ["/rollout/", "/label/"]])
+def test_where_a_storage_server_is_away_a_gate_fails_and_moves_nothing(job, whole, quorum, monkeypatch, parts):
+    quorum(met=True)
+    away(monkeypatch, *parts)
+    with pytest.raises(RunFolderError, match=r"of 4 finished shards of round 1 cannot be read, .*nothing was changed"):
+        gate_job.gate(job, 1, 0)
+    assert {key.stage for key in job.due() if key.round_id == 1} == {
+        Stage.GATE, Stage.FINETUNE_ACTOR, Stage.FINETUNE_CRITIC, Stage.EVALUATE
+    }  # fmt: skip
+    assert not list(job.run.path.glob("rounds/*/*/*/broken-*"))
+
+
+def test_one_shard_that_cannot_be_read_among_others_that_can_is_made_anew(job, whole, quorum, monkeypatch):
+    quorum(met=True)
+    away(monkeypatch, "/rollout/shard-0001")
+    assert gate_job.gate(job, 1, 0) == 0
+    assert job.due()[gate_job.Key(1, Stage.ROLLOUT)] == [1]
+
+
+def test_what_can_be_read_at_the_second_try_is_whole(job, whole, monkeypatch):
+    read = rundir._fingerprint
+    away(monkeypatch, "/rollout/")
+    monkeypatch.setattr(broken.time, "sleep", lambda _: monkeypatch.setattr(rundir, "_fingerprint", read))
+    broken.put_aside_broken_shards(job, 1)
+    assert not list(job.run.path.glob("rounds/*/*/*/broken-*"))

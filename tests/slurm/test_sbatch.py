@@ -238,7 +238,7 @@ def test_a_stage_that_does_not_fit_its_partition_is_refused_before_submission(si
         partition_of(spec(resources=Resources(partition="gpu", timeout_min=301)), site)
     with pytest.raises(ConfigError, match="asks for 9 GPUs on a node, partition a100 has 8"):
         partition_of(spec(resources=Resources(partition="gpu", gpus=9)), site)
-    with pytest.raises(ConfigError, match="16 ranks .* on 8 GPUs"):
+    with pytest.raises(ConfigError, match=r"16 ranks .* on 8 GPUs"):
         partition_of(spec(resources=Resources(partition="gpu", gpus=8), num_ranks=16), site)
     with pytest.raises(ConfigError, match="asks for the 'preempt' partition"):
         partition_of(spec(resources=Resources(partition="preempt")), site)

@@ -380,3 +380,45 @@ def test_a_run_whose_path_would_end_pythonpath_early_is_refused(small_config, tm
     run, config = open_run(tmp_path / "2026-11-27T10:00", small_config)
     with pytest.raises(RunFolderError, match="which ends at a colon"):
         SlurmEngine(slurm=SlurmInMemory()).run(Job(run, config, make_plan(config)), wait=False)
+
+
+def test_of_an_array_of_which_some_tasks_run_only_those_that_wait_are_re_pointed(job):
+    slurm = SlurmInMemory()
+    submit(job, slurm)
+    ids = ids_of(slurm)
+    job.run.shard(1, Stage.ROLLOUT, 0).write_marker(content="x", names=[], summary={})
+    slurm.states |= {
+        (ids["r01-rollout"], 0): "COMPLETED", (ids["r01-rollout"], 1): "FAILED", (ids["r01-label"], 0): "RUNNING"
+    }  # fmt: skip
+    decision = submit(job, slurm)
+    rollout = next(job_id for job_id, (name, _) in slurm.jobs.items() if name.endswith("r01-rollout-g1c0"))
+    assert any(name.endswith("r01-label-g0c0") for name in decision.rewire)
+    assert slurm.waits[f"{ids['r01-label']}_[1]"] == f"aftercorr:{rollout}"
+
+
+def test_what_begins_before_it_could_be_re_pointed_stops_no_submit(job, monkeypatch):
+    slurm = SlurmInMemory()
+    submit(job, slurm)
+    finish(job, 0)
+
+    def depend(target, dependency):
+        raise EngineError(f"scontrol: {target}: Job is no longer pending execution")
+
+    monkeypatch.setattr(slurm, "depend", depend)
+    assert gate_at_work(job, slurm).rewire
+    assert events(job, "rewired")
+
+
+def test_a_last_job_that_already_runs_gets_another_behind_it(job):
+    slurm = SlurmInMemory()
+    submit(job, slurm)
+    close = ids_of(slurm)["close"]
+    for stage in job.plan:
+        for shard in range(stage.num_shards):
+            job.run.shard(stage.key.round_id, stage.key.stage, shard).write_marker(content="x", names=[], summary={})
+    slurm.states = {job_id: "RUNNING" if job_id == close else "COMPLETED" for job_id in slurm.jobs}
+    more = job.config.but(rounds=job.config.rounds + 1)
+    later = Job(job.run, more, make_plan(more))
+    later.settle()
+    submit(later, slurm)
+    assert "close-g1c0" in stages(slurm)
