@@ -28,7 +28,7 @@ from selu_hpc.logs import set_up_logging
 from selu_hpc.recipes import load_site
 from selu_hpc.rounds.provenance import SOURCE
 from selu_hpc.rounds.rundir import RunDir
-from selu_hpc.terminal import enter
+from selu_hpc.terminal import count, enter
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,12 +44,18 @@ def build_parser() -> argparse.ArgumentParser:
 
     defaults = BuildOptions()
     made = commands.add_parser("build", help="build the image; one of the same name and definition is not built again")
-    made.add_argument("--name", default=defaults.name)
-    made.add_argument("--bootstrap", default=defaults.bootstrap, help="docker, localimage, oras …")
-    made.add_argument("--base", default=defaults.base, help="what to start from; a local .sif or folder")
-    made.add_argument("--variant", choices=["cpu", "cuda"], default=defaults.variant)
+    made.add_argument("--name", default=defaults.name, help="on the shelf (default: %(default)s)")
+    made.add_argument(
+        "--bootstrap", default=defaults.bootstrap, help="docker, localimage, oras … (default: %(default)s)"
+    )
+    made.add_argument(
+        "--base", default=defaults.base, help="what to start from; a local .sif or folder (default: %(default)s)"
+    )
+    made.add_argument(
+        "--variant", choices=["cpu", "cuda"], default=defaults.variant, help="of torch (default: %(default)s)"
+    )
     made.add_argument("--torch", default="", help="pip requirement of the torch build (default: by variant)")
-    made.add_argument("--definition", type=Path, default=SOURCE / "Apptainer.def")
+    made.add_argument("--definition", type=Path, default=SOURCE / "Apptainer.def", help="default: the package's own")
     made.add_argument(
         "--wheels",
         type=Path,
@@ -74,8 +80,8 @@ def build_parser() -> argparse.ArgumentParser:
             one.add_argument("--key-index", type=int, help="which private key (apptainer key list --secret)")
 
     out = commands.add_parser("push", help="copy an image to oras://HOST/REPOSITORY:TAG or a shared folder")
-    out.add_argument("image")
-    out.add_argument("place")
+    out.add_argument("image", help="name, name@sha256:…, or file")
+    out.add_argument("place", help="oras://HOST/REPOSITORY:TAG or a folder")
     back = commands.add_parser("pull", help="bring an image here by digest, once per cluster")
     back.add_argument("place", help="the line that push printed")
     for one in (out, back):
@@ -83,28 +89,21 @@ def build_parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="the images on the shelf")
 
     packed = commands.add_parser("bundle", help="everything another lab needs to repeat a run, in one file")
-    packed.add_argument("--run", type=Path, required=True)
+    packed.add_argument("--run", type=Path, required=True, help="the run folder")
     packed.add_argument("target", type=Path, help="the .tar to write")
     packed.add_argument("--with-image", action="store_true", help="put the image itself in")
     packed.add_argument("--with-results", action="store_true", help="put adapters, metrics and the report in")
     packed.add_argument("--image-place", default="", help="where to pull the image from, when it is not put in")
     opened = commands.add_parser("unbundle", help="check a bundle and lay out a run folder from it")
-    opened.add_argument("source", type=Path)
-    opened.add_argument("target", type=Path)
+    opened.add_argument("source", type=Path, help="the .tar that bundle wrote")
+    opened.add_argument("target", type=Path, help="the run folder to make")
     matched = commands.add_parser("compare", help="does a run from a bundle have the same bytes as where it came from?")
-    matched.add_argument("--run", type=Path, required=True)
+    matched.add_argument("--run", type=Path, required=True, help="the run that unbundle laid out, once it is finished")
     old = commands.add_parser("prune", help="remove old images and what interrupted builds and pulls left")
-    old.add_argument("--keep", type=_count, default=2, help="newest images kept of each name (default: %(default)s)")
+    old.add_argument("--keep", type=count, default=2, help="newest images kept of each name (default: %(default)s)")
     old.add_argument("--used-by", type=Path, nargs="*", default=[], metavar="RUN", help="runs whose images stay")
     old.add_argument("--dry-run", action="store_true", help="only say what would go")
     return parser
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"found {text}; give a number from 0 on")
-    return number
 
 
 def _path(variable: str) -> Path | None:

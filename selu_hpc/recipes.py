@@ -24,7 +24,16 @@ import msgspec
 import yaml
 
 from selu_hpc import config
-from selu_hpc.config import DEEPSPEED_OURS, Learning, RunConfig, Settings, misfit
+from selu_hpc.config import (
+    DEEPSPEED_OURS,
+    Backend,
+    GameConfig,
+    Learning,
+    RunConfig,
+    Settings,
+    Simulator,
+    misfit,
+)
 from selu_hpc.errors import ConfigError
 from selu_hpc.rounds.rundir import RunDir
 from selu_hpc.site import Site
@@ -95,7 +104,7 @@ def load_recipe(name: str, overrides: Sequence[str] = (), flags: Mapping[str, An
         verbs_of(built.env)  # a run is what its verbs are: a wrong one could not be mended later
     run = RunDir(recipe.parent)
     is_a_runs = recipe == run.config_file and run.provenance_file.exists()  # what that is can't be changed any more
-    unwise = () if is_a_runs else (*_unnameable(built), *_untrainable(built))
+    unwise = () if is_a_runs else (*_unnameable(built), *_unplayable(built), *_untrainable(built))
     if wrong := [f"{layers.source_of(path)}: {path}: {why}" for path, why in unwise]:
         raise ConfigError("\n".join(wrong))
     return built
@@ -181,6 +190,25 @@ def _unnameable(config: RunConfig) -> Iterator[tuple[str, str]]:
     if not NAME.fullmatch(config.recipe):
         found = json.dumps(config.recipe, ensure_ascii=False)
         yield "recipe", f"found {found}; allowed: a name without / and control characters that begins with no dot"
+
+
+_FETCH = "docs/real-simulators.md says how to fetch a build"
+
+
+def _unplayable(config: RunConfig) -> Iterator[tuple[str, str]]:
+    """What no episode could be played with, or would be dropped without a word."""
+    env = config.env
+    if not config.plays_games and config.game != GameConfig():
+        yield (
+            "game",
+            f"learning is {config.learning}, which plays no card games: add `--recipe rl4vlm`, or leave it out",
+        )
+    if config.plays_games or env.backend is Backend.STAND_IN:
+        return
+    if not env.unity_releases:
+        yield "env.backend", f"{env.backend} needs env.unity_releases; {_FETCH}"
+    if not env.unity_commit and env.simulator is Simulator.THOR:
+        yield "env.backend", f"{env.backend} needs env.unity_commit; {_FETCH}"
 
 
 def _untrainable(config: RunConfig) -> Iterator[tuple[str, str]]:

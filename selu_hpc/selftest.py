@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from selu_hpc.engines.base import Job
-from selu_hpc.engines.local import LocalEngine
+from selu_hpc.engines.local import Interrupted, LocalEngine
 from selu_hpc.errors import SeluError
 from selu_hpc.logs import set_up_logging
 from selu_hpc.recipes import load_recipe
@@ -49,11 +49,15 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(argv)
     set_up_logging()
+    folder = ""
     try:
         config = load_recipe("selu", [*TINY, *options.set])
         folder = tempfile.mkdtemp(prefix="selu-selftest-")
         run, config = open_run(Path(folder) / "run", config)
         LocalEngine().run(Job(run, config, make_plan(config)))
+    except Interrupted:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise KeyboardInterrupt from None  # "stopped": a selftest does not go on, it begins anew
     except SeluError as error:
         sys.stderr.write(f"error: {error}\n")  # the run stays, since its logs say more
         return error.exit_code

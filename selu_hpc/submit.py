@@ -122,7 +122,7 @@ def submit(options: argparse.Namespace, calls: Calls) -> int:
         fresh = f"# {run.path} holds no run yet\n" if options.run and not run.config_file.exists() else ""
         sys.stdout.write(f"{fresh}# signature {config.signature}\n{to_yaml(config)}")
         return 0
-    site = load_site(options.site) if options.site else None
+    site = None if options.site is None else load_site(options.site)
     plan = make_plan(config)
     if options.dry_run:
         print_plan(plan, run)
@@ -135,8 +135,20 @@ def submit(options: argparse.Namespace, calls: Calls) -> int:
         start_sbatch(run, plan, calls)
     engine = choose_engine(options, site, calls)
     image = choose_image(options, site, run, config)
+    if engine.name == "local" and image is None and not run.config_file.exists():
+        refuse_missing_base(config)
     make_run(run, config)
     return carry_on(Job(run, config, plan, image), engine, wait=options.wait)
+
+
+def refuse_missing_base(config: RunConfig) -> None:
+    """Before there is a run of it, whose base could not be mended any more: on this machine it would never be found."""
+    from selu_hpc.errors import ConfigError
+
+    base = config.model.base
+    folder = Path(base).expanduser()
+    if (folder.is_absolute() or base.startswith(".")) and not folder.is_dir() and not config.model.server_url:
+        raise ConfigError(f"model.base {base!r}: no such folder; give a folder, a hub id, or `pocket`")
 
 
 def prepare(job: Job) -> int:
@@ -183,7 +195,7 @@ def resolve_config(options: argparse.Namespace) -> RunConfig:
     flags = {name: getattr(options, name) for name in ("rounds", "seed") if getattr(options, name) is not None}
     if options.run and options.recipe is None and RunDir(options.run).config_file.is_file():
         return load_recipe(str(RunDir(options.run).config_file), options.set, flags)
-    return load_recipe(options.recipe or "selu", options.set, flags)
+    return load_recipe("selu" if options.recipe is None else options.recipe, options.set, flags)
 
 
 def choose_engine(options: argparse.Namespace, site: Site | None, calls: Calls) -> Engine:

@@ -41,6 +41,8 @@ REFUSED = {
 
 def enter(main: Callable[[], int]) -> NoReturn:
     """Run a command's main and end the process with its exit code."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115 - closed by whoever started this
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -61,11 +63,24 @@ def enter(main: Callable[[], int]) -> NoReturn:
         sys.stderr.write("stopped\n")
         code = EXIT_STOPPED
     except OSError as error:
-        if error.filename is None or error.errno not in REFUSED:
+        if error.errno not in REFUSED or not (error.filename or _refuses(sys.stdout)):
             raise
-        sys.stderr.write(f"error: {os.fsdecode(error.filename)}: {error.strerror}; {REFUSED[error.errno]}\n")
+        what = os.fsdecode(error.filename) if error.filename else "standard output"
+        sys.stderr.write(f"error: {what}: {error.strerror}; {REFUSED[error.errno]}\n")
+        if not error.filename:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = EXIT_REFUSED
     sys.exit(code)
+
+
+def _refuses(stream: TextIO) -> bool:
+    """Whether what was printed cannot be written."""
+    try:
+        stream.flush()
+        os.write(stream.fileno(), b"\n")  # what is not buffered has been refused already
+    except OSError:
+        return True
+    return False
 
 
 def _reader_is_gone(stream: TextIO) -> bool:
@@ -79,6 +94,14 @@ def positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"found {text}; give a number from 1 on")
+    return number
+
+
+def count(text: str) -> int:
+    """An argument's number that may be 0."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"found {text}; give a number from 0 on")
     return number
 
 

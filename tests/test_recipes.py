@@ -348,3 +348,18 @@ def test_a_wrong_setting_ends_the_command_with_code_2_and_no_traceback():
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "env.horizon: found 0; allowed: a whole number > 0" in done.stderr
+
+
+def test_what_no_episode_could_be_played_with_is_refused_before_it_becomes_a_runs_identity():
+    assert "xvfb needs env.unity_commit; docs/" in said("env.backend=xvfb", "env.unity_releases=/unity")
+    home = ["env.simulator=virtualhome", "env.backend=xvfb"]
+    assert said(*home).splitlines() == [
+        "--set env.backend=xvfb: env.backend: xvfb needs env.unity_releases; docs/real-simulators.md says how to fetch "
+        "a build"
+    ]
+    assert load_recipe("selu", [*home, "env.unity_releases=/unity"]).env.unity_releases == "/unity"
+
+
+def test_a_game_asked_for_where_none_is_played_is_refused():
+    assert "game: learning is selu, which plays no card games: take `--recipe rl4vlm`" in said("game.name=blackjack")
+    assert load_recipe("rl4vlm", ["game.name=blackjack"]).game.name == "blackjack"

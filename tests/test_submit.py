@@ -222,3 +222,9 @@ def test_a_disk_that_fills_up_is_named_and_with_room_the_run_goes_on(small_disk)
     assert "No space left on device" in done.stderr
     small_disk("size=500m")
     assert "report: " in tiny(folder / "run").stdout
+
+
+def test_a_base_that_is_nowhere_here_is_refused_before_a_folder_is_bound_to_it(tmp_path):
+    done = tiny(tmp_path / "run", "--set=model.base=/nonexist", check=False)
+    assert (done.returncode, "model.base '/nonexist': no such folder" in done.stderr) == (2, True), done.stderr
+    assert not (tmp_path / "run").exists()

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from test_layers import COMMANDS
@@ -91,3 +92,25 @@ def test_a_count_is_a_number_from_1_on(words):
         _, error = process.communicate()
     assert process.returncode == 2
     assert f"argument {option.split('=')[0]}: found {option.split('=')[1]}; give a number from 1 on" in error.decode()
+
+
+def test_printing_where_there_is_no_room_is_told_in_a_line(small_run):
+    with Path("/dev/full").open("wb") as full:
+        line = [sys.executable, "-m", "selu_hpc.status", "--run", str(small_run.path)]
+        done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"error: standard output: No space left on device; ")
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_command_whose_output_was_closed_runs_all_the_same():
+    words = f"{sys.executable} -m selu_hpc.submit --print-config >&- 2>&-"
+    assert subprocess.run(["bash", "-c", words], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("command", ["stages.label", "engines.gate_job"])
+def test_an_attempt_is_a_number_from_0_on(command):
+    with started("-m", f"selu_hpc.{command}", "--run=nowhere", "--round=1", "--attempt=-4") as process:
+        _, error = process.communicate()
+    assert process.returncode == 2
+    assert b"argument --attempt: found -4; give a number from 0 on" in error

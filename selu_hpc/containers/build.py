@@ -20,6 +20,7 @@ from selu_hpc.containers.apptainer import Apptainer
 from selu_hpc.containers.digest import digest_of
 from selu_hpc.containers.shelf import Entry, Made, Shelf
 from selu_hpc.errors import ImageError
+from selu_hpc.recipes import NAME
 from selu_hpc.rounds.provenance import SOURCE, code_state
 
 logger = logging.getLogger(__name__)
@@ -57,8 +58,7 @@ class BuildOptions:
 
 def build(options: BuildOptions, *, shelf: Shelf, apptainer: Apptainer) -> Entry:
     """Build, hash and shelve an image; one of the same name and definition is taken from the shelf instead."""
-    if not options.definition.is_file():
-        raise ImageError(f"no definition file {options.definition}; the package's own is {SOURCE / DEFINITION}")
+    _refuse_wrong(options)
     dependencies, definition = hashes(options)
     asked = (options.name, definition)
     for entry in shelf.entries() if not options.fresh else ():
@@ -91,6 +91,20 @@ def build(options: BuildOptions, *, shelf: Shelf, apptainer: Apptainer) -> Entry
         )
     logger.info("built %s in %.0f s", entry.title, time.monotonic() - started)
     return entry
+
+
+def _refuse_wrong(options: BuildOptions) -> None:
+    """What would come out minutes later, by Apptainer's word or none."""
+    if not NAME.fullmatch(options.name):
+        raise ImageError(f"--name {options.name!r}: give a name without / that begins with no dot")
+    if not options.definition.is_file():
+        raise ImageError(f"no definition file {options.definition}; the package's own is {SOURCE / DEFINITION}")
+    if options.wheels and not options.wheels.is_dir():
+        raise ImageError(f"--wheels {options.wheels}: no such folder")
+    if options.ca_file and not options.ca_file.is_file():
+        raise ImageError(f"--ca-file {options.ca_file}: no such file")
+    if options.bootstrap == "localimage" and not Path(options.base).exists():
+        raise ImageError(f"--base {options.base}: no such image or folder, which --bootstrap localimage begins from")
 
 
 def build_line(

@@ -142,11 +142,12 @@ def stage_command(stage: Stage, *, run: Path, round_id: int, shard: int, attempt
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Run one shard of one stage inside the run's image.")
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--stage", type=Stage, choices=list(Stage), required=True)
-    parser.add_argument("--round", type=int, required=True, dest="round_id")
-    parser.add_argument("--shard", type=int, default=int(os.environ.get("SLURM_ARRAY_TASK_ID", "0")))
-    parser.add_argument("--attempt", type=int)
+    parser.add_argument("--run", type=Path, required=True, help="the run folder")
+    parser.add_argument("--stage", type=Stage, choices=list(Stage), required=True, help="what to run in its image")
+    parser.add_argument("--round", type=int, required=True, dest="round_id", help="the round, 0 is the base model")
+    index = int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))
+    parser.add_argument("--shard", type=int, default=index, help="the shard (default: the array task's index)")
+    parser.add_argument("--attempt", type=int, help="attempt number (default: the next free one)")
     options = parser.parse_args(argv)
     die_with_parent(signal.SIGTERM)  # which is passed on, so that the stage saves and the private folder goes
     set_up_logging()

@@ -176,10 +176,14 @@ class Shelf:
             return [Entry(**{**one, "places": tuple(one["places"])}) for one in listed]
         except FileNotFoundError:
             return []
-        except OSError as error:
+        except PermissionError as error:
             raise ImageError(
                 f"{self.lock_file}: {error.strerror}; whoever keeps this shelf must let others read it "
                 f"(chmod a+rX {self.path} {self.lock_file}), or choose another by --images or SELU_IMAGES"
+            ) from error
+        except OSError as error:
+            raise ImageError(
+                f"{self.lock_file}: {error.strerror}; choose another shelf by --images or SELU_IMAGES"
             ) from error
         except (ValueError, KeyError, TypeError) as error:
             raise ImageError(

@@ -31,6 +31,7 @@ from selu_hpc.rounds.lock import wait_for_lock
 from selu_hpc.rounds.plan import SEALED, Key, make_plan
 from selu_hpc.rounds.rundir import RunDir, Stage
 from selu_hpc.stages import entry
+from selu_hpc.terminal import count
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--round", type=int, dest="round_id", help="the round")
     what.add_argument("--close", action="store_true", help="look at the whole run once more")
-    parser.add_argument("--shard", type=int, default=0)
-    parser.add_argument("--attempt", type=int)
+    parser.add_argument("--shard", type=int, default=0, help="0; taken as every stage takes it")
+    parser.add_argument("--attempt", type=count, help="attempt number (default: the next free one)")
     options = parser.parse_args(argv)
     set_up_logging()
     try:

@@ -120,11 +120,14 @@ class LocalRun:
         self.failures: dict[tuple[Key, int], int] = {}
         self.gave_up: list[Running] = []
         self.stop_signal: int | None = None
+        self.is_up = False
+        """Whether shards may have begun; before, a signal ends the run at once."""
 
     def drive(self, fork_server: Callable[[], ForkServer]) -> None:
         before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             with fork_server() as zygote, ProgressView(self.job, self.frontier) as view:
+                self.is_up = True
                 try:
                     self._loop(zygote, view)
                 finally:
@@ -142,10 +145,7 @@ class LocalRun:
     def _loop(self, zygote: ForkServer, view: ProgressView) -> None:
         while not self.frontier.finished:
             if self.stop_signal is not None:
-                raise Interrupted(
-                    f"stopped by {signal.Signals(self.stop_signal).name}; finished shards and flushed episodes are "
-                    f"kept: run the same command (or `{self._again}`) to go on"
-                )
+                raise self._interrupted(self.stop_signal)
             self._start_ready(zygote)
             if not self.running and not self.frontier.finished:
                 raise EngineError("nothing runs and nothing can start; this is a fault in the plan: please report it")
@@ -231,7 +231,15 @@ class LocalRun:
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self.stop_signal is not None:
             raise Interrupted("stopped at once; run the same command again to go on")
+        if not self.is_up:
+            raise self._interrupted(number)
         self.stop_signal = number
+
+    def _interrupted(self, number: int) -> Interrupted:
+        return Interrupted(
+            f"stopped by {signal.Signals(number).name}; finished shards and flushed episodes are kept: run the same "
+            f"command (or `{self._again}`) to go on"
+        )
 
 
 def full_disk(log: Path) -> str:

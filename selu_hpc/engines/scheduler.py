@@ -194,7 +194,9 @@ class Slurm:
         meanwhile: Callable[[], object] = lambda: None,
     ) -> subprocess.CompletedProcess[str]:
         if not self.calls.has(command[0]):
-            raise EngineError(f"no {command[0]} on this machine: run this on a login node, or use --engine local")
+            raise EngineError(
+                f"no {command[0]} on this machine: this is for a login node (`submit` has --engine local)"
+            )
         try:
             return self.calls.call(
                 command,

@@ -72,8 +72,13 @@ class Zygote:
         self._buffer = b""
 
     def __enter__(self) -> Self:
-        if not any("ready" in message for message in self.messages(timeout_s=START_TIMEOUT_S)):
-            raise EngineError(f"the worker process did not start within {START_TIMEOUT_S:.0f} s")
+        try:
+            if not any("ready" in message for message in self.messages(timeout_s=START_TIMEOUT_S)):
+                raise EngineError(f"the worker process did not start within {START_TIMEOUT_S:.0f} s")
+        except BaseException:
+            self._process.kill()
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -49,11 +49,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--simulator", type=Simulator, choices=list(Simulator), default=Simulator.THOR)
     parser.add_argument("--backend", type=Backend, choices=list(Backend), default=Backend.STAND_IN)
     parser.add_argument("--world", type=World, choices=list(World), default=World.KNOWN)
-    parser.add_argument("--size", type=int, default=300, help="width and height of the frames")
-    parser.add_argument("--seed", type=int, default=0, help="chooses the task and the start")
+    parser.add_argument("--size", type=int, default=300, help="width and height of the frames (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="chooses the task and the start (default: %(default)s)")
     parser.add_argument("--verb", default="", help="the task's type; any when left out")
     parser.add_argument("--actions", default="", help="actions to do, with ; between them, instead of the keyboard")
-    parser.add_argument("--frames", type=Path, default=Path("frames"), help="folder the frames are written to")
+    parser.add_argument(
+        "--frames", type=Path, default=Path("frames"), help="folder the frames are written to (default: ./%(default)s)"
+    )
     parser.add_argument("--unity-commit", default="", help="a Unity build's commit")
     parser.add_argument("--unity-releases", default="", help="the folder of fetched Unity builds")
     return parser

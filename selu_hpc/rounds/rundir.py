@@ -296,6 +296,13 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
+    """The whole file or none of it, durable. What a link names is written, not the link; a device or a pipe, which
+    people name for a page, has no other name to be written under."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        with path.open("wb") as device:
+            device.write(data)
+        return
+    path = path.resolve() if path.is_symlink() else path
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}.partial")
     try:

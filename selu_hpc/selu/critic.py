@@ -6,8 +6,8 @@ what is still a no is relabelled in hindsight when the episode did something els
                                      └─ no ─▶ hindsight ── found ────▶ success under another instruction
                                                   └─ none ───────────▶ failure
 
-A yes said with less probability than `critic.sure_yes` goes the way of a no. What the actor's own words never tried is a
-no without being asked again (`critic.own_words`), and goes to hindsight.
+A yes said with less probability than `critic.sure_yes` goes the way of a no. What the actor's own words never tried is
+a no without being asked again (`critic.own_words`), and goes to hindsight.
 Pure of files and simulators. Controls and baselines judge in baselines.py.
 """
 

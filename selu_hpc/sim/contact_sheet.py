@@ -116,6 +116,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--skin", type=int, metavar="N", choices=both, default=3, help="number of the known and of the unknown skin"
     )
     options = parser.parse_args(argv)
+    for file in (options.out, options.rooms):
+        if file is not None and file.suffix.lower() != ".png":
+            parser.error(f"{file}: give a name that ends in .png")
     pictures = []
     for known in (True, False):
         pictures += all_portraits(skins(known)[options.skin], options.side, options.kinds)

@@ -26,6 +26,7 @@ from types import FrameType
 from selu_hpc.errors import EXIT_REQUEUE, RunFolderError, SeluError
 from selu_hpc.logs import logged_to, set_up_logging
 from selu_hpc.rounds.rundir import RunDir, ShardDir, Stage
+from selu_hpc.terminal import count
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +141,7 @@ def main(stages: Sequence[Stage], argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--run", required=True, help="the run folder")
     parser.add_argument("--round", type=int, required=True, dest="round_id", help="the round, 0 is the base model")
     parser.add_argument("--shard", type=int, default=_array_index(), help="the shard (default: the array task's index)")
-    parser.add_argument("--attempt", type=int, default=None, help="attempt number (default: the next free one)")
+    parser.add_argument("--attempt", type=count, default=None, help="attempt number (default: the next free one)")
     if len(stages) > 1:
         roles = [stage.value.removeprefix("finetune_") for stage in stages]
         parser.add_argument("--role", choices=roles, required=True, help="which adapter to train")

@@ -139,3 +139,18 @@ def test_an_image_that_lost_its_bytes_is_no_base(source, monkeypatch):
 def test_what_the_definition_installs_by_name_has_a_version():
     pinned = {line.partition("==")[0] for line in (build.SOURCE / "constraints.txt").read_text().splitlines()}
     assert {"numpy", "setuptools"} <= pinned
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"name": "a/b"}, "--name 'a/b': give a name"),
+        ({"name": ""}, "--name '': give a name"),
+        ({"wheels": Path("/nonexist")}, "--wheels /nonexist: no such folder"),
+        ({"ca_file": Path("/nonexist")}, "--ca-file /nonexist: no such file"),
+        ({"bootstrap": "localimage", "base": "/nonexist"}, "--base /nonexist: no such image"),
+    ],
+)
+def test_what_a_build_would_find_out_late_is_refused_at_once(tmp_path, wrong, said):
+    with pytest.raises(ImageError, match=said):
+        build.build(BuildOptions(**wrong), shelf=Shelf(tmp_path), apptainer=None)

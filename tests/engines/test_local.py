@@ -240,3 +240,13 @@ def test_a_shard_whose_bytes_were_changed_is_made_anew_with_its_label_before_the
         rollout.name,
         label.name,
     ]
+
+
+def test_a_signal_before_the_workers_are_up_ends_the_run_at_once(job):
+    class Loading(ScriptedShards):
+        def __enter__(self):
+            signal.raise_signal(signal.SIGINT)
+            raise AssertionError("went on loading")
+
+    with pytest.raises(Interrupted, match=r"stopped by SIGINT; finished shards .* are kept"):
+        run(job, Loading())

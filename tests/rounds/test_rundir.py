@@ -204,3 +204,17 @@ def test_a_refused_submits_folder_takes_another_config_until_something_has_begun
     run.shard(1, Stage.ROLLOUT).attempt(0).mkdir(parents=True)
     with pytest.raises(RunFolderError, match="belongs to another config"):
         open_run(run.path, refused)
+
+
+def test_a_page_goes_through_a_link_to_the_file_it_names_and_into_a_pipe_as_it_is(tmp_path):
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    rundir.write_bytes(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"new"
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    rundir.write_bytes(tmp_path / "pipe", b"page")
+    assert os.read(reader, 99) == b"page"
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
