@@ -7,7 +7,8 @@
 # Either gets `--shard N --attempt M` appended.
 #
 # Owns what must happen beside Slurm and not in the image: the attempt's folder, its record (job.json), private /tmp,
-# one srun step, passing warnings on to it, and requeueing the element when the stage asks for it (exit code 75).
+# one srun step, passing warnings on to it, and requeueing the element when the stage asks for it (exit code 75),
+# unless it asks time after time without getting any farther.
 # SELU_OFFSET is added to the array index; SELU_RANKS is the number of processes of the one step.
 set -uo pipefail
 umask "${SELU_UMASK:-$(umask)}"
@@ -30,7 +31,7 @@ if (( $# == 0 )); then
     esac
     set -- "$@" --run "$run" --round "$round"
 fi
-offset=${SELU_OFFSET:-0} ranks=${SELU_RANKS:-1} max_requeues=${SELU_MAX_REQUEUES:-100}
+offset=${SELU_OFFSET:-0} ranks=${SELU_RANKS:-1} max_requeues=${SELU_MAX_REQUEUES:-100} max_stalls=3
 shard=$((offset + ${SLURM_ARRAY_TASK_ID:-0}))
 element=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}}
 element=${element:-${SLURM_JOB_ID:?this script is started by sbatch}}
@@ -72,7 +73,65 @@ record() {
         mv -f -- "$folder/.job.json" "$folder/job.json"
 }
 
-job_fields() { scontrol show job "$element" --oneliner 2>/dev/null; }
+# Whether to ask once more after these words of scontrol's: until `patience` where slurmctld is silent, never where it
+# refuses.
+silent() {
+    local words='[Uu]nable to contact|[Tt]imed out|[Tt]emporarily|[Tt]ry again|[Cc]onnection re|[Zz]ero [Bb]ytes'
+    [[ $1 =~ $words ]] && (( SECONDS < patience )) && sleep 5
+}
+
+# What slurmctld knows of this element, into `now`; nothing where it does not answer.
+look() {
+    until now=$(scontrol show job "$element" --oneliner 2>&1); do
+        silent "$now" || { now=''; return; }
+    done
+}
+
+requeue() {
+    local said
+    until said=$(scontrol requeue "$element" 2>&1); do
+        echo "error: scontrol requeue $element: $said" >&2
+        silent "$said" || return 1
+        look
+        [[ $now == *JobState=RUNNING* ]] || return 1 # cancelled in the meantime
+    done
+}
+
+# A number out of a record of one line, into `found`; 0 where it has none.
+number() {
+    local line=''
+    found=0
+    [[ -r $2 ]] && read -r line < "$2"
+    [[ $line =~ \"$1\":\ ([0-9]+) ]] && found=${BASH_REMATCH[1]}
+}
+
+# How far the shard is, and how often in a row its time was over before it got any farther. A preemption counts for
+# neither side; of a stage that has several parts, each with a total of its own, the next part is farther.
+measure() {
+    local before=$attempt best=0 whole=0
+    stalled=0
+    while (( before-- > 0 )); do
+        number stalled "$place/attempt-$before/job.json" || continue
+        stalled=$found
+        number "done" "$place/attempt-$before/job.json" && best=$found
+        number total "$place/attempt-$before/job.json" && whole=$found
+        break
+    done
+    (( stalled < max_stalls )) || stalled=$((max_stalls - 1)) # more time did not help it
+    number "done" "$folder/progress.json"
+    reached=$found
+    number total "$folder/progress.json"
+    total=$found
+    if (( total > 0 && whole > 0 && total != whole )) || (( reached > best )); then
+        stalled=0
+    else
+        reached=$best total=$((total > 0 ? total : whole))
+        case $told$now in
+            *PreemptTime=2*) ;;
+            USR2* | JobId=*JobState=RUNNING*) stalled=$((stalled + 1)) ;; # warned of its limit, or told by nobody
+        esac
+    fi
+}
 
 # shellcheck disable=SC2317 # the traps call it
 forward() {
@@ -80,6 +139,8 @@ forward() {
     [[ -n ${step:-} ]] && kill -s "$1" "$step" 2>/dev/null
 }
 
+# A token of the login node's, which may be out of date here, where the node vouches for us.
+unset SLURM_JWT
 refuse_foreign_code
 begun='' ended=''
 clock begun
@@ -88,7 +149,13 @@ record ""
 
 # A task's own /tmp: X locks, ports' files and simulators' caches of two tasks on one node never meet.
 # Where there is no room for it the node is bad: the record says that the task failed at once, so that it is avoided.
-if ! scratch=$(mktemp -d "${SELU_SCRATCH:-${SLURM_TMPDIR:-/tmp}}/selu-$element.XXXXXX" 2>&1); then
+scratch=${SELU_SCRATCH:-${SLURM_TMPDIR:-/tmp}}/selu-$element
+if (( restarts > 0 )); then # an earlier start of this very element may have been killed with whoever would tidy up
+    for left in "$scratch".??????; do
+        [[ -d $left && ! -L $left && -O $left ]] && rm -rf -- "$left"
+    done
+fi
+if ! scratch=$(mktemp -d "$scratch.XXXXXX" 2>&1); then
     echo "error: $scratch" | tee -- "$folder/slurm.log" >&2
     clock ended
     record ", \"ended\": $ended, \"code\": 73"
@@ -97,12 +164,16 @@ fi
 export TMPDIR=$scratch
 # What the submitting shell inherited from a job of its own would bind this step to CPUs that are not ours.
 unset SLURM_CPU_BIND SLURM_MEM_BIND SLURM_CPU_BIND_TYPE SLURM_CPU_BIND_LIST SLURM_CPU_BIND_VERBOSE SLURM_EXPORT_ENV
+# And what it, or a module, has from a launcher of its own would tell our ranks that they are others.
+unset RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE GROUP_RANK ROLE_RANK ROLE_WORLD_SIZE MASTER_ADDR MASTER_PORT
+unset SELU_PARENT_STORE "${!TORCHELASTIC_@}"
 
 told='' code=0
 trap 'forward USR2' USR2
 trap 'forward TERM' TERM
+# Ranks end together; where one is gone, for whatever reason, the others would hold their GPUs until they give it up.
 srun --ntasks="$ranks" --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" --kill-on-bad-exit=0 --unbuffered \
-    --export=ALL \
+    --wait=$((ranks > 1 ? 60 : 0)) --export=ALL \
     "$@" --shard "$shard" --attempt "$attempt" > "$folder/slurm.log" 2>&1 &
 step=$!
 wait "$step"
@@ -125,16 +196,30 @@ if (( code != 0 )); then
     # A GPU's memory is another matter: more of the node's would not help.
     grep -aiE 'oom.?kill|out of memory|exceeded (job |step )?memory limit' "$folder/slurm.log" |
         grep -avE 'CUDA|HIP' > /dev/null && fields+=', "oom": true'
-    now=$(job_fields)
+    patience=$((SECONDS + (code == 75 ? ${SELU_PATIENCE_S:-60} : 0)))
+    look
     state=${now#*JobState=} state=${state%% *}
     # COMPLETING only says that Slurm is ending it, be it cancelled, preempted or out of time.
-    [[ $state == COMPLETING ]] && state=''
+    if [[ $state == COMPLETING ]]; then
+        state=''
+        [[ $now == *Reason=TimeLimit* && $now != *PreemptTime=2* ]] && state=TIMEOUT
+    fi
+    stalled=0
+    if (( code == 75 )); then
+        measure
+        fields+=", \"done\": $reached, \"total\": $total, \"stalled\": $stalled"
+        if (( stalled >= max_stalls )); then
+            state=TIMEOUT
+            echo "error: its time is too short: it was over again and nothing more is done than before" |
+                tee -a -- "$folder/slurm.log" >&2
+        fi
+    fi
     fields+=", \"state\": \"$state\""
     # A cancelled job must stay cancelled; one that is being preempted, or whose stage saved and asked, goes on.
-    if [[ $now == *JobState=RUNNING* ]] && (( restarts < max_requeues )); then
+    if [[ $now == *JobState=RUNNING* ]] && (( stalled < max_stalls && restarts < max_requeues )); then
         if (( code == 75 )) || [[ $now == *PreemptTime=2* ]]; then
             record "$fields, \"requeued\": true"
-            if scontrol requeue "$element"; then
+            if requeue; then
                 sleep 60 # Slurm ends it, and then this script, as part of the requeue
                 exit "$code"
             fi

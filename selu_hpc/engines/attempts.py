@@ -20,6 +20,9 @@ from selu_hpc.rounds.plan import After, Key
 from selu_hpc.rounds.rundir import RunDir, Stage
 
 FAST_S = 60.0
+MAX_STOPS = 100
+"""So often may a shard end with its work saved, or be preempted, and be sent again before that counts; as often as
+slurm/stage.sh has one job start again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +119,12 @@ def count_failures(
 
     alive: names of jobs still in the queue, and elements that run this code.  known: what Slurm said, by job name.
     A job that never started because what it waited for failed does not count; one that vanished without does, and so
-    does one that asked for what no node has.
+    does one that asked for what no node has. Nor does one that was preempted, or that saved its work and was not
+    started again by Slurm: whose time was over in vain time after time has TIMEOUT in its record (slurm/stage.sh).
     """
     skip, known = set(alive), known or {}
     found: list[Cause] = []
+    num_stops = 0
     started = set()
     attempts = list(attempts)
     last = {(attempt.name, attempt.job): attempt for attempt in attempts}
@@ -135,6 +140,10 @@ def count_failures(
         cause = attempt.cause
         if cause in (Cause.UNKNOWN, Cause.FAILED):
             cause = known.get(attempt.name, cause)
+        saved = attempt.code == EXIT_REQUEUE and cause in (Cause.UNKNOWN, Cause.FAILED)  # so Slurm calls any code
+        if (saved or cause is Cause.PREEMPTED) and num_stops < MAX_STOPS:
+            num_stops += 1
+            continue
         found.append(cause)
     for entry in ledger.entries.values():
         mine = entry.key == key and shard in entry.shards and entry.epoch == ledger.epoch and bool(entry.job_id)
@@ -150,7 +159,13 @@ def known_causes(
     """By job name and shard: squeue remembers an ended job for some minutes, accounting for good."""
     names, accounted = set(names), list(accounted)
     found: dict[str, dict[int, Cause]] = {}
-    by_state = {"TIMEOUT": Cause.TIMEOUT, "OUT_OF_MEMORY": Cause.OOM, "NODE_FAIL": Cause.NODE}
+    by_state = {
+        "TIMEOUT": Cause.TIMEOUT,
+        "OUT_OF_MEMORY": Cause.OOM,
+        "NODE_FAIL": Cause.NODE,
+        "PREEMPTED": Cause.PREEMPTED,
+        "CANCELLED": Cause.CANCELLED,
+    }
     for row in rows:
         if row.name in names and row.state in by_state:
             offset = ledger.entries[row.name].offset

@@ -16,7 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 NOT_FOR_JOBS = re.compile(
-    r"SLURM_(?!CONF)|S(BATCH|ALLOC|RUN|QUEUE|ACCT|INFO|CANCEL|CONTROL)_|SUBMITIT_|SELU_(?!CLUSTER)|PYTHON"
+    r"SLURM_(?!CONF|JWT$)|S(BATCH|ALLOC|RUN|QUEUE|ACCT|INFO|CANCEL|CONTROL)_|SUBMITIT_|SELU_(?!CLUSTER)|PYTHON"
+    r"|((LOCAL_|GROUP_|ROLE_)?RANK|(LOCAL_|ROLE_)?WORLD_SIZE|MASTER_(ADDR|PORT))$|TORCHELASTIC_"
 )
 SHOW_CONFIG = ("scontrol", "show", "config")
 SLOW_S = 10.0
@@ -138,10 +139,13 @@ def _read(
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The caller's environment without what would leak into jobs or change an answer of Slurm's.
 
-    The first are another job's SLURM_*, SBATCH_* and PYTHON*; the others are defaults such as SQUEUE_PARTITION, with
-    which squeue leaves out jobs.
+    The first are another job's SLURM_*, SBATCH_* and PYTHON*, and a launcher's RANK and MASTER_*; the others are
+    defaults such as SQUEUE_PARTITION, with which squeue leaves out jobs. SLURM_JWT, by which some login nodes answer
+    for their users, stays there; in a job it is out of date, and the node answers.
     """
     kept = {name: value for name, value in environment.items() if not NOT_FOR_JOBS.match(name)}
+    if "SLURMD_NODENAME" in environment:
+        kept.pop("SLURM_JWT", None)
     return kept | {"SLURM_BITSTR_LEN": "0", "SLURM_TIME_FORMAT": "standard"}
 
 

@@ -4,11 +4,12 @@ The lock is made by hard-linking a private file to the lock's name, which NFS do
 The owner touches it every few seconds; a lock nobody touched for `STALE_S`, or whose process on this host is known to
 be gone, is broken; where /proc hides other users' processes (hidepid), only the age tells. Who breaks holds a second
 lock, PATH.breaking, and looks once more: a lock that somebody else has broken and taken in the meantime is never taken
-away from them.
+away from them. Ages are differences of the file server's own times: this machine's clock may be minutes ahead of it.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -28,6 +29,8 @@ STALE_S = 60.0
 PAUSE_S = 0.05
 TRIES = 100
 LOOK_S = 0.2
+GONE = (errno.ENOENT, errno.ESTALE)
+"""What a file's reader is told that was just removed, by this machine or, on NFS, by another."""
 
 
 @contextmanager
@@ -86,24 +89,35 @@ def wait_for_lock(path: Path, *, purpose: str, patience_s: float = 3600.0) -> It
 
 
 def holder(path: Path) -> dict[str, Any] | None:
-    """Who holds the lock: host, pid and purpose; None when nobody does, or the holder is dead."""
-    owner, dead = _read_owner(path)
+    """Who holds the lock: host, pid and purpose; None when nobody does, or the holder is dead.
+
+    Who only asks has no file to touch there, so this machine's clock must do.
+    """
+    owner, dead = _read_owner(path, time.time)
     return None if dead else owner
 
 
-def _read_owner(path: Path) -> tuple[dict[str, Any] | None, bool]:
+def _read_owner(path: Path, clock: Callable[[], float]) -> tuple[dict[str, Any] | None, bool]:
     """What the lock says, and whether its holder is dead; (None, False) when there is no lock."""
     owner: dict[str, Any] = {"host": "?", "pid": 0, "purpose": "?"}
     try:
-        age_s = time.time() - path.stat().st_mtime
+        touched = path.stat().st_mtime
         said = json.loads(path.read_text())
         owner |= {**said, "pid": int(said["pid"])}
-    except FileNotFoundError:
-        return None, False
     except (ValueError, TypeError, KeyError, PermissionError):  # a power cut may leave it empty
         pass
+    except OSError as error:
+        if error.errno not in GONE:
+            raise
+        return None, False
     is_gone = _is_gone(owner["pid"], owner.get("born")) if owner["host"] == socket.gethostname() else None
-    return owner, age_s > STALE_S if is_gone is None else is_gone
+    return owner, clock() - touched > STALE_S if is_gone is None else is_gone
+
+
+def _touch(mine: Path) -> float:
+    """The file server's time."""
+    os.utime(mine)
+    return mine.stat().st_mtime
 
 
 def _take(path: Path, mine: Path) -> None:
@@ -112,7 +126,7 @@ def _take(path: Path, mine: Path) -> None:
             os.link(mine, path)
         if _is_same(path, mine):
             return
-        owner, dead = _read_owner(path)
+        owner, dead = _read_owner(path, partial(_touch, mine))
         if owner and not dead:
             raise LockedError(
                 f"{path.parent}: {owner['purpose']} is at work in it (process {owner['pid']} on {owner['host']}); "
@@ -129,14 +143,16 @@ def _break(path: Path, mine: Path) -> bool:
     try:
         os.link(mine, breaking)
     except FileExistsError:
-        with suppress(FileNotFoundError):
-            if time.time() - breaking.stat().st_mtime > STALE_S:  # killed between these few lines
+        with _unless_gone():
+            if _touch(mine) - breaking.stat().st_mtime > STALE_S:  # killed between these few lines
                 breaking.unlink()
         return False
     try:
-        owner, dead = _read_owner(path)  # nobody else can remove it now: what is dead here stays what it is
+        # Nobody else can remove it now: what is dead here stays what it is.
+        owner, dead = _read_owner(path, partial(_touch, mine))
         if owner and dead:
-            path.unlink()
+            with _unless_gone():  # but one that was away for long may come back and let go
+                path.unlink()
         return True
     finally:
         _let_go(breaking, mine)
@@ -145,7 +161,8 @@ def _break(path: Path, mine: Path) -> bool:
 def _let_go(path: Path, mine: Path) -> None:
     """Unlink our own lock; one that was taken over while we were away is somebody else's."""
     if _is_same(path, mine):
-        path.unlink(missing_ok=True)
+        with _unless_gone():
+            path.unlink()
 
 
 def _require(path: Path, mine: Path) -> None:
@@ -156,11 +173,26 @@ def _require(path: Path, mine: Path) -> None:
         )
 
 
-def _is_same(path: Path, mine: Path) -> bool:
+@contextmanager
+def _unless_gone() -> Iterator[None]:
     try:
-        return path.samefile(mine)
-    except FileNotFoundError:
-        return False
+        yield
+    except OSError as error:
+        if error.errno not in GONE:
+            raise
+
+
+def _is_same(path: Path, mine: Path) -> bool:
+    for _ in range(TRIES):
+        try:
+            return path.samefile(mine)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+        time.sleep(PAUSE_S)  # the name may be another file's by now, even ours
+    raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
 
 
 def _is_gone(pid: int, born: str | None) -> bool | None:

@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 TIMEOUT_S = 600.0
 PARENT_STORE = "SELU_PARENT_STORE"
+LAUNCHED = {PARENT_STORE, "TORCHELASTIC_RUN_ID"}
+"""What our own launcher and torchrun leave in each rank's environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +47,14 @@ class Place:
 
 
 def find_place(env: Mapping[str, str]) -> Place:
-    """What the launcher's environment says; one process of one when there is no launcher."""
+    """What the launcher's environment says; one process of one when there is no launcher.
+
+    Among several tasks of a step RANK and WORLD_SIZE count only with a mark of who set them: without one they are the
+    submitting shell's, and every task would take itself for the same rank.
+    """
     try:
-        if "RANK" in env and "WORLD_SIZE" in env:
+        by_srun = "SLURM_PROCID" in env and int(env.get("SLURM_STEP_NUM_TASKS", "1")) > 1
+        if "RANK" in env and "WORLD_SIZE" in env and (LAUNCHED & env.keys() or not by_srun):
             launcher = "spawned" if PARENT_STORE in env else "torchrun"
             rank = int(env["RANK"])
             return Place(rank, int(env["WORLD_SIZE"]), int(env.get("LOCAL_RANK", rank)), launcher)

@@ -8,7 +8,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -105,9 +107,9 @@ def test_of_two_that_find_a_dead_lock_the_slower_does_not_take_it_from_the_faste
             most.append(len(inside))
             inside.remove(purpose)
 
-    def slow_read(asked):
+    def slow_read(asked, clock):
         nonlocal looks
-        found = read(asked)
+        found = read(asked, clock)
         if threading.current_thread() is not faster:
             looks += 1
             if looks == look:
@@ -189,6 +191,59 @@ def test_a_breaker_that_was_killed_stops_nobody_for_long(tmp_path, monkeypatch):
     os.utime(tmp_path / "lock.breaking", (1, 1))
     with hold_lock(tmp_path / "lock", purpose="heir"):
         assert '"heir"' in (tmp_path / "lock").read_text()
+
+
+def lock_of_elsewhere(path):
+    """A lock that a live holder on another machine has just touched."""
+    path.write_text(json.dumps({"host": "another", "pid": 7, "born": "1", "purpose": "a submit"}))
+
+
+def test_a_clock_ahead_of_the_file_servers_breaks_no_live_lock(tmp_path, monkeypatch):
+    now = time.time
+    monkeypatch.setattr(lock.time, "time", lambda: now() + 2 * lock.STALE_S)
+    lock_of_elsewhere(tmp_path / "lock")
+    with pytest.raises(LockedError, match="a submit is at work"), hold_lock(tmp_path / "lock", purpose="a gate"):
+        pass
+
+
+def test_a_clock_ahead_of_the_file_servers_breaks_into_no_breaking(tmp_path, monkeypatch):
+    now = time.time
+    monkeypatch.setattr(lock.time, "time", lambda: now() + 2 * lock.STALE_S)
+    monkeypatch.setattr(lock, "PAUSE_S", 0.0)
+    dead_lock(tmp_path / "lock")
+    lock_of_elsewhere(tmp_path / "lock.breaking")
+    with pytest.raises(LockedError, match="again and again"), hold_lock(tmp_path / "lock", purpose="a gate"):
+        pass
+    assert (tmp_path / "lock.breaking").exists()
+
+
+def test_a_clock_behind_the_file_servers_still_finds_a_lock_that_nobody_touches(tmp_path, monkeypatch):
+    now = time.time
+    monkeypatch.setattr(lock.time, "time", lambda: now() - 3600)
+    lock_of_elsewhere(tmp_path / "lock")
+    os.utime(tmp_path / "lock", (now() - 2 * lock.STALE_S, now() - 2 * lock.STALE_S))
+    with hold_lock(tmp_path / "lock", purpose="a gate"):
+        assert '"a gate"' in (tmp_path / "lock").read_text()
+
+
+@pytest.mark.parametrize("call", ["stat", "read_text", "samefile", "unlink"])
+def test_a_lock_that_another_machine_removes_meanwhile_is_looked_at_again(tmp_path, monkeypatch, call):
+    path, real, stale = tmp_path / "lock", getattr(Path, call), []
+
+    def once_stale(self, *args, **more):
+        if self == path and not stale:
+            stale.append(call)
+            path.unlink(missing_ok=call != "unlink")
+            raise OSError(errno.ESTALE, "Stale file handle", str(self))
+        return real(self, *args, **more)
+
+    if call != "unlink":
+        lock_of_elsewhere(path)
+    monkeypatch.setattr(Path, call, once_stale)
+    with wait_for_lock(path, purpose="a gate", patience_s=30) as still_mine:
+        still_mine()
+    assert stale
+    assert not path.exists()
 
 
 def test_who_waits_gets_the_lock_when_it_is_free_and_gives_up_when_patience_ends(tmp_path):

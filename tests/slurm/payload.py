@@ -40,6 +40,7 @@ def work(place: ShardDir, *, attempt: int, steps: int, upstream: str, pause_s: f
     place.path.mkdir(parents=True, exist_ok=True)
     lines = [line for line in file.read_text().splitlines() if line] if file.exists() else []
     state = lines[-1] if lines else upstream
+    progress = entry.Progress.of(place, attempt, steps)
     while len(lines) < steps:
         trouble(place, attempt, step=len(lines))
         while lines and is_held(place) and not wish.name:
@@ -53,6 +54,7 @@ def work(place: ShardDir, *, attempt: int, steps: int, upstream: str, pause_s: f
             out.write(state + "\n")
             out.flush()
             os.fsync(out.fileno())
+        progress.update(len(lines))
     place.write_marker(content=state, names=["lines.jsonl"], summary={"steps": steps, "attempt": attempt})
 
 

@@ -72,6 +72,12 @@ def test_after_a_cancel_a_local_runs_next_command_names_its_engine(slurm, job):
     assert cancel(job.run, slurm, wait=False).endswith("--engine local")
 
 
+def test_one_job_that_is_cancelled_is_one(slurm, job):
+    for job_id in list(slurm.jobs)[1:]:
+        del slurm.jobs[job_id]
+    assert cancel(job.run, slurm, wait=False).startswith("cancelled 1 job of ")
+
+
 def test_a_copy_of_a_finished_run_cancels_nothing_of_the_original(slurm, copy):
     before = dict(slurm.jobs)
     Submission(copy, None, slurm, Limits(), by_person=True).sweep()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from selu_hpc.engines.attempts import Attempt, count_failures
+from selu_hpc.engines.attempts import MAX_STOPS, Attempt, count_failures, known_causes
 from selu_hpc.engines.calls import Calls, clean_environment
 from selu_hpc.engines.discover import choose, read_gpus, read_minutes, read_partitions
 from selu_hpc.engines.ledger import Entry, Ledger
@@ -97,6 +97,35 @@ def test_a_requeued_or_preempted_start_is_no_failure(ledger):
     assert count(ledger, went_on, alive=["again"]) == (1, 0, 0)
 
 
+@pytest.mark.parametrize("slurms", [{}, {"job": Cause.PREEMPTED}, {"job": Cause.FAILED}])
+def test_who_saved_its_work_and_was_not_started_again_has_not_failed(ledger, slurms):
+    """Cancelled to make room, or slurmctld was away when asked to requeue; to sacct 75 is a code like any other."""
+    assert count(ledger, [attempt(code=75, told="TERM")], alive=["again"], known=slurms) == (0, 0, 0)
+
+
+def test_who_was_killed_to_make_room_before_it_could_save_has_not_failed(ledger):
+    assert count(ledger, [attempt(code=None)], alive=["again"], known={"job": Cause.PREEMPTED}) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("record", "slurms", "timeouts"),
+    [({"state": "TIMEOUT"}, {}, 1), ({}, {"job": Cause.TIMEOUT}, 1), ({}, {"job": Cause.CANCELLED}, 0)],
+)
+def test_who_saved_its_work_but_was_out_of_time_or_cancelled_has(ledger, record, slurms, timeouts):
+    assert count(ledger, [attempt(code=75, **record)], alive=["again"], known=slurms) == (1, 0, timeouts)
+
+
+def test_a_shard_that_is_stopped_for_ever_is_not_sent_for_ever(ledger):
+    stops = [attempt(code=75, restart_of=f"{job}_0") for job in range(MAX_STOPS + 3)]
+    assert count(ledger, stops, alive=["again"]) == (3, 0, 0)
+
+
+def test_squeue_alone_tells_for_some_minutes_who_was_cancelled_and_who_made_room(ledger):
+    rows = read_squeue("9|0|9_0|PREEMPTED|2026|job|None|c1|\n9|0|9_0|CANCELLED|2026|again|None|c1|")
+    found = known_causes(ledger, ["job", "again"], rows, [])
+    assert found == {"job": {0: Cause.PREEMPTED}, "again": {0: Cause.CANCELLED}}
+
+
 def test_a_job_that_asked_for_what_no_node_has_is_a_failure_though_it_waited_for_another(ledger):
     waits = (type("W", (), {"after": After.CORR})(),)
     ledger.entries["job"].waits = ledger.entries["again"].waits = waits
@@ -163,10 +192,18 @@ def test_what_another_job_or_shell_set_neither_leaks_into_ours_nor_changes_an_an
         "PYTHONPATH": "x",
         "SELU_OFFSET": "3",
     }
-    kept = {"SLURM_CONF": "/etc/slurm.conf", "HOME": "/h", "PATH": "/bin"}
+    leaking |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "x", "MASTER_PORT": "29500"}
+    leaking |= {"TORCHELASTIC_RUN_ID": "none", "SELU_PARENT_STORE": "x:1"}
+    kept = {"SLURM_CONF": "/etc/slurm.conf", "HOME": "/h", "PATH": "/bin", "RANKED": "1", "MASTER_KEY": "x"}
     cleaned = clean_environment(leaking | kept)
     assert cleaned.items() >= kept.items()
     assert not leaking.keys() & cleaned.keys()
+
+
+def test_a_login_nodes_token_goes_with_calls_from_there_and_is_dropped_in_jobs():
+    token = {"SLURM_JWT": "a.b.c"}
+    assert clean_environment(token).items() >= token.items()
+    assert "SLURM_JWT" not in clean_environment(token | {"SLURMD_NODENAME": "c1"})
 
 
 def test_partitions_are_chosen_from_what_sinfo_says():

@@ -10,6 +10,7 @@ import pytest
 from harness import REPO, SMALL, contents, patience
 
 from selu_hpc.engines.attempts import read_attempt
+from selu_hpc.engines.slurm_state import Cause
 from selu_hpc.engines.why.logs import read_said
 from selu_hpc.rounds.rundir import RunDir, Stage
 
@@ -144,6 +145,155 @@ def test_a_node_without_room_for_scratch_leaves_a_record_that_speaks_against_it(
     assert wrapped.record().failed_fast
     assert str(missing) in read_said(*wrapped.logs()).error
     assert not (wrapped.folder / "call").exists()
+
+
+SAVES = "trap 'exit 75' USR2 TERM; kill -{signal} $PPID; while :; do :; done"
+SCONTROL = """
+echo $1 >> "$ASKED"
+SILENT_OR_NOT
+[[ $1 == requeue ]] || echo "JobId=7 JobState={state} Reason={why} PreemptTime={when}"
+"""
+AWAY = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)"
+REFUSED = "Requested operation is presently disabled"
+
+
+@dataclass
+class Stopped:
+    """Starts of one element, each told to stop by a signal and asking to be requeued; what its records say of them."""
+
+    wrapped: Wrapped
+
+    def __post_init__(self):
+        self.wrapped.fake("sleep", "")
+        self.num_starts = 0
+
+    def __call__(
+        self, *, done=None, total=9, signal="USR2", state="RUNNING", why="None", when="None", silent="", patience_s=600
+    ):
+        folder = self.wrapped.run.shard(2, Stage.LABEL, 1003).attempt(self.num_starts)
+        far = f'echo \'{{"done": {done}, "total": {total}}}\' > "{folder}/progress.json"; ' if done is not None else ""
+        self.wrapped.fake("srun", far + (SAVES.format(signal=signal) if signal else "exit 75"))
+        scontrol = SCONTROL.format(state=state, why=why, when=when)
+        self.wrapped.fake("scontrol", scontrol.replace("SILENT_OR_NOT", silent))
+        count = {"SLURM_RESTART_COUNT": str(self.num_starts)} if self.num_starts else {}
+        assert self.wrapped(ASKED=str(self.asked), SELU_PATIENCE_S=str(patience_s), **count) == 75
+        self.num_starts += 1
+        return self.wrapped.record(self.num_starts - 1)
+
+    @property
+    def asked(self):
+        return self.wrapped.folder / "asked"
+
+    def requests(self):
+        return self.asked.read_text().split()
+
+
+@pytest.fixture
+def stopped(wrapped):
+    return Stopped(wrapped)
+
+
+def went_on(*records):
+    return [(record.requeued, record.cause) for record in records]
+
+
+ON = (True, Cause.UNKNOWN)
+OUT_OF_TIME = (False, Cause.TIMEOUT)
+
+
+def test_a_stage_that_loses_all_its_work_at_every_limit_is_out_of_time_at_the_third(stopped):
+    """As labels by scores, which only count when the shard is whole. More time that does not help is seen at once."""
+    assert went_on(*(stopped() for _ in range(4))) == [ON, ON, OUT_OF_TIME, OUT_OF_TIME]
+    assert stopped.requests() == ["show", "requeue", "show", "requeue", "show", "show"]
+    assert "time is too short" in read_said(*stopped.wrapped.logs(2)).error
+
+
+def test_a_stage_that_gets_no_farther_than_once_before_is_out_of_time(stopped):
+    """As an evaluation's verdicts, before which all episodes are played; some start may also get less far."""
+    assert went_on(*(stopped(done=far) for far in (9, 9, 7, 9))) == [ON, ON, ON, OUT_OF_TIME]
+
+
+def test_a_stage_that_gets_farther_goes_on_however_often_its_time_is_over(stopped):
+    far = [None, None, 1, 1, 1, 2, 2, 2, 3]
+    assert went_on(*(stopped(done=done) for done in far)) == [ON] * len(far)
+
+
+def test_the_next_part_of_a_stage_is_farther_though_it_counts_from_nothing(stopped):
+    parts = [(9, 9), (9, 9), (9, 9), (0, 4), (0, 4), (0, 4)]
+    assert went_on(*(stopped(done=done, total=total) for done, total in parts)) == [ON] * len(parts)
+    assert went_on(stopped(done=0, total=4)) == [OUT_OF_TIME]
+
+
+def test_a_stage_that_asks_again_and_again_without_being_told_to_stop_is_out_of_time_too(stopped):
+    assert went_on(*(stopped(signal=None) for _ in range(3))) == [ON, ON, OUT_OF_TIME]
+
+
+def test_preemption_is_free_however_often_and_counts_for_neither_side(stopped):
+    notice = {"when": "2026-11-28T00:00:00"}
+    assert went_on(stopped(), stopped()) == [ON, ON]
+    assert went_on(*(stopped(signal=name, **notice) for name in ("USR2", "TERM", None) * 2)) == [ON] * 6
+    assert went_on(stopped()) == [OUT_OF_TIME]
+
+
+def test_one_that_slurm_ends_at_its_limit_while_it_still_saves_is_out_of_time_without_accounting(stopped):
+    late = {"signal": "TERM", "state": "COMPLETING", "why": "TimeLimit"}
+    assert went_on(stopped(**late)) == [OUT_OF_TIME]
+    assert went_on(stopped(**late, when="2026-11-28T00:00:00")) == [(False, Cause.UNKNOWN)]
+
+
+def once(what, *, says, code):
+    """The first time it is asked for this, scontrol says something else."""
+    return f'[[ $1 == {what} && $(grep -c {what} "$ASKED") == 1 ]] && {{ echo "{says}"; exit {code}; }}'
+
+
+@pytest.mark.parametrize("what", ["show", "requeue"])
+def test_a_controller_that_is_away_is_asked_again(stopped, what):
+    assert went_on(stopped(silent=once(what, says=AWAY, code=1))) == [ON]
+    assert stopped.requests().count(what) > 1
+    assert stopped.requests()[-1] == "requeue"
+
+
+@pytest.mark.parametrize(("says", "is_asked_again"), [(AWAY, True), (REFUSED, False), ("command not found", False)])
+def test_one_that_stays_away_is_given_up_after_a_while_and_one_that_refuses_at_once(stopped, says, is_asked_again):
+    no = f'[[ $1 == requeue ]] && {{ echo "{says}" >&2; exit 1; }}'
+    assert went_on(stopped(silent=no, patience_s=2)) == [(False, Cause.UNKNOWN)]
+    assert (stopped.requests().count("requeue") > 1) is is_asked_again
+
+
+def test_a_job_that_is_cancelled_while_its_controller_is_away_is_not_requeued(stopped):
+    cancelled = '[[ $1 == show && $(grep -c show "$ASKED") == 2 ]] && { echo JobState=CANCELLED; exit; }'
+    record = stopped(silent=f"{once('requeue', says=AWAY, code=1)}; {cancelled}")
+    assert not record.requeued
+    assert stopped.requests() == ["show", "requeue", "show"]
+
+
+@pytest.mark.parametrize(("ranks", "wait"), [("1", "--wait=0"), ("8", "--wait=60")])
+def test_the_other_ranks_do_not_outlive_one_that_is_gone_by_much(wrapped, ranks, wait):
+    assert wrapped(SELU_RANKS=ranks) == 0
+    assert wait in (wrapped.folder / "call").read_text().splitlines()
+
+
+def test_neither_another_launchers_words_nor_a_login_nodes_token_reach_the_step(wrapped):
+    wrapped.fake("srun", 'env > "$CALL"')
+    wrapped.fake("scontrol", 'env > "$CALL.scontrol"')
+    leaking = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "x", "MASTER_PORT": "29500"}
+    leaking |= {"TORCHELASTIC_RUN_ID": "none", "TORCHELASTIC_MAX_RESTARTS": "0", "SELU_PARENT_STORE": "x:1"}
+    leaking |= {"SLURM_JWT": "a.b.c", "SLURM_CPU_BIND": "x"}
+    assert wrapped(**leaking) == 0
+    there = {line.partition("=")[0] for line in (wrapped.folder / "call").read_text().splitlines()}
+    assert "SLURM_JOB_ID" in there
+    assert not leaking.keys() & there
+
+
+@pytest.mark.parametrize(("restarts", "gone"), [("", False), ("1", True)])
+def test_what_a_killed_start_of_the_same_element_left_on_the_node_is_removed_and_nothing_else(wrapped, restarts, gone):
+    scratch = wrapped.folder / "scratch"
+    names = ["selu-5_3.aB3dEf", "selu-5_30.aB3dEf", "selu-5_2.aB3dEf", "selu-5_3.mine", "selu-5.aB3dEf"]
+    for name in names:
+        (scratch / name / "full").mkdir(parents=True)
+    (scratch / "selu-5_3.linked").symlink_to(scratch / names[1])
+    assert wrapped(SELU_SCRATCH=str(scratch), SLURM_RESTART_COUNT=restarts) == 0
+    assert sorted(path.name for path in scratch.iterdir()) == sorted([*names[gone:], "selu-5_3.linked"])
 
 
 @pytest.mark.slurm

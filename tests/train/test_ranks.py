@@ -18,6 +18,9 @@ with meet(find_place(os.environ), meeting_file=Path(sys.argv[1]), timeout_s=240)
     print(team.total(1, team.rank), team.gather(team.rank), team.place.launcher, team.local_index, team.num_local)
 """
 
+LEAKED = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
+STEP = {"SLURM_PROCID": "5", "SLURM_STEP_NUM_TASKS": "8", "SLURM_LOCALID": "5"}
+
 
 @pytest.mark.parametrize(
     ("env", "place"),
@@ -26,10 +29,15 @@ with meet(find_place(os.environ), meeting_file=Path(sys.argv[1]), timeout_s=240)
         ({"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}, Place(3, 8, 1, "torchrun")),
         ({"SLURM_PROCID": "9", "SLURM_STEP_NUM_TASKS": "16", "SLURM_LOCALID": "1"}, Place(9, 16, 1, "srun")),
         ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_JOB_ID": "4"}, Place(0, 1, 0, "alone")),
+        (LEAKED | STEP, Place(5, 8, 5, "srun")),
+        (LEAKED | STEP | {"SELU_PARENT_STORE": "here:1"}, Place(0, 1, 0, "spawned")),
+        (LEAKED | STEP | {"TORCHELASTIC_RUN_ID": "none"}, Place(0, 1, 0, "torchrun")),
+        (LEAKED | STEP | {"SLURM_STEP_NUM_TASKS": "1"}, Place(0, 1, 0, "torchrun")),
     ],
 )
 def test_the_launchers_environment_says_who_we_are(env, place):
-    """The last is a batch script's own process: eight tasks are allocated, but srun started none of them."""
+    """The fourth is a batch script's own process: eight tasks are allocated, but srun started none of them. The next
+    has a RANK that nobody put there for it."""
     assert find_place(env) == place
 
 
