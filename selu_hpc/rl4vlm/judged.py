@@ -22,6 +22,7 @@ from selu_hpc.config import GameConfig
 from selu_hpc.rl4vlm import gae
 from selu_hpc.rl4vlm.turns import Turn
 from selu_hpc.rounds.rundir import write_bytes
+from selu_hpc.train.checkpoint import patiently
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class Judged:
     def load(cls, file: Path, identity: str) -> Judged | None:
         """What this very update judged before it was stopped; None where it did not come so far."""
         try:
+            patiently(Path.read_bytes, file)  # safe_open takes whatever a storage refuses for a missing file
             with safe_open(file, "pt") as found:
                 if found.metadata().get(_IDENTITY) != identity:
                     return None

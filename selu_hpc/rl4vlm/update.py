@@ -64,6 +64,7 @@ class Job:
     """One update: `Job(name="r03/actor", turns=…, folder=shard.path, start=…/adapter, …)`.
 
     start: the adapter of the round before.  state: that round's `state` folder, None after the warm-up.
+    attempt: this attempt's own folder, where tensorboard/ lies while it runs; None where there is but one.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Job:
     finetune: FinetuneConfig
     game: GameConfig
     seed: int
+    attempt: Path | None = None
 
 
 @dataclass(slots=True)
@@ -94,9 +96,17 @@ class _Run:
 
 
 def update(
-    job: Job, team: Team, frames: Frames, wish: StopWish, on_step: Callable[[int, int], None] = lambda done, total: None
+    job: Job,
+    team: Team,
+    frames: Frames,
+    wish: StopWish,
+    on_step: Callable[[int, int], None] = lambda done, total: None,
+    mark: Callable[[Result], None] = lambda result: None,
 ) -> Result:
-    """Weigh, judge, learn, write; raises Stopped after a save, TrainingError when it must not go on."""
+    """Weigh, judge, learn, write; raises Stopped after a save, TrainingError when it must not go on.
+
+    mark: as in `sft.train`.
+    """
     begin = time.monotonic()
     settings = job.finetune
     size = setup.check(job.model, settings, team)
@@ -121,7 +131,9 @@ def update(
     setup.merge_where_equal(model, dtype=job.model.dtype, dropout=0.0, deepspeed=config)
     identity = _identity(job, base, config)
     judged = Judged.load(job.folder / CHECKPOINTS / JUDGED, identity)
-    saved = checkpoint.newest(job.folder / CHECKPOINTS, identity) if judged else None
+    if not all(team.gather(judged is not None)):
+        judged = None
+    saved = checkpoint.agreed(job.folder / CHECKPOINTS, identity, team) if judged else None
     engine = _start_engine(job, policy, config, saved.state if saved else _state_before(job), start)
     try:
         if judged is None:
@@ -134,15 +146,16 @@ def update(
         state = engine.state()
     finally:
         engine.close()
-    summary = _summary(job, own, judged, curve, seconds=time.monotonic() - begin)
-    content = ""
+    result = Result("", _summary(job, own, judged, curve, seconds=time.monotonic() - begin), (STATE,))
+    if team.leads and not checkpoint.is_finished(job.folder):
+        result.content = _write(job, model, state, base, curve, result.summary)
+        _warn(job, result.summary)
+        mark(result)
     if team.leads:
-        content = _write(job, model, state, base, curve, summary)
-        _warn(job, summary)
         checkpoint.remove_all(job.folder / CHECKPOINTS)
-        logger.info("%s: %s", job.name, summary)
+        logger.info("%s: %s", job.name, result.summary)
     team.barrier()
-    return Result(content, summary, (STATE,))
+    return result
 
 
 def _without_dropout(model: Any) -> None:
@@ -199,7 +212,7 @@ def _judge(job: Job, team: Team, engine: Engine, rows: TurnRows, size: int) -> J
 
 
 def _learn(run: _Run, wish: StopWish, on_step: Callable[[int, int], None]) -> None:
-    events = Events(run.job.folder / "tensorboard", run.curve) if run.team.leads else None
+    events = Events((run.job.attempt or run.job.folder) / "tensorboard", run.curve) if run.team.leads else None
     try:
         for step in run.steps[len(run.curve) :]:
             _step(run, step, wish)
@@ -304,6 +317,8 @@ def _write(
     checkpoint.remove_all(job.folder / STATE)
     checkpoint.save(job.folder / STATE, Checkpoint(job.round_id, OWNER, state, []))
     write_curve(job.folder / "curve.json", curve, summary)
+    if job.attempt is not None:
+        adapter.put_in_place(job.attempt / "tensorboard", job.folder / "tensorboard")
     return f"{content}-{adapter.digest(head, model.peft_config['default'])}"
 
 

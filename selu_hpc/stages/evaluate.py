@@ -76,6 +76,8 @@ def run(*, run: str, round_id: int, shard: int, attempt: int) -> None:
         "rows": rows,
         "numbers": numbers(rows, samples=config.evaluate.bootstrap_samples),
     }
+    if place.read_marker() is not None:
+        return  # another attempt was started in place of this one and came first
     write_json(place.path / RESULTS, results)
     place.write_marker(
         content=digest([played, json.dumps(results, sort_keys=True)]),

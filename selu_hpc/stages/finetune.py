@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +40,7 @@ def run(*, run: str, round_id: int, shard: int, attempt: int, role: str) -> None
     folder = RunDir(Path(run))
     place = folder.shard(round_id, Stage(f"finetune_{role}"), shard)
     if place.read_marker() is not None:
+        shutil.rmtree(place.path / "checkpoints", ignore_errors=True)  # of who was killed right after marking
         return
     from selu_hpc.train.ranks import find_place
 
@@ -63,23 +66,32 @@ def _train(place: ShardDir, config: RunConfig, attempt: int, role: Role) -> None
         progress = progress or entry.Progress.of(place, attempt, total)
         progress.update(done)
 
+    def mark(result: Result) -> None:
+        if place.read_marker() is not None:
+            return
+        place.write_marker(
+            content=result.content,
+            names=["adapter", "curve.json", "tensorboard", *result.more],
+            summary={**result.summary, "attempt": attempt},
+        )
+        logger.info("r%02d/%s: %s", place.round_id, role, result.summary)
+
     with stop.listen() as wish, ranks.meet(me, meeting_file=place.path / "meeting.json") as team:
         try:
-            result = _learn(place, config, role, team, wish, on_step)
+            _learn(place, attempt, config, role, team, wish, on_step, mark)
         except Stopped as stopped:
             raise entry.RequeueRequested(f"{stopped}, asked to by {wish.signal_name or 'another rank'}") from stopped
-        if team.leads:
-            place.write_marker(
-                content=result.content,
-                names=["adapter", "curve.json", "tensorboard", *result.more],
-                summary={**result.summary, "attempt": attempt},
-            )
-            logger.info("r%02d/%s: %s", place.round_id, role, result.summary)
-        team.barrier()
 
 
 def _learn(
-    place: ShardDir, config: RunConfig, role: Role, team: Team, wish: StopWish, on_step: Callable[[int, int], None]
+    place: ShardDir,
+    attempt: int,
+    config: RunConfig,
+    role: Role,
+    team: Team,
+    wish: StopWish,
+    on_step: Callable[[int, int], None],
+    mark: Callable[[Result], None],
 ) -> Result:
     from selu_hpc.store.frames import FrameSource
     from selu_hpc.train import keep, sft
@@ -87,11 +99,11 @@ def _learn(
     if config.plays_games:
         from selu_hpc.stages.games import finetune
 
-        return finetune.learn(place, config, team, wish, on_step)
-    job = make_job(place, config, role)
+        return finetune.learn(place, attempt, config, team, wish, on_step, mark)
+    job = replace(make_job(place, config, role), attempt=place.attempt(attempt))
     if keep.teaches_nothing(job.datasets):
-        return keep.keep(job, team)
-    return sft.train(job, team, FrameSource(place.run.path), wish, on_step)
+        return keep.keep(job, team, mark)
+    return sft.train(job, team, FrameSource(place.run.path), wish, on_step, mark)
 
 
 def make_job(place: ShardDir, config: RunConfig, role: Role) -> sft.Job:

@@ -5,10 +5,13 @@ Owns how an adapter is told to belong to a base. Does not own the base (models/)
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import secrets
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +87,7 @@ def read(folder: Path, model: Any, base: Path) -> dict[str, torch.Tensor]:
 
 def write(folder: Path, model: Any, weights: Mapping[str, torch.Tensor], *, base: str, base_folder: Path) -> str:
     """Write the peft folder, whole or not at all; returns the digest of what it means."""
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = own_name(folder)
     partial.mkdir(parents=True)
     settings = model.peft_config["default"]
     settings.inference_mode = True
@@ -95,10 +97,33 @@ def write(folder: Path, model: Any, weights: Mapping[str, torch.Tensor], *, base
     identity = {"base": base, "fingerprint": fingerprint(base_folder)}
     (partial / BASE).write_text(json.dumps(identity, indent=1) + "\n")
     sync_folder(partial)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
-    sync_folder(folder.parent)
+    put_in_place(partial, folder)
     return digest(named, settings)
+
+
+def own_name(folder: Path) -> Path:
+    """Where a folder is written until it is whole: a name that no other attempt has."""
+    return folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
+
+
+def put_in_place(made: Path, folder: Path) -> None:
+    """Rename a whole folder to where it belongs, in place of what an attempt left there.
+
+    That one is renamed away first: emptied on NFS, it would keep the files that somebody reads, and be in the way.
+    """
+    gone = made.with_name(f"{made.name}.gone")
+    for last in (False, False, True):
+        try:
+            with suppress(FileNotFoundError):
+                folder.rename(gone)
+            made.rename(folder)
+            break
+        except OSError as error:
+            if last or error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+        finally:
+            shutil.rmtree(gone, ignore_errors=True)
+    sync_folder(folder.parent)
 
 
 def digest(weights: Mapping[str, torch.Tensor], settings: Any) -> str:

@@ -6,12 +6,13 @@ A base model that succeeds at nothing in its first round leaves an empty set; th
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from selu_hpc.models.backbone import find
 from selu_hpc.models.vlm import load_backbone
 from selu_hpc.records import derive_seed
-from selu_hpc.train import adapter
+from selu_hpc.train import adapter, checkpoint
 from selu_hpc.train.curve import write_curve
 from selu_hpc.train.ranks import Team
 from selu_hpc.train.result import Result
@@ -25,8 +26,11 @@ def teaches_nothing(datasets: tuple[Path, ...]) -> bool:
     return all(file.is_file() and not file.read_bytes().strip() for file in datasets)
 
 
-def keep(job: Job, team: Team) -> Result:
-    """Write the last round's adapter, or a fresh one, whose second matrices are zero, as this round's."""
+def keep(job: Job, team: Team, mark: Callable[[Result], None] = lambda result: None) -> Result:
+    """Write the last round's adapter, or a fresh one, whose second matrices are zero, as this round's.
+
+    mark: as in `sft.train`.
+    """
     if not team.leads:
         return Result("", {})
     logger.warning(
@@ -38,8 +42,10 @@ def keep(job: Job, team: Team) -> Result:
     backbone, _ = load_backbone(job.model)
     model = adapter.put_on(backbone, job.model, seed=derive_seed(job.seed, "lora"))
     weights = adapter.trainable(model) if job.start is None else adapter.read(job.start, model, base)
-    content = adapter.write(job.folder / "adapter", model, weights, base=job.model.base, base_folder=base)
-    summary = {"samples": 0, "steps": 0}
-    write_curve(job.folder / "curve.json", [], summary)
-    (job.folder / "tensorboard").mkdir(exist_ok=True)
-    return Result(content, summary)
+    result = Result("", {"samples": 0, "steps": 0})
+    if not checkpoint.is_finished(job.folder):
+        result.content = adapter.write(job.folder / "adapter", model, weights, base=job.model.base, base_folder=base)
+        write_curve(job.folder / "curve.json", [], result.summary)
+        (job.folder / "tensorboard").mkdir(exist_ok=True)
+        mark(result)
+    return result

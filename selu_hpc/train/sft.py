@@ -51,6 +51,7 @@ class Job:
     datasets: one, or both for SELU-One.  start: the adapter to continue, None for a fresh one.
     folder: where adapter/, curve.json, tensorboard/ and, while it runs, checkpoints/ go.
     temperature: of the distribution that is fitted; below 1 for an actor that will be sampled so.
+    attempt: this attempt's own folder, where tensorboard/ lies while it runs; None where there is but one.
     """
 
     name: str
@@ -62,11 +63,12 @@ class Job:
     training: RoleTraining
     seed: int
     temperature: float = 1.0
+    attempt: Path | None = None
 
 
 @dataclass(slots=True)
 class _Run:
-    """A training under way on this rank."""
+    """A training under way on this rank. begun: the steps that were done when this attempt began."""
 
     job: Job
     team: Team
@@ -76,14 +78,24 @@ class _Run:
     identity: str
     vocabulary: int
     last_layer: LastLayer | None
+    begun: int
     curve: list[dict[str, Any]]
     saved_at: float = field(default_factory=time.monotonic)
 
 
 def train(
-    job: Job, team: Team, frames: Frames, wish: StopWish, on_step: Callable[[int, int], None] = lambda done, total: None
+    job: Job,
+    team: Team,
+    frames: Frames,
+    wish: StopWish,
+    on_step: Callable[[int, int], None] = lambda done, total: None,
+    mark: Callable[[Result], None] = lambda result: None,
 ) -> Result:
-    """Train to the end or until a signal; raises Stopped after a save, TrainingError when it must not go on."""
+    """Train to the end or until a signal; raises Stopped after a save, TrainingError when it must not go on.
+
+    mark: called by the rank that leads when all is written and the checkpoints are still there; not when another
+    attempt has marked the folder meanwhile, for then everything stays as it is.
+    """
     begin = time.monotonic()
     settings = job.finetune
     size = setup.check(job.model, settings, team)
@@ -104,12 +116,14 @@ def train(
         settings, dtype=job.model.dtype, world=team.world, micro_batch=size, learning_rate=job.training.learning_rate
     )
     identity = _identity(job, base, config)
-    saved = checkpoint.newest(job.folder / "checkpoints", identity)
+    saved = checkpoint.agreed(job.folder / "checkpoints", identity, team)
+    begun = saved.step if saved else 0
     setup.merge_where_equal(model, dtype=job.model.dtype, dropout=job.model.lora_dropout, deepspeed=config)
     last_layer = LastLayer.of(model)
     engine = setup.start_engine(model, settings, config, state=saved.state if saved else None, start=start)
     vocabulary = int(model.get_base_model().config.get_text_config().vocab_size)
-    run = _Run(job, team, engine, dataset, steps, identity, vocabulary, last_layer, saved.curve if saved else [])
+    curve = saved.curve if saved else []
+    run = _Run(job, team, engine, dataset, steps, identity, vocabulary, last_layer, begun, curve)
     if team.leads:
         resumed = f"resumed after step {saved.step}, " if saved else ""
         logger.info(
@@ -118,18 +132,21 @@ def train(
             pictures.num_encoded, time.monotonic() - begin,
         )  # fmt: skip
     try:
-        loop_s, waited_s = _loop(run, steps[saved.step if saved else 0 :], wish, on_step)
+        loop_s, waited_s = _loop(run, steps[begun:], wish, on_step)
         weights = engine.weights()
     finally:
         engine.close()
-    summary = _summary(run, loop_s, waited_s, pictures.num_encoded, time.monotonic() - begin)
-    content = ""
+    result = Result("", _summary(run, loop_s, waited_s, pictures.num_encoded, time.monotonic() - begin))
+    if team.leads and not checkpoint.is_finished(job.folder):
+        result.content = adapter.write(job.folder / "adapter", model, weights, base=job.model.base, base_folder=base)
+        write_curve(job.folder / "curve.json", run.curve, result.summary)
+        if job.attempt is not None:
+            adapter.put_in_place(job.attempt / "tensorboard", job.folder / "tensorboard")
+        mark(result)
     if team.leads:
-        content = adapter.write(job.folder / "adapter", model, weights, base=job.model.base, base_folder=base)
-        write_curve(job.folder / "curve.json", run.curve, summary)
         checkpoint.remove_all(job.folder / "checkpoints")
     team.barrier()
-    return Result(content, summary)
+    return result
 
 
 def learning_rate(step: int, *, total: int, peak: float, warmup_fraction: float) -> float:
@@ -142,7 +159,7 @@ def learning_rate(step: int, *, total: int, peak: float, warmup_fraction: float)
 
 def _loop(run: _Run, steps: Sequence[Step], wish: StopWish, on_step: Callable[[int, int], None]) -> tuple[float, float]:
     team = run.team
-    events = Events(run.job.folder / "tensorboard", run.curve) if team.leads else None
+    events = Events((run.job.attempt or run.job.folder) / "tensorboard", run.curve) if team.leads else None
     begin = time.perf_counter()
     try:
         with Loader(run.dataset, steps, rank=team.rank, world=team.world, device=team.device) as loader:
@@ -161,6 +178,7 @@ def _step(run: _Run, step: Step, batches: Sequence[Batch], wish: StopWish) -> No
     """Forward and backward, agree, save if due, update.
 
     Saving comes before the update, as the state after the last step: this step's loss has just shown that it is good.
+    An attempt's first step is always made, whatever came while it loaded, so that each goes on and it ends some day.
     """
     begin = time.perf_counter()
     job, team, engine = run.job, run.team, run.engine
@@ -175,10 +193,10 @@ def _step(run: _Run, step: Step, batches: Sequence[Batch], wish: StopWish) -> No
     everywhere, stops, saves = team.total(summed, bool(wish), team.leads and due)
     loss = everywhere / answer_tokens
     _check_loss(run, step, batches, loss, summed)
-    if (stops or saves) and step.number > 1:
+    if (stops or saves) and step.number - 1 > run.begun:
         _save(run, step.number - 1)
-    if stops:
-        raise Stopped(f"{job.name}: stopped after step {step.number - 1} of {total}")
+        if stops:
+            raise Stopped(f"{job.name}: stopped after step {step.number - 1} of {total}")
     norm = engine.step()
     _check_norm(run, step, norm)
     seconds = time.perf_counter() - begin

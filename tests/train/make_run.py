@@ -156,7 +156,15 @@ class Trainer:
         return replace(make_job(self.place(role, round_id), self.config, Role(role)), **changes)
 
     def __call__(
-        self, role="actor", *, round_id=1, wish=None, frames=None, on_step=lambda done, total: None, **changes
+        self,
+        role="actor",
+        *,
+        round_id=1,
+        wish=None,
+        frames=None,
+        on_step=lambda done, total: None,
+        mark=lambda result: None,
+        **changes,
     ):
         from selu_hpc.train import ranks, sft
         from selu_hpc.train.stop import StopWish
@@ -164,4 +172,4 @@ class Trainer:
         job = self.job(role, round_id, **changes)
         me = ranks.find_place(os.environ)
         with ranks.meet(me, meeting_file=job.folder / "meeting.json") as team:
-            return sft.train(job, team, frames or self.frames, StopWish() if wish is None else wish, on_step)
+            return sft.train(job, team, frames or self.frames, StopWish() if wish is None else wish, on_step, mark)

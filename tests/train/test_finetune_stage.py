@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,9 +12,10 @@ import pytest
 from make_run import make_run, tiny_config, write_episodes
 
 from selu_hpc.errors import TruthLeakError
-from selu_hpc.rounds.rundir import RunDir, Stage
+from selu_hpc.rounds import rundir
+from selu_hpc.rounds.rundir import RunDir, Stage, hash_files
 from selu_hpc.stages import entry
-from selu_hpc.train import sft
+from selu_hpc.train import keep, sft
 
 pytestmark = pytest.mark.deepspeed
 
@@ -60,6 +62,89 @@ def test_a_finished_stage_does_nothing_again(run_of):
     after = place(run).marker_file.stat()
     # Not the whole stat: reading the marker moves its access time.
     assert (after.st_ino, after.st_mtime_ns, after.st_size) == (before.st_ino, before.st_mtime_ns, before.st_size)
+
+
+def at_step(monkeypatch, number, do):
+    """Let something happen in a training's step, right after it was made."""
+    step = sft._step
+
+    def then(run, this, batches, wish):
+        step(run, this, batches, wish)
+        if this.number == number:
+            do()
+
+    monkeypatch.setattr(sft, "_step", then)
+
+
+@pytest.mark.parametrize("num_samples", [24, 0])
+def test_an_attempt_that_comes_late_leaves_what_another_published_and_succeeds(run_of, monkeypatch, num_samples):
+    first, late = run_of("first"), run_of("late", **{"finetune.checkpoint_minutes": 1e-9, "seed": 9})
+    for run in (first, late) if not num_samples else ():
+        run.dataset(1, "actor").write_text("")
+    assert call(first) == 0
+    published = {}
+
+    def made():
+        names = ("adapter", "curve.json", "tensorboard", "done.json")
+        return hash_files(place(late).path, names)
+
+    def publish():
+        shutil.copytree(place(first).path, place(late).path, dirs_exist_ok=True)
+        published.update(made())
+
+    if num_samples:
+        at_step(monkeypatch, 6, publish)
+    else:
+        load = keep.load_backbone
+        monkeypatch.setattr(keep, "load_backbone", lambda *args: publish() or load(*args))
+    assert call(late) == 0
+    assert published == made()
+    assert "done.json" in published
+    assert not (place(late).path / "checkpoints").exists()
+
+
+def test_an_adapter_without_a_marker_is_replaced(run_of):
+    run, calm = run_of("run"), run_of("calm")
+    orphan = place(run).path / "adapter"
+    orphan.mkdir(parents=True)
+    (orphan / "left.txt").write_text("by an attempt that was killed before its marker")
+    assert [call(run), call(calm)] == [0, 0]
+    assert place(run).check().content == place(calm).require_marker().content
+    assert sorted(p.name for p in orphan.iterdir()) == sorted(p.name for p in (place(calm).path / "adapter").iterdir())
+    assert not list(place(run).path.glob(".*"))
+
+
+def test_an_attempt_that_cannot_write_its_marker_loses_nothing(run_of, monkeypatch):
+    calm, run = run_of("calm"), run_of("run", **{"finetune.checkpoint_minutes": 1e-9})
+    with monkeypatch.context() as patch:
+
+        def full(*_, **__):
+            raise OSError("Disk quota exceeded")
+
+        patch.setattr(rundir.ShardDir, "write_marker", full)
+        assert call(run) == entry.EXIT_FAILED
+    assert sorted(p.name for p in (place(run).path / "checkpoints").iterdir()) == ["step-000004", "step-000005"]
+    assert [call(run), call(calm)] == [0, 0]
+    assert "resumed after step 5" in place(run).log(1).read_text()
+    assert place(run).check().content == place(calm).require_marker().content
+    assert not (place(run).path / "checkpoints").exists()
+
+
+def test_each_attempt_writes_its_own_events_until_it_publishes_them(run_of, monkeypatch):
+    run = run_of("run")
+    seen = []
+    at_step(monkeypatch, 3, lambda: seen.append([p.parent.parent.name for p in place(run).path.rglob("events.out.*")]))
+    assert call(run) == 0
+    assert seen == [["attempt-0"]]
+    assert [p.parent for p in place(run).path.rglob("events.out.*")] == [place(run).path / "tensorboard"]
+
+
+def test_what_a_kill_right_after_the_marker_left_goes_with_the_next_call(run_of):
+    run = run_of("run")
+    assert call(run) == 0
+    (place(run).path / "checkpoints" / "step-000005").mkdir(parents=True)
+    assert call(run) == 0
+    assert not (place(run).path / "checkpoints").exists()
 
 
 def test_actor_and_critic_share_what_was_encoded_when_they_look_at_the_same_frames(run_of):

@@ -94,6 +94,34 @@ def test_a_stopped_training_resumes_to_the_same_bits_dropout_included(trainer, s
     assert not (cut.place().path / "checkpoints").exists()
 
 
+def test_each_attempt_that_is_stopped_at_once_has_gone_on_by_a_step(trainer):
+    changes = {"finetune.actor.epochs": 1}
+    whole, cut = trainer(folder="whole", **changes), trainer(folder="cut", **changes)
+    for step in (1, 2):
+        with pytest.raises(sft.Stopped, match=f"after step {step} of 3"):
+            cut(wish=StopWish("SIGUSR2"))
+        assert (cut.place().path / "checkpoints" / f"step-{step:06d}").is_dir()
+    assert cut(wish=StopWish("SIGUSR2")).content == whole().content
+    assert losses(cut.place()) == losses(whole.place())
+
+
+def test_checkpoints_go_only_after_the_marker(trainer):
+    whole, cut = trainer(folder="whole"), trainer(folder="cut", **{"finetune.checkpoint_minutes": 1e-9})
+    checkpoints = cut.place().path / "checkpoints"
+    done = []
+
+    def killed(result):
+        assert (cut.place().path / "adapter").is_dir()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cut(mark=killed)
+    assert sorted(p.name for p in checkpoints.iterdir()) == ["step-000004", "step-000005"]
+    assert cut(on_step=lambda number, total: done.append(number)).content == whole().content
+    assert done == [6]
+    assert not checkpoints.exists()
+
+
 def test_dropout_is_really_there(trainer):
     assert trainer(folder="a")().content != trainer(folder="b", **{"model.lora_dropout": 0.2})().content
 

@@ -39,6 +39,8 @@ def run(place: ShardDir, attempt: int, config: RunConfig) -> None:
         "rows": {"games": rows},
         "numbers": numbers(rows, samples=evaluate.bootstrap_samples),
     }
+    if place.read_marker() is not None:
+        return  # another attempt was started in place of this one and came first
     write_json(place.path / RESULTS, results)
     place.write_marker(
         content=digest([played, json.dumps(results, sort_keys=True)]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from selu_hpc.config import RunConfig
 from selu_hpc.records import Role, derive_seed
@@ -16,12 +17,19 @@ from selu_hpc.train.stop import StopWish
 
 
 def learn(
-    place: ShardDir, config: RunConfig, team: Team, wish: StopWish, on_step: Callable[[int, int], None]
+    place: ShardDir,
+    attempt: int,
+    config: RunConfig,
+    team: Team,
+    wish: StopWish,
+    on_step: Callable[[int, int], None],
+    mark: Callable[[Result], None],
 ) -> Result:
     frames = FrameSource(place.run.path)
+    own = place.attempt(attempt)
     if place.round_id == 0:
-        return sft.train(warmup_job(place, config), team, frames, wish, on_step)
-    return update.update(update_job(place, config), team, frames, wish, on_step)
+        return sft.train(replace(warmup_job(place, config), attempt=own), team, frames, wish, on_step, mark)
+    return update.update(replace(update_job(place, config), attempt=own), team, frames, wish, on_step, mark)
 
 
 def warmup_job(place: ShardDir, config: RunConfig) -> sft.Job:
