@@ -65,12 +65,21 @@ Mug Pot Safe Sink SinkBasin Toaster Toilet
 """
 
 _MOVES = (
-    Verb("move ahead", ("move forward", "move forwards", "go forward", "go ahead", "walk forward", "step forward")),
-    Verb("move back", ("move backward", "move backwards", "go back", "step back", "walk back")),
+    Verb(
+        "move ahead",
+        ("move forward", "move forwards", "go forward", "go ahead", "walk forward", "step forward"),
+        unless=("to",),
+    ),
+    Verb(
+        "move back",
+        ("move backward", "move backwards", "go back", "step back", "walk back"),
+        unless=("to", "toward", "towards", "near"),
+    ),
     Verb("turn left", ("rotate left", "look left", "face left")),
     Verb("turn right", ("rotate right", "look right", "face right")),
 )
 _DONE = Verb("done", ("stop", "finish", "finished", "task complete", "task completed", "i am done"), alone=True)
+_GOING = ("go", "walk", "move", "get", "step", "come", "head", "navigate", "return")
 _PLACING = ("place", "set", "lay", "insert")
 
 _THOR_VERBS = (
@@ -79,9 +88,7 @@ _THOR_VERBS = (
     Verb("move right", ("step right", "strafe right")),
     Verb("look up", ("tilt up",)),
     Verb("look down", ("tilt down",)),
-    Verb(
-        "go to", ("walk to", "navigate to", "move to", "approach", "find", "walk towards", "go towards"), Takes.OBJECT
-    ),
+    Verb("go to", ("approach", "find"), Takes.OBJECT, going=_GOING),
     Verb("pick up", ("pickup", "grab", "take", "get", "lift", "grasp"), Takes.OBJECT, ("pick", "lift"), "up"),
     Verb("put", (*_PLACING, "put down", "drop"), Takes.PLACE),
     Verb("open", (), Takes.OBJECT, ("open",), "up"),
@@ -90,7 +97,7 @@ _THOR_VERBS = (
     Verb("slice", ("cut", "cut up", "chop", "slice up"), Takes.OBJECT),
     Verb("toggle on", ("turn on", "switch on", "activate"), Takes.OBJECT, ("toggle", "turn", "switch"), "on"),
     Verb("toggle off", ("turn off", "switch off", "deactivate"), Takes.OBJECT, ("toggle", "turn", "switch"), "off"),
-    Verb("drop", ("drop it", "let go", "release", "put down", "put it down")),
+    Verb("drop", ("drop it", "let go", "release", "put down", "put it down"), unless=("by", "off")),
     _DONE,
 )
 
@@ -150,15 +157,21 @@ fryingpan garbagecan kitchencabinet kitchencounterdrawer microwave mug oventray 
 waterglass
 """
 
+_SITTING = tuple(f"{verb} {where}" for verb in ("sit", "sit down", "take a seat") for where in ("on", "in", "at"))
+
 _VIRTUALHOME_VERBS = (
     *_MOVES,
-    Verb("walk to", ("go to", "walk towards", "navigate to", "move to", "approach", "find", "walk"), Takes.OBJECT),
+    Verb("walk to", ("approach", "find", "walk"), Takes.OBJECT, going=_GOING),
     Verb("grab", ("pick up", "pickup", "take", "get", "grasp"), Takes.OBJECT, ("pick",), "up"),
     Verb("put", _PLACING, Takes.PLACE),
     Verb("open", (), Takes.OBJECT),
     Verb("close", ("shut",), Takes.OBJECT),
-    Verb("sit on", ("sit", "sit down on", "take a seat on"), Takes.OBJECT),
-    Verb("stand up", ("get up", "stand")),
+    Verb("sit on", ("sit", "take a seat", *_SITTING), Takes.OBJECT),
+    Verb(
+        "stand up",
+        ("get up", "stand"),
+        unless=("to", "on", "onto", "in", "at", "by", "near", "next", "beside", "behind"),
+    ),
     Verb("switch on", ("turn on", "toggle on"), Takes.OBJECT, ("switch", "turn"), "on"),
     Verb("switch off", ("turn off", "toggle off"), Takes.OBJECT, ("switch", "turn"), "off"),
     _DONE,
