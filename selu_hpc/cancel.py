@@ -13,7 +13,7 @@ from pathlib import Path
 
 from selu_hpc.engines.belonging import require_all_seen, require_original
 from selu_hpc.engines.ledger import BY_PERSON, Ledger, match
-from selu_hpc.engines.overview import engine_of, submit_again
+from selu_hpc.engines.overview import counted, engine_of, submit_again
 from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.errors import SeluError
 from selu_hpc.logs import set_up_logging
@@ -69,9 +69,11 @@ def cancel(run: RunDir, slurm: Slurm, *, wait: bool = True) -> str:
         ended = _wait_until_gone(slurm, ledger) if wait else not jobs
         if ended and ledger.entries:
             journal.append("stopped")
-    done = f"cancelled {len(jobs)} jobs of {run.path}" if jobs else f"{run.path}: no job of this run is in the queue"
+    nothing = f"{run.path}: no job of this run is in the queue"
+    done = f"cancelled {counted(len(jobs), 'job')} of {run.path}" if jobs else nothing
     late = "" if ended or not wait else "; some tasks are still ending"
-    return f"{done}{late}\ngo on with: {submit_again(run, engine_of(events))}"
+    finished = next((event["event"] == "finished" for event in reversed(events) if event["event"] != "stopped"), False)
+    return f"{done}{late}" + ("" if finished and not jobs else f"\ngo on with: {submit_again(run, engine_of(events))}")
 
 
 def _wait_until_gone(slurm: Slurm, ledger: Ledger) -> bool:

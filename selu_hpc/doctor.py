@@ -19,6 +19,7 @@ from selu_hpc.config import RunConfig
 from selu_hpc.engines import checks
 from selu_hpc.engines.checks import Finding, Grade
 from selu_hpc.engines.discover import discover_site
+from selu_hpc.engines.overview import counted
 from selu_hpc.engines.sbatch import check_site
 from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.errors import ConfigError, SeluError
@@ -128,7 +129,8 @@ def show(findings: Sequence[Finding]) -> None:
         table.add_row(one.check, f"[{COLOURS[one.grade]}]{one.grade}[/]", one.answer, one.fix)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     problems = sum(one.grade is Grade.PROBLEM for one in findings)
-    sys.stdout.write(f"{problems} problems: a submission would fail\n" if problems else "a submission would work\n")
+    told = f"{counted(problems, 'problem')}: a submission would fail" if problems else "a submission would work"
+    sys.stdout.write(f"{told}\n")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
     python -m selu_hpc.evaluate --table RUN RUN docs/results --by-type
     python -m selu_hpc.evaluate --summary RUN                the run as one line of JSON, as docs/results keeps it
 
-Reads results only; making them is the evaluation stage's.
+What cannot be read is named and left out, and the command then ends with 1. Reads results only; making them is the
+evaluation stage's.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from selu_hpc.errors import RunFolderError, SeluError
+from selu_hpc.summaries import check
 from selu_hpc.terminal import enter
 
 DEFAULT = (Path("docs/results"), Path("runs"))
+BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+"""What reading a file of any content may end with."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -28,7 +32,8 @@ def build_parser() -> argparse.ArgumentParser:
     what.add_argument("--table", action="store_true", help="a table over all runs found")
     what.add_argument("--summary", action="store_true", help="each run as one line of JSON")
     parser.add_argument("--by-type", action="store_true", help="with --table: add critic and actor by task type")
-    parser.add_argument("paths", nargs="*", type=Path, help="run folders, summaries, or folders of either")
+    where = "run folders, summaries, or folders of either (default: docs/results and runs, where they are)"
+    parser.add_argument("paths", nargs="*", type=Path, help=where)
     return parser
 
 
@@ -37,23 +42,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.by_type and options.summary:
         parser.error("--by-type adds to --table; a summary has every episode in it")
-    try:
-        text = show(options.paths or [path for path in DEFAULT if path.is_dir()], options.summary, options.by_type)
-    except SeluError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
-    sys.stdout.write(text)
-    return 0
-
-
-def show(paths: Sequence[Path], as_json: bool, by_type: bool) -> str:
-    """The text the command prints."""
-    found = [summary for path in paths for summary in read_summaries(path)]
-    if not found:
+    paths = options.paths or [path for path in DEFAULT if path.is_dir()]
+    left_out: list[SeluError] = []
+    found = [summary for path in paths for summary in read_summaries(path, left_out.append)]
+    if not found and not left_out:
         looked = ", ".join(str(path) for path in paths) or " and ".join(str(path) for path in DEFAULT)
-        raise RunFolderError(
+        left_out.append(RunFolderError(
             f"no evaluated run in {looked}; make one with `python -m selu_hpc.submit`, or give the path of a run folder"
-        )
+        ))  # fmt: skip
+    sys.stderr.write("".join(f"error: {error}\n" for error in left_out))
+    sys.stdout.write(show(found, options.summary, options.by_type) if found else "")
+    return 1 if left_out else 0
+
+
+def show(found: Sequence[dict[str, Any]], as_json: bool, by_type: bool) -> str:
+    """The text the command prints of these summaries."""
     if as_json:
         return "".join(json.dumps(summary, sort_keys=True) + "\n" for summary in found)
     from selu_hpc.rl4vlm.summary import is_game
@@ -71,20 +74,28 @@ def show(paths: Sequence[Path], as_json: bool, by_type: bool) -> str:
     return "\n".join([*parts, *([games_markdown(played)] if played else [])])
 
 
-def read_summaries(path: Path) -> Iterator[dict[str, Any]]:
-    """The summaries at a path: a run folder, a summary's file, or a folder of either."""
-    if path.is_file():
-        yield _read(path)
-    elif (path / "config.yaml").is_file():
-        yield from _of_run(path)
-    elif path.is_dir():
-        for entry in sorted(path.iterdir()):
-            if entry.suffix == ".json":
-                yield _read(entry)
-            elif (entry / "config.yaml").is_file():
-                yield from _of_run(entry)
-    else:
-        raise RunFolderError(f"{path}: no such run or summary")
+def read_summaries(path: Path, complain: Callable[[SeluError], None] | None = None) -> Iterator[dict[str, Any]]:
+    """The summaries at a path: a run folder, a summary's file, or a folder of either.
+
+    complain: told of each that cannot be read, and the others follow; without it the first one is raised.
+    """
+    for entry in _entries(path):
+        try:
+            yield from _of_run(entry) if entry.is_dir() else [_read(entry)]
+        except SeluError as error:
+            if complain is None:
+                raise
+            complain(error)
+
+
+def _entries(path: Path) -> list[Path]:
+    if path.is_dir() and not _is_run(path):
+        return [entry for entry in sorted(path.iterdir()) if entry.suffix == ".json" or _is_run(entry)]
+    return [path]
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "config.yaml").is_file()
 
 
 def _of_run(path: Path) -> Iterator[dict[str, Any]]:
@@ -95,18 +106,25 @@ def _of_run(path: Path) -> Iterator[dict[str, Any]]:
 
     config = load_run(path)
     of_its_kind = games.summarise if config.plays_games else summarise
-    summary = of_its_kind(RunDir(path), config)
-    if summary is not None:
-        yield summary
+    try:
+        summary = of_its_kind(RunDir(path), config)
+        if summary is not None:
+            yield check(summary)
+    except BROKEN as error:
+        raise RunFolderError(f"{path}: its results are not what a run writes ({_told(error)})") from error
 
 
 def _read(file: Path) -> dict[str, Any]:
+    if not file.exists():
+        raise RunFolderError(f"{file}: no such run or summary")
     try:
-        summary: dict[str, Any] = json.loads(file.read_bytes())
-        summary["rounds"][0]["success" if "game" in summary else "first"]
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise RunFolderError(f"{file}: not a run's summary ({type(error).__name__}: {error})") from error
-    return summary
+        return check(json.loads(file.read_bytes()))
+    except BROKEN as error:
+        raise RunFolderError(f"{file}: not a run's summary ({_told(error)})") from error
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ The plots need matplotlib, so the command draws in a process of its own when cal
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -49,15 +48,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def make(run: RunDir, out: Path | None) -> Path:
-    """The page in this process; a file system that refuses is named with the way out."""
+    """The page in this process; a file system that refuses is named."""
     from selu_hpc.viz.report import make_report
 
     if out and out.is_dir():
         raise RunFolderError(f"{out}: is a folder; name a file with --out")
     try:
         return make_report(run, out)
-    except (OSError, json.JSONDecodeError) as error:
-        raise RunFolderError(f"{run.path}: no report: {error}; mend that, or say --out FILE") from error
+    except OSError as error:
+        raise RunFolderError(f"{run.path}: no report: {error}") from error
 
 
 if __name__ == "__main__":

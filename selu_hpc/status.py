@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from selu_hpc.engines.calls import Calls
-from selu_hpc.engines.overview import Overview, StageState, Verdict, fresh_report, look, submit_again
+from selu_hpc.engines.overview import Overview, StageState, Verdict, counted, fresh_report, look, submit_again
 from selu_hpc.engines.table import Column, text_table
 from selu_hpc.errors import SeluError
 from selu_hpc.rounds.rundir import RunDir
@@ -69,9 +70,10 @@ def as_json(found: Overview) -> dict[str, Any]:
 
 def as_text(found: Overview) -> str:
     columns = [Column("stage"), *(Column(name, right=True) for name in NUMBERS), Column("%", right=True)]
-    rows = [[str(state.key), *_cells(state, found), f"{state.share:.0%}"] for state in found.stages]
+    rows = [[str(state.key), *_cells(state, found), _percent(state)] for state in found.stages]
     lines = [
-        f"{state.key}: its round was sealed without {state.left_out} of {state.num_shards} shards (retry.quorum)"
+        f"{state.key}: its round was sealed without {state.left_out} of "
+        f"{counted(state.num_shards, 'shard')} (retry.quorum)"
         for state in found.stages
         if state.left_out
     ]
@@ -80,6 +82,12 @@ def as_text(found: Overview) -> str:
     lines.append(f"{found.verdict}: {next_step(found)}")
     title = f"{found.run.path}" + (f", engine {found.engine}" if found.engine else "")
     return text_table(columns, rows, title=title, caption="\n".join(lines))
+
+
+def _percent(state: StageState) -> str:
+    """Rounded down: what is nearly done is not done."""
+    whole = state.done + state.left_out == state.num_shards
+    return "100%" if whole else f"{min(99, math.floor(100 * state.share + 1e-9))}%"
 
 
 def _cells(state: StageState, found: Overview) -> list[str]:
@@ -92,19 +100,20 @@ def _cells(state: StageState, found: Overview) -> list[str]:
 
 
 def next_step(found: Overview) -> str:
+    to_go = f"{counted(found.num_open, 'shard')} to go"
     match found.verdict:
         case Verdict.FINISHED:
             report = fresh_report(found.run)
             return f"report: {report}" if report else f"write the report: {found.run.command('report')}"
         case Verdict.RUNNING if found.local:
-            return f"{found.num_open} shards to go; a local run is at work on them"
+            return f"{to_go}; a local run is at work on {'it' if found.num_open == 1 else 'them'}"
         case Verdict.RUNNING:
-            return f"{found.num_open} shards to go; {found.run.command('cancel')} stops its Slurm jobs"
+            return f"{to_go}; {found.run.command('cancel')} stops its Slurm jobs"
         case Verdict.STOPPED:
             again = submit_again(found.run, found.engine)
-            return f"{found.num_open} shards to go and nothing on its way; go on: {again}"
+            return f"{to_go} and nothing on its way; go on: {again}"
         case Verdict.UNKNOWN:
-            return f"{found.num_open} shards to go; ask again on a login node where squeue answers"
+            return f"{to_go}; ask again on a login node where squeue answers"
 
 
 if __name__ == "__main__":

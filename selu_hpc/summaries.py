@@ -1,4 +1,5 @@
-"""What the summaries of runs have in common, however they learned: whose run it was, which are one row of a table.
+"""What the summaries of runs have in common, however they learned: what must be in one, whose run it was, which are one
+row of a table.
 
 A summary is what a few kilobytes of JSON keep of a run: selu/summary.py, rl4vlm/summary.py.
 """
@@ -7,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from selu_hpc.config import RunConfig
@@ -46,9 +47,9 @@ def commit_of(run: RunDir) -> str:
     """The code a run began with, `+` where it had been changed."""
     try:
         code = json.loads(run.provenance_file.read_bytes())["code"]
-    except (OSError, ValueError, KeyError):
+        return f"{(code['commit'] or '')[:12]}{'+' if code['dirty'] else ''}"
+    except (OSError, ValueError, LookupError, TypeError):
         return ""
-    return f"{(code['commit'] or '')[:12]}{'+' if code['dirty'] else ''}"
 
 
 def by_settings(group: Sequence[Summary]) -> Iterator[tuple[str, list[Summary]]]:
@@ -63,3 +64,57 @@ def by_settings(group: Sequence[Summary]) -> Iterator[tuple[str, list[Summary]]]
     for one in group:
         parts[settings_of(one) or one["signature"]].append(one)
     yield from parts.items()
+
+
+def check(summary: Summary) -> Summary:
+    """The summary, if a table can be made of it; else a ValueError, LookupError or TypeError says what is wrong."""
+    for fault in _faults(summary):
+        raise ValueError(fault)
+    return summary
+
+
+def _faults(summary: Summary) -> Iterator[str]:
+    plays = "game" in summary
+    names = ("recipe", "signature", *(["game"] if plays else ["simulator", "world"]))
+    yield from _of_another_kind({name: summary[name] for name in names}, (str,), "a name")
+    yield from _of_another_kind({"base": summary.get("base", "")}, (str,), "a name")
+    whole = {**{name: summary[name] for name in ("seed", "episodes", "steps")}, "rules": summary.get("rules", 1)}
+    yield from _of_another_kind({**whole, "wording": summary.get("wording", 1)}, (int,), "a whole number")
+    yield from _of_another_kind({"minutes": summary.get("minutes")}, (int, float, type(None)), "a number")
+    if not summary["rounds"]:
+        yield "it has no rounds"
+    for one in summary["rounds"]:
+        yield from _of_another_kind({"round": one["round"]}, (int,), "a whole number")
+    yield from _faults_of_games(summary) if plays else _faults_of_verdicts(summary)
+
+
+def _of_another_kind(values: Mapping[str, Any], kinds: Sequence[type], what: str) -> Iterator[str]:
+    """Types to the letter: to Python true is a whole number."""
+    yield from (f"{name} is {value!r}, not {what}" for name, value in values.items() if type(value) not in kinds)
+
+
+def _faults_of_games(summary: Summary) -> Iterator[str]:
+    num_games = len(summary["rounds"][0]["success"])
+    for one in summary["rounds"]:
+        yield from _faults_of_bits(one, {"success": num_games}, f"round {one['round']}: ")
+        yield from _of_another_kind({f"round {one['round']}: return": one["return"]}, (int, float), "a number")
+
+
+def _faults_of_verdicts(summary: Summary) -> Iterator[str]:
+    judged, acted = len(summary["critic_verbs"]), len(summary["actor_verbs"])
+    yield from _faults_of_bits(summary, {"truth": judged})
+    for one in summary["rounds"]:
+        states = {"states": judged} if "states" in one else {}
+        place = f"round {one['round']}: "
+        yield from _faults_of_bits(one, {"first": judged, "verdict": judged, "success": acted, **states}, place)
+        probe = {f"{place}probe, {role}": value for role, value in one["probe"].items()}
+        yield from _of_another_kind(probe, (int, float, type(None)), "a share")
+
+
+def _faults_of_bits(holder: Mapping[str, Any], lengths: Mapping[str, int], place: str = "") -> Iterator[str]:
+    for name, length in lengths.items():
+        bits = holder[name]
+        if not isinstance(bits, str) or set(bits) - {"0", "1"}:
+            yield f"{place}{name} is not a string of 0 and 1"
+        elif len(bits) != length:
+            yield f"{place}{name} has {len(bits)} outcomes of {length}"

@@ -1,13 +1,16 @@
 """The commands that write down what a run has measured, where its files or its folder are in the way."""
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from selu_hpc import evaluate, report
 from selu_hpc.rounds.plan import make_plan
 from selu_hpc.rounds.rundir import Stage
+from selu_hpc.summaries import commit_of
 
 
 @pytest.fixture
@@ -49,6 +52,78 @@ def test_a_report_may_be_written_elsewhere_where_the_run_has_no_room_for_it(smal
     assert report.main(["--run", str(small_run.path), "--out", str(tmp_path / "page.html")]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'page.html'}\n"
     assert small_run.config_file.parent.name in (tmp_path / "page.html").read_text()
+
+
+SUMMARY = next((Path(__file__).parents[1] / "docs" / "results").glob("thor-selu-s0.json"))
+
+
+def broken(name, tmp_path, **changes):
+    """A summary beside a good one, with something in it changed."""
+    summary = json.loads(SUMMARY.read_bytes())
+    summary["rounds"][-1] |= changes.pop("last", {})
+    file = tmp_path / name
+    file.write_text(json.dumps({key: value for key, value in {**summary, **changes}.items() if value != "gone"}))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"signature": "gone"}, "KeyError: 'signature'"),
+        ({"base": ["a list"]}, "base is ['a list'], not a name"),
+        ({"seed": "0"}, "seed is '0', not a whole number"),
+        ({"minutes": "11"}, "minutes is '11', not a number"),
+        ({"rounds": []}, "it has no rounds"),
+        ({"truth": "01"}, "truth has 2 outcomes of 160"),
+        ({"last": {"first": "01"}}, "round 5: first has 2 outcomes of 160"),
+        ({"last": {"success": "x"}}, "round 5: success is not a string of 0 and 1"),
+        ({"last": {"probe": {"actor": "high"}}}, "round 5: probe, actor is 'high', not a share"),
+    ],
+)
+def test_a_summary_that_no_table_can_use_is_named_and_the_others_are_shown(tmp_path, capsys, changes, why):
+    file = broken("0.json", tmp_path, **changes)
+    (tmp_path / "1.json").write_bytes(SUMMARY.read_bytes())
+    assert evaluate.main(["--table", str(tmp_path)]) == 1
+    said = capsys.readouterr()
+    assert said.err == f"error: {file}: not a run's summary ({said.err.rpartition('summary (')[2]}"
+    assert why in said.err
+    assert "| selu | 1 | 5 |" in said.out
+
+
+def test_a_summary_of_games_is_looked_at_by_its_own_rule(tmp_path, capsys):
+    rounds = [{"round": n, "success": "01", "return": 0.5} for n in range(2)]
+    games = {"recipe": "rl4vlm", "game": "number_line", "seed": 0, "signature": "a", "episodes": 2, "steps": 4}
+    (tmp_path / "0.json").write_text(json.dumps({**games, "rounds": [*rounds, {**rounds[1], "return": "much"}]}))
+    (tmp_path / "1.json").write_text(json.dumps({**games, "rounds": rounds}))
+    assert evaluate.main(["--table", str(tmp_path)]) == 1
+    said = capsys.readouterr()
+    assert "round 1: return is 'much', not a number" in said.err
+    assert "| number_line | 1, 1 | rl4vlm | 1 |" in said.out
+
+
+def test_a_run_or_path_that_cannot_be_read_does_not_keep_the_others_from_the_table(without_results, tmp_path, capsys):
+    place = without_results.shard(0, Stage.EVALUATE)
+    (place.path / "results.json").write_text('{"rows": {"critic": []}}')
+    assert evaluate.main(["--table", str(without_results.path), str(tmp_path / "nowhere"), str(SUMMARY)]) == 1
+    said = capsys.readouterr()
+    assert said.err.splitlines(keepends=True)[-1] == f"error: {tmp_path / 'nowhere'}: no such run or summary\n"
+    assert f"{without_results.path}: its results are not what a run writes (KeyError: 'actor')" in said.err
+    assert "| selu | 1 | 5 |" in said.out
+
+
+def test_a_run_of_odd_provenance_has_a_summary(small_run):
+    for text in ("{}", "[]", '{"code": {"commit": 3}}'):
+        small_run.provenance_file.write_text(text)
+        assert commit_of(small_run) == ""
+
+
+def test_another_place_is_named_where_writing_failed_and_nowhere_else(small_run, capsys):
+    small_run.journal_file.unlink(missing_ok=True)
+    small_run.journal_file.mkdir()
+    assert report.main(["--run", str(small_run.path)]) == 0
+    page = Path(capsys.readouterr().out.removesuffix("\n")).read_text()
+    assert "<h2>Time</h2><p class=quiet>Cannot be shown: IsADirectoryError: " in page
+    assert "--out" not in page
 
 
 def test_submit_says_of_a_finished_run_that_only_its_report_is_missing(finished):

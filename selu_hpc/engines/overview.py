@@ -112,6 +112,11 @@ class Known:
         return live.held and not live.entry.released and not self.owned
 
 
+def counted(number: int, thing: str) -> str:
+    """`1 shard`, `2 shards`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def submit_again(run: RunDir, engine: str) -> str:
     """What to type to go on: the local engine is named, where another could be taken for it."""
     return run.command("submit", *(["--engine", "local"] if engine == "local" else []))
@@ -233,16 +238,17 @@ def part_done(run: RunDir, key: Key, shard: int) -> float:
     """How much of a running shard's newest attempt is done, 0 to 1."""
     place = run.shard(key.round_id, key.stage, shard)
     newest = newest_attempt(place)
-    return 0.0 if newest is None else _part(place.attempt(newest) / "progress.json")
+    return 0.0 if newest is None else read_part(place.attempt(newest) / "progress.json")
 
 
-def _part(file: os.PathLike[str]) -> float:
+def read_part(file: Path) -> float:
+    """How much an attempt says that it has done, 0 to 1; 0 where it says nothing that can be read."""
     try:
-        with open(file, "rb") as stream:  # noqa: PTH123 - a path-like
-            seen = json.load(stream)
-        return min(1.0, float(seen["done"]) / max(1.0, float(seen["total"])))
-    except (OSError, ValueError, KeyError):
+        seen = json.loads(file.read_bytes())
+        part = float(seen["done"]) / max(1.0, float(seen["total"]))
+    except (OSError, ValueError, LookupError, TypeError, OverflowError):
         return 0.0
+    return min(1.0, part) if part > 0 else 0.0
 
 
 def _failed(run: RunDir, key: Key, shard: int, known: Known) -> bool:
@@ -265,18 +271,18 @@ def _gave_up(
     for key, shards in unfinished.items():
         for shard in shards if local else ():
             if event := local.get(run.shard(key.round_id, key.stage, shard).name):
-                why = f"failed {event['attempts']} times"
+                why = f"failed {counted(int(event['attempts']), 'time')}"
                 yield f"{key} shard {shard} is given up: {why}; read {_log(run, key, shard)}"
 
 
 def _log(run: RunDir, key: Key, shard: int) -> str:
-    """The newest attempt's log; a task that died before it could write one has Slurm's."""
+    """The newest attempt's log; a task that died before it could write one has Slurm's, where Slurm started it."""
     place = run.shard(key.round_id, key.stage, shard)
     newest = newest_attempt(place)
     if newest is None:
-        return str(run.jobs)
+        return str(run.jobs if run.jobs.is_dir() else run.journal_file)
     log = place.log(newest)
-    return str(log if log.exists() else log.with_name("slurm.log"))
+    return str(next((one for one in (log, log.with_name("slurm.log")) if one.exists()), log.parent))
 
 
 def tell_queue(known: Known, ledger: Ledger) -> Iterator[str]:

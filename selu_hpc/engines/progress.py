@@ -5,7 +5,6 @@ Owns the picture only; it reads markers' counts from a Frontier and attempts' pr
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable
 from typing import Protocol
@@ -15,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from selu_hpc.engines.base import Job
 from selu_hpc.engines.frontier import Frontier, State
+from selu_hpc.engines.overview import counted, read_part
 from selu_hpc.rounds.plan import Key
 from selu_hpc.rounds.rundir import ShardDir
 from selu_hpc.stages.entry import progress_file
@@ -73,14 +73,14 @@ class ProgressView:
     def update(self, running: Iterable[AtWork]) -> None:
         partial: dict[Key, float] = {}
         for shard in running:
-            partial[shard.key] = partial.get(shard.key, 0.0) + _share(shard)
+            partial[shard.key] = partial.get(shard.key, 0.0) + read_part(progress_file(shard.place, shard.attempt))
             if shard.key not in self.rows:
                 total = self.job.plan[shard.key].num_shards
                 self.rows[shard.key] = self.bars.add_task(_title(shard.key), total=total, shards="")
         for key, row in self.rows.items():
             done, lost = self.frontier.count(key, State.DONE), self.frontier.count(key, State.GAVE_UP)
             total = self.job.plan[key].num_shards
-            note = f"{done}/{total} shards" + (f", {lost} failed" if lost else "")
+            note = f"{done}/{counted(total, 'shard')}" + (f", {lost} failed" if lost else "")
             self.bars.update(row, completed=done + min(partial.get(key, 0.0), total - done), shards=note)
         for stage in self.job.plan:
             if stage.key not in self.told and self._is_done(stage.key):
@@ -88,11 +88,11 @@ class ProgressView:
 
     def _tell(self, key: Key) -> None:
         self.told.add(key)
-        if row := self.rows.get(key):
+        if (row := self.rows.get(key)) is not None:  # the first row is 0
             self.bars.stop_task(row)
             self.bars.update(row, visible=False)
         at = time.monotonic() - self.begun
-        work = f"{self.job.plan[key].num_shards} shards, {self.seconds.get(key, 0):.1f} s of work"
+        work = f"{counted(self.job.plan[key].num_shards, 'shard')}, {self.seconds.get(key, 0):.1f} s of work"
         self.say(f"{at:7.1f} s  {_title(key):<24} {work}")
 
     def _is_done(self, key: Key) -> bool:
@@ -100,12 +100,5 @@ class ProgressView:
 
 
 def _title(key: Key) -> str:
-    return f"round {key.round_id} {str(key.stage).replace('_', ' ')}" if key.round_id else f"base {key.stage}"
-
-
-def _share(shard: AtWork) -> float:
-    try:
-        seen = json.loads(progress_file(shard.place, shard.attempt).read_bytes())
-        return float(seen["done"]) / float(max(1, seen["total"]))
-    except (OSError, ValueError, KeyError):
-        return 0.0
+    stage = str(key.stage).replace("_", " ")
+    return f"round {key.round_id} {stage}" if key.round_id else f"base {stage}"

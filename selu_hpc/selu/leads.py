@@ -21,28 +21,29 @@ Seeds = Mapping[int, Summary]
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """Over `recipe`, in points; `seeds` are those that both have."""
+    """Over `recipe` after as many rounds, in points; `seeds` are those that both have."""
 
     simulator: str
     world: str
     recipe: str
+    rounds: int
     seeds: tuple[int, ...]
     critic: Gain
     actor: Gain
 
 
 def make_leads(summaries: Sequence[Summary], *, of: str = "selu") -> list[Lead]:
-    """Over all recipes of one set of settings that went as far on the same test sets."""
+    """Over all recipes of one set of settings that went as far on the same test sets, and further than the base."""
     found = []
-    for (simulator, world, *_), recipes in _by_recipe(summaries).items():
+    for (simulator, world, *_, far), recipes in _by_recipe(summaries).items():
         ours = recipes.get(of, {})
         for recipe, theirs in recipes.items():
             seeds = tuple(sorted(ours.keys() & theirs.keys()))
-            if recipe == of or not seeds:
+            if recipe == of or not seeds or not far:
                 continue
             pairs = [(theirs[seed], ours[seed]) for seed in seeds]
-            found.append(Lead(simulator, world, recipe, seeds, _over(pairs, _right), _over(pairs, _done)))
-    return sorted(found, key=lambda lead: (lead.simulator, lead.world, place(lead.recipe), lead.recipe))
+            found.append(Lead(simulator, world, recipe, far, seeds, _over(pairs, _right), _over(pairs, _done)))
+    return sorted(found, key=lambda lead: (lead.simulator, lead.world, place(lead.recipe), lead.recipe, -lead.rounds))
 
 
 def leads_markdown(leads: Sequence[Lead], *, of: str = "selu") -> str:
@@ -51,11 +52,11 @@ def leads_markdown(leads: Sequence[Lead], *, of: str = "selu") -> str:
         lines += [
             f"#### {simulator}, {world} world: {of} ahead in the end, points [95 %]",
             "",
-            "| over | seeds | critic | actor |",
-            "|---|--:|--:|--:|",
+            "| over | rounds | seeds | critic | actor |",
+            "|---|--:|--:|--:|--:|",
         ]
         lines += [
-            f"| {lead.recipe} | {len(lead.seeds)} | {interval(lead.critic)} | {interval(lead.actor)} |"
+            f"| {lead.recipe} | {lead.rounds} | {len(lead.seeds)} | {interval(lead.critic)} | {interval(lead.actor)} |"
             for lead in leads
             if (lead.simulator, lead.world) == (simulator, world)
         ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -69,12 +69,12 @@ def _measured_on(one: Summary) -> str:
     """
     base = one["rounds"][0]
     if base["round"]:
-        return str(one["testset"])
+        return str([one["critic_verbs"], one["truth"], one["actor_verbs"], one["testset"]])
     return str([one["critic_verbs"], one["truth"], base["first"], one["actor_verbs"], base["success"]])
 
 
 def markdown(rows: Sequence[TableRow]) -> str:
-    """The table a person reads; percentages, gains in points with 95 % intervals."""
+    """The table a person reads; percentages, gains in points with 95 % intervals, – for what was not measured."""
     lines: list[str] = []
     for simulator, world in dict.fromkeys((row.simulator, row.world) for row in rows):
         lines += [
@@ -92,7 +92,8 @@ def markdown(rows: Sequence[TableRow]) -> str:
 
 def by_type_markdown(row: TableRow) -> str:
     """Critic and actor by task type, base → last."""
-    lines = [f"#### {_name(row)}, {row.simulator}: by task type", "", "| type | critic | actor |", "|---|--:|--:|"]
+    title = f"#### {_name(row)}, {row.simulator}, {row.world} world, round {row.rounds}: by task type"
+    lines = [title, "", "| type | critic | actor |", "|---|--:|--:|"]
     lines += [
         f"| {verb} | {_arrow(critic_base, critic_last)} | {_arrow(actor_base, actor_last)} |"
         for verb, (critic_base, critic_last, actor_base, actor_last) in row.by_verb.items()
@@ -107,7 +108,8 @@ def by_round_markdown(summary: Summary) -> str:
         "round", "critic", "own procedure", "states seen", "says yes", "labels right", "false yes among failures",
         "episodes done", "relabelled", "of which true", "actor",
     )  # fmt: skip
-    title = f"#### {summary['recipe']}, {summary['simulator']}, seed {summary['seed']}: round by round"
+    place = f"{summary['simulator']}, {summary['world']} world"
+    title = f"#### {summary['recipe']}, {place}, seed {summary['seed']}: round by round"
     lines = [title, "", f"| {' | '.join(columns)} |", f"|{'--:|' * len(columns)}"]
     for one in summary["rounds"]:
         labels = one.get("labels") or {}
@@ -161,13 +163,13 @@ def _row(group: Sequence[Summary], settings: str) -> TableRow:
         settings=settings,
         seeds=tuple(one["seed"] for one in group),
         rounds=first["rounds"][-1]["round"],
-        critic=gain(right[0], right[1]),
-        own=gain(own[0] == truth, own[1] == truth),
+        critic=_gain(group, right[0], right[1]),
+        own=_gain(group, own[0] == truth, own[1] == truth),
         states=(_states(group, truth, 0), _states(group, truth, -1)),
         f1=_both(critic, lambda said: _f1(truth, said)),
         false_yes=_both(critic, lambda said: percent(said[truth == 0])),
         false_no=_both(critic, lambda said: percent(1 - said[truth == 1])),
-        actor=gain(*actor),
+        actor=_gain(group, *actor),
         probe=(_probe(group, 0), _probe(group, -1)),
         episodes=float(np.mean([one["episodes"] for one in group])),
         steps=float(np.mean([one["steps"] for one in group])),
@@ -192,6 +194,13 @@ def _pair(group: Sequence[Summary], name: str) -> tuple[Matrix, Matrix]:
     """(seeds, episodes) of the base and of the last round."""
     found = [np.array([outcomes(one["rounds"][at][name]) for one in group]) for at in (0, -1)]
     return found[0], found[1]
+
+
+def _gain(group: Sequence[Summary], before: Matrix, after: Matrix) -> Gain:
+    """Nothing is known of a gain where one round alone was measured."""
+    found = gain(before, after)
+    again = any(one["rounds"][0]["round"] != one["rounds"][-1]["round"] for one in group)
+    return found if again else replace(found, gain=np.nan, low=np.nan, high=np.nan)
 
 
 def _both(pair: tuple[Matrix, Matrix], measure: Callable[[Matrix], float]) -> tuple[float, float]:
@@ -243,4 +252,4 @@ def _share(value: float | None) -> str:
 
 
 def interval(gain: Gain) -> str:
-    return f"{gain.gain:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]"
+    return "–" if np.isnan(gain.gain) else f"{gain.gain:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]"

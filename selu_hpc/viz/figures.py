@@ -1,4 +1,4 @@
-"""The interval a page gives a share, and how a page writes a figure. Pure.
+"""The interval a page gives a share, and how a page writes a figure: as `evaluate --table` does. Pure.
 
 Does not own how figures are measured (selu/measures.py): `{value, low, high, count}`, with bootstrap intervals.
 """
@@ -26,13 +26,13 @@ def share_of(figure: Figure) -> Figure:
 
 
 def share_cell(figure: Figure) -> str:
-    """A share in percent, its interval, and of how many: `93 %` over `86 to 97, n 96`."""
-    return _cell(share_of(figure), unit=" %", scale=100, digits=0)
+    """A share in percent, its interval, and of how many: `92.7 %` over `86.5 to 97.9, n 96`."""
+    return _cell(share_of(figure), unit=" %", scale=100, digits=1)
 
 
 def score_cell(figure: Figure) -> str:
     """As `share_cell`, of a figure that is no share of anything, as F1 is: without an interval where there is none."""
-    return _cell(figure, unit=" %", scale=100, digits=0)
+    return _cell(figure, unit=" %", scale=100, digits=1)
 
 
 def mean_cell(figure: Figure) -> str:
@@ -49,10 +49,11 @@ def _cell(figure: Figure, *, unit: str, scale: float, digits: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`48 s`, `1.9 min`, `3.4 h`."""
-    if seconds < 100:
+    """`48 s`, `1.9 min`, `3.4 h`; the unit is that of the rounded figure."""
+    if round(seconds) < 100:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
+    minutes = round(seconds / 60, 1)
+    return f"{minutes:.1f} min" if minutes < 100 else f"{seconds / 3600:.1f} h"
 
 
 def escaped(value: object) -> str:

@@ -39,7 +39,7 @@ class PlayedEpisode:
 
     @property
     def corrected(self) -> bool:
-        """Whether asking itself changed the critic's mind; a yes that the actor's words took back is none."""
+        """Whether the critic judged otherwise in the end; a yes that the actor's words took back is none."""
         return self.label is not None and self.label.tried and self.label.first != self.label.verdict
 
     @property
@@ -177,4 +177,4 @@ def _named(episodes: Sequence[PlayedEpisode]) -> str:
         by_shard.setdefault(episode.place.shard, []).append(episode.episode_id)
     spans = [names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}" for names in by_shard.values()]
     more = len(spans) - MOST_NAMED
-    return ", ".join(spans[:MOST_NAMED]) + (f" and those of {more} more shards" if more > 0 else "")
+    return ", ".join(spans[:MOST_NAMED]) + (f" and those of {more} more shard{'s' * (more > 1)}" if more > 0 else "")

@@ -7,7 +7,11 @@ const VIEWS = data.views;
 const NAMES = { all: "all", yes: "judged yes", no: "judged no", corrected: "corrected", relabelled: "relabelled",
   wrong: "wrong" };
 const MEANINGS = { all: "every episode on this page", yes: "judged yes in the end", no: "judged no in the end",
-  corrected: "corrected by self-asking", relabelled: "relabelled in hindsight", wrong: "judged other than the simulator knows" };
+  corrected: "judged otherwise in the end than at first", relabelled: "relabelled in hindsight", wrong: "judged other than the simulator knows" };
+if (data.critic === "none") {
+  NAMES.yes = MEANINGS.yes = "counted as done";
+  NAMES.no = MEANINGS.no = "not counted as done";
+}
 
 let kind = "all", shown = [], episode = null, step = 0, timer = 0, pictures = {};
 
@@ -23,7 +27,8 @@ function make(tag, properties = {}, ...children) {
   node.append(...children.filter((child) => child !== null));
   return node;
 }
-const words = (text) => make("bdi", { text });
+const LONG = /\S{25}/;
+const words = (text) => make("bdi", { text, className: LONG.test(text) ? "long" : "" });
 const quoted = (text) => make("span", {}, "“", words(text), "”");
 const yesNo = (yes, text = yes ? "yes" : "no") => make("b", { className: yes ? "yes" : "no", text });
 const last = () => episode.actions.length;
@@ -35,13 +40,17 @@ function showHead() {
   at("title").textContent = `${data.run}, round ${data.round}`;
   at("about").textContent = `recipe ${data.recipe} · ${data.world} · seed ${data.seed}`;
   const total = data.totals.all, num = data.episodes.length;
-  let text = num === total ? `all ${total} episodes of the round` : `${num} of the round’s ${total} episodes`;
+  let text = num < total ? `${num} of the round’s ${total} episodes` : total === 1 ? "the round’s only episode"
+    : `all ${total} episodes of the round`;
   if (data.by_name) text += ", chosen by name";
   else if (data.show !== "all") text += `, of ${data.totals[data.show]} that were ${MEANINGS[data.show]}`;
   else if (num < total) text += data.num_judged ? ", chosen from every kind, the rare ones first" : ", spread over the round";
   if (!data.has_critic) text += ". A game pays a reward, so there is no critic.";
   else if (data.num_judged === 0) text += ". The round is not labelled yet.";
-  else if (data.num_judged < total) text += `. ${total - data.num_judged} of the round are not labelled yet.`;
+  else if (data.num_judged < total) {
+    const num = total - data.num_judged;
+    text += `. ${num} of the round ${num === 1 ? "is" : "are"} not labelled yet.`;
+  }
   at("count").textContent = text;
   at("truth-note").hidden = !data.with_truth;
   at("learned").textContent = data.critic === "oracle" ? "This run’s critic is the oracle, which judges by it."
@@ -113,8 +122,9 @@ function open(one, first = 0) {
   }
   at("instruction").replaceChildren(words(title(one)));
   const adapter = one.actor.adapter === "none" ? "no adapter" : `adapter ${one.actor.adapter}`;
-  at("facts").replaceChildren("in ", words(one.scene), " · acted: ", words(one.actor.model), ", ", words(adapter),
-    make("br"), words(one.id), " · goal: ", words(one.task.goals.join("; ")), " · seed ", one.seed);
+  const expert = !data.has_critic && one.actor.adapter === "expert";
+  const acted = expert ? ["the expert, which is a script"] : [words(one.actor.model), ", ", words(adapter)];
+  at("facts").replaceChildren("in ", words(one.scene), " · acted: ", ...acted, make("br"), words(one.id), " · goal: ", words(one.task.goals.join("; ")), " · seed ", one.seed);
   at("slider").max = last();
   showViews();
   showSteps();
@@ -168,7 +178,7 @@ function stepButton(place, text) {
 }
 
 function go(to) {
-  step = Math.min(Math.max(to, 0), last());
+  step = Math.min(Math.max(Math.trunc(to) || 0, 0), last());
   const ended = step === last(), action = episode.actions[step];
   const place = ended ? "the end" : `step ${step + 1} of ${last()}`;
   at("slider").value = step;
@@ -189,7 +199,16 @@ function go(to) {
     if (number === step) row.setAttribute("aria-current", "step");
     else row.removeAttribute("aria-current");
   });
+  markScrolling();
   try { history.replaceState(null, "", `#${episode.id}/${step}`); } catch { /* some browsers refuse it to files */ }
+}
+
+// A box with more words than it shows can be reached and scrolled by keyboard, and no other.
+function markScrolling() {
+  for (const box of document.querySelectorAll(".bounded, .wide")) {
+    if (box.scrollHeight > box.clientHeight + 1 || box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+  }
 }
 
 // What was said of it.
@@ -200,15 +219,16 @@ function showCritic() {
   box.hidden = label === null;
   if (label === null) return;
   const path = make("span", {}, yesNo(label.first));
-  if (label.corrected) path.append(", after self-asking ", yesNo(label.verdict));
+  if (label.corrected) path.append(", in the end ", yesNo(label.verdict));
   if (!label.tried) path.append(label.first ? ", taken back: the actor never said to do it"
     : ", and the actor never said to do it");
-  const facts = make("dl", {}, make("dt", { text: "first verdict" }), make("dd", {}, path));
+  const unjudged = data.critic === "none";
+  const facts = make("dl", {}, ...(unjudged ? [] : [make("dt", { text: "first verdict" }), make("dd", {}, path)]));
   if (label.relabelled) facts.append(make("dt", { text: "relabelled" }), make("dd", {}, quoted(label.relabelled.instruction)));
   const said = label.exchanges.length ? make("ol", { id: "said" }, ...label.exchanges.map(showExchange))
     : make("p", { className: "quiet", text: `Nothing was asked (critic.mode: ${data.critic}).` });
-  box.replaceChildren(make("h3", { text: "The critic" }),
-    make("p", { className: "outcome" }, "Is it done? ", yesNo(label.verdict)), facts, said);
+  const outcome = unjudged ? ["Nobody judged it: every episode counts as done."] : ["Is it done? ", yesNo(label.verdict)];
+  box.replaceChildren(make("h3", { text: "The critic" }), make("p", { className: "outcome" }, ...outcome), facts, said);
 }
 
 function showExchange(one) {
@@ -233,7 +253,7 @@ function showTruth() {
     make("dt", { text: "done in the end" }), make("dd", {}, yesNo(success)));
   if (episode.label) {
     const right = episode.label.verdict === success;
-    facts.append(make("dt", { text: "the verdict is" }),
+    facts.append(make("dt", { text: data.critic === "none" ? "to count it is" : "the verdict is" }),
       make("dd", {}, make("b", { className: right ? "yes" : "doubt", text: right ? "right" : "wrong" })));
   }
   if (truth.relabelling_was_right !== null) facts.append(make("dt", { text: "the relabelling is" }),
@@ -272,6 +292,7 @@ document.addEventListener("keydown", (event) => {
   if (!action || event.ctrlKey || event.altKey || event.metaKey) return;
   const target = event.target;
   if (event.key === " " && target.tagName === "BUTTON") return;
+  if (event.key.startsWith("Arrow") && target.matches(".bounded, .wide")) return;
   if (event.key.startsWith("Arrow") && target.id === "slider" && !event.key.match(/Left|Right/)) return;
   event.preventDefault();
   action();
@@ -282,11 +303,18 @@ at("play").addEventListener("click", (event) => { toggle(); leaveMouse(event); }
 at("slider").addEventListener("input", () => { pause(); go(Number(at("slider").value)); });
 at("slider").addEventListener("pointerup", () => at("slider").blur());
 
+addEventListener("resize", markScrolling);
+
+// The episode and the step that the address names, or the first of both.
+function visit() {
+  const [name, place] = location.hash.slice(1).split("/");
+  const found = data.episodes.find((one) => one.id === name);
+  if (found && !shown.includes(found)) { kind = "all"; showList(); }
+  if (found || !episode) open(found || shown[0], found ? Number(place) : 0);
+}
+addEventListener("hashchange", visit);
+
 showHead();
 showFilters();
 showList();
-{
-  const [name, place] = location.hash.slice(1).split("/");
-  const found = data.episodes.find((one) => one.id === name);
-  open(found || shown[0], found ? Number(place) || 0 : 0);
-}
+visit();

@@ -68,7 +68,7 @@ def make_replay(
     everything = read_round(run, round_id, with_truth=with_truth)
     kinds = [kind for kind in Kind if with_truth or kind is not Kind.WRONG]
     totals = {str(kind): sum(kind in one.kinds for one in everything) for kind in kinds}
-    shown = with_ids(everything, ids) if ids else _chosen(everything, show, limit, totals)
+    shown = with_ids(everything, ids) if ids else _chosen(everything, show, limit, totals, plays=config.plays_games)
     data = {
         "run": run.path.name,
         "recipe": config.recipe,
@@ -89,12 +89,13 @@ def make_replay(
 
 
 def _chosen(
-    everything: Sequence[PlayedEpisode], show: Kind, limit: int, totals: Mapping[str, int]
+    everything: Sequence[PlayedEpisode], show: Kind, limit: int, totals: Mapping[str, int], *, plays: bool
 ) -> list[PlayedEpisode]:
     candidates = [one for one in everything if show in one.kinds]
     if not candidates:
         judged = any(one.label is not None for one in everything)
-        why = "" if judged else ": it is not labelled yet, so leave --show out"
+        why = ": a game is paid and judged by nobody, so leave --show out" if plays else ""
+        why = why or ("" if judged else ": it is not labelled yet, so leave --show out")
         counts = ", ".join(f"{number} {kind}" for kind, number in totals.items())
         raise RunFolderError(f"the round has no episode for --show {show}{why}; it has {counts}")
     return [candidates[place] for place in choose([one.kinds for one in candidates], limit)]

@@ -1,13 +1,12 @@
 """Writes RUN/report/index.html: one self-contained page with the learning curve, tables, data cards and time spent.
 
-report.css beside this file says how it looks. Does not own how a figure is written (figures.py), the drawing
-(curves.py) or what was measured (results.py, times.py).
+report.css beside this file says how it looks. A part of the page that cannot be made is a line that says why; figures
+that cannot be read are an error. Does not own how a figure is written (figures.py), the drawing (curves.py), the film
+(film.py) or what was measured (results.py, times.py).
 """
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,16 +14,20 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from selu_hpc.config import RunConfig
+from selu_hpc.config import CriticMode, RunConfig
+from selu_hpc.errors import RunFolderError, SeluError
 from selu_hpc.recipes import load_run, to_yaml
 from selu_hpc.rounds.rundir import RunDir, Stage, write_bytes
 from selu_hpc.viz.curves import GAME_LINES, LINES, Lines, learning_curve
 from selu_hpc.viz.figures import Figure, duration, escaped, mean_cell, score_cell, share_cell
+from selu_hpc.viz.film import show_film
 from selu_hpc.viz.plain import plain
 from selu_hpc.viz.results import RoundNumbers, read_cards, read_rounds, world_of
 from selu_hpc.viz.times import Spent, read_times
 
 Cells = Sequence[str]
+BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError)
+"""What reading a file of any content may end with."""
 EACH = "Below each figure stand its 95 % interval and how many outcomes it rests on (n)."
 BANDS = (
     "Bands are 95 % intervals: bootstrap over {over}, Wilson’s where all came out alike. They say how sure a figure is "
@@ -65,7 +68,7 @@ LEARNING = (
 LABELS = (
     Column("succeeded", ("labels", "success"), "Of the round’s episodes, those whose task was done in the end."),
     Column("first verdict", ("labels", "first", "accuracy"), "Of the first verdicts, those that are right."),
-    Column("last verdict", ("labels", "verdict", "accuracy"), "The same after self-asking; these are learned from."),
+    Column("last verdict", ("labels", "verdict", "accuracy"), "Of the verdicts in the end, those that are right."),
     Column("false yes", ("labels", "verdict", "false_yes"), "Of the failed episodes, those labelled yes in the end."),
     Column("false no", ("labels", "verdict", "false_no"), "Of the done episodes, those labelled no in the end."),
     Column("relabelled", ("labels", "relabelled"), "Of the instructions found in hindsight, those really achieved."),
@@ -80,10 +83,17 @@ SOURCES = {
     "success": "steps of episodes that were judged done",
     "relabelled": "under an instruction found in hindsight",
     "unjudged": "steps of episodes that nobody judged",
-    "verdict": "verdicts that self-asking left as they were",
-    "corrected": "verdicts that self-asking changed",
+    "verdict": "verdicts that stayed as they were first given",
+    "corrected": "verdicts that were changed before the end",
 }
 """Of samples; a source that is not here is called by its name alone."""
+UNJUDGED = {"success": "steps of episodes that all count as done, for nobody judged them"}
+"""The same where critic.mode is none."""
+AFTERWARDS = "Measured after the fact by the evaluation stage; no learning stage can read this."
+WHOSE_LABELS = {
+    CriticMode.NONE: f"Nobody judged: every episode was learned from as a success. {AFTERWARDS}",
+    CriticMode.ORACLE: "This run’s labels are the oracle’s, who reads the truth they are held against here.",
+}
 
 
 def make_report(run: RunDir, out: Path | None = None) -> Path:
@@ -97,27 +107,44 @@ def make_report(run: RunDir, out: Path | None = None) -> Path:
     sections = [
         _head(run, config),
         *(learned(run, config, rounds) if rounds else ["<p>No round has been evaluated yet.</p>"]),
-        *_film(run, views=1 if plays else 2),
-        *_time(run, base="warm-up" if plays else "base"),
+        *_or_why("An episode", lambda: show_film(run, views=1 if plays else 2)),
+        *_or_why("Time", lambda: _time(run, base="warm-up" if plays else "base")),
         f"<h2>Settings</h2><details><summary>resolved config</summary><pre>{escaped(to_yaml(config))}</pre></details>",
     ]
     style = (files("selu_hpc.viz") / "report.css").read_text(encoding="utf-8")
     page = (
         "<!doctype html><html lang=en><meta charset=utf-8>"
         '<meta name=viewport content="width=device-width, initial-scale=1"><link rel=icon href="data:,">'
-        f"<title>{escaped(run.path.name)}</title><style>{style}</style>{''.join(sections)}</html>\n"
+        f"<title>{escaped(run.path.name)}</title><style>{style}</style><main>{''.join(sections)}</main></html>\n"
     )
-    write_bytes(out, page.encode())
+    try:
+        write_bytes(out, page.encode())
+    except OSError as error:
+        raise RunFolderError(f"{out}: cannot write: {error.strerror}; mend that, or say --out FILE") from error
     return out
 
 
+def _or_why(what: str, make: Callable[[], Iterable[str]]) -> list[str]:
+    """A part of the page, or the reason why it has none."""
+    try:
+        return list(make())
+    except (SeluError, *BROKEN) as error:
+        told = str(error) if isinstance(error, SeluError) else f"{type(error).__name__}: {error}"
+        return [f"<h2>{what}</h2><p class=quiet>Cannot be shown: {escaped(plain(told))}</p>"]
+
+
 def _head(run: RunDir, config: RunConfig) -> str:
-    made = json.loads(run.provenance_file.read_bytes())
-    code = made["code"]
-    commit = f"commit {code['commit'][:12]}{' (changed)' if code['dirty'] else ''}" if code["commit"] else "no commit"
     words = f"recipe {config.recipe} · {world_of(config)} · seed {config.seed}"
-    origin = f"signature {config.signature} · {commit} · image {config.image}"
+    origin = f"signature {config.signature} · {_commit(run)} · image {config.image}"
     return f"<h1>{escaped(run.path.name)}</h1><p class=quiet>{escaped(words)}</p><p class=quiet>{escaped(origin)}</p>"
+
+
+def _commit(run: RunDir) -> str:
+    try:
+        code = json.loads(run.provenance_file.read_bytes())["code"]
+        return f"commit {code['commit'][:12]}{' (changed)' if code['dirty'] else ''}" if code["commit"] else "no commit"
+    except BROKEN as error:
+        return f"commit not known ({run.provenance_file.name}: {type(error).__name__})"
 
 
 def _learned(run: RunDir, config: RunConfig, rounds: Sequence[RoundNumbers]) -> Iterable[str]:
@@ -125,13 +152,13 @@ def _learned(run: RunDir, config: RunConfig, rounds: Sequence[RoundNumbers]) -> 
     yield _tiles(config, rounds, LINES, base="base")
     yield f"<h2>Learning</h2><figure>{learning_curve(rounds)}"
     yield f"<figcaption>{BANDS.format(over='episodes')}</figcaption></figure>"
-    yield _by_round(rounds, LEARNING, base="base")
+    yield _by_round(rounds, LEARNING, name="Learning", base="base")
     yield from _by_type(rounds)
     if labelled := [one for one in rounds if one.numbers.get("labels")]:
-        yield "<h2>How far the labels were from the truth</h2>"
-        yield "<p class=quiet>Measured after the fact by the evaluation stage; no learning stage can read this.</p>"
-        yield _by_round(labelled, LABELS, base="base")
-    yield from _cards(run, config)
+        name, judged = "How far the labels were from the truth", config.critic.mode is not CriticMode.NONE
+        yield f"<h2>{name}</h2><p class=quiet>{WHOSE_LABELS.get(config.critic.mode, AFTERWARDS)}</p>"
+        yield _by_round(labelled, LABELS if judged else LABELS[:1], name=name, base="base")
+    yield from _or_why("Fine-tuning sets", lambda: _cards(run, config))
 
 
 def _games(run: RunDir, config: RunConfig, rounds: Sequence[RoundNumbers]) -> Iterable[str]:
@@ -140,20 +167,25 @@ def _games(run: RunDir, config: RunConfig, rounds: Sequence[RoundNumbers]) -> It
     drawing = learning_curve(rounds, GAME_LINES, base="warm-up", of="% of games of fresh deals")
     words = f"Games of fresh deals, sampled as in training. {BANDS.format(over='games')}"
     yield f"<h2>Learning</h2><figure>{drawing}<figcaption>{words}</figcaption></figure>"
-    yield _by_round(rounds, GAMES, base="warm-up")
+    yield _by_round(rounds, GAMES, name="Learning", base="warm-up")
+    yield from _or_why("Games played to learn from", lambda: _played(run, config))
+
+
+def _played(run: RunDir, config: RunConfig) -> Iterable[str]:
     rows = [
         [
             _round(round_id, "warm-up"),
-            str(card["episodes"]),
-            str(card["steps"]),
-            f"{100 * card['success']:.0f} %<small>n {card['episodes']}</small>",
+            escaped(card["episodes"]),
+            escaped(card["steps"]),
+            f"{100 * card['success']:.1f} %<small>n {escaped(card['episodes'])}</small>",
             f"{card['return']:.2f}",
         ]
         for round_id, card in read_cards(run, config).items()
     ]
-    yield "<h2>Games played to learn from</h2>"
+    name = "Games played to learn from"
+    yield f"<h2>{name}</h2>"
     yield "<p class=quiet>The warm-up’s are the expert’s, whose moves are random for a share of the steps.</p>"
-    yield _table(["round", "games", "steps of all", "games won", "mean return"], rows)
+    yield _table(["round", "games", "steps of all", "games won", "mean return"], rows, name=name)
 
 
 def _tiles(config: RunConfig, rounds: Sequence[RoundNumbers], lines: Lines, *, base: str) -> str:
@@ -163,7 +195,7 @@ def _tiles(config: RunConfig, rounds: Sequence[RoundNumbers], lines: Lines, *, b
     tiles = []
     for path, name, colour, _ in lines:
         value, begun = last.figure(*path), first.figure(*path)["value"] if measured else None
-        since = "" if begun is None else f" <span>from {100 * begun:.0f} %</span>"
+        since = "" if begun is None else f" <span>from {100 * begun:.1f} %</span>"
         number, small, rest = share_cell(value).partition("<small>")
         tiles.append(f"<div class={colour}><dt>{name}</dt><dd>{number}{since}{small}{rest}</dd></div>")
     of = f"<small>of {config.rounds} evaluated; {_round(0, base)} is round 0</small>"
@@ -171,11 +203,11 @@ def _tiles(config: RunConfig, rounds: Sequence[RoundNumbers], lines: Lines, *, b
     return f"<dl class=tiles>{''.join(tiles)}</dl>"
 
 
-def _by_round(rounds: Sequence[RoundNumbers], columns: Sequence[Column], *, base: str) -> str:
+def _by_round(rounds: Sequence[RoundNumbers], columns: Sequence[Column], *, name: str, base: str) -> str:
     rows = [
         [_round(one.round_id, base), *(column.cell(one.figure(*column.path)) for column in columns)] for one in rounds
     ]
-    table = _table(["round", *(column.name for column in columns)], rows)
+    table = _table(["round", *(column.name for column in columns)], rows, name=name)
     return f"{table}<p class=quiet>{EACH}</p>{_meanings({column.name: column.meaning for column in columns})}"
 
 
@@ -191,7 +223,7 @@ def _by_type(rounds: Sequence[RoundNumbers]) -> Iterable[str]:
         ]
         for kind in kinds
     ]
-    yield "<h2>By task type</h2>" + _table(["task type", *columns], rows)
+    yield "<h2>By task type</h2>" + _table(["task type", *columns], rows, name="By task type")
     yield f"<p class=quiet>{EACH} A type has few: weigh a difference against them.</p>"
 
 
@@ -203,41 +235,20 @@ def _cards(run: RunDir, config: RunConfig) -> Iterable[str]:
     rows = [
         [
             _round(round_id, "base"),
-            *(f"{card[role]['samples']}<small>{card[role]['kept']} kept</small>" for role in roles),
+            *(f"{escaped(card[role]['samples'])}<small>{_kept(card[role])}</small>" for role in roles),
             *(escaped(", ".join(f"{n} {k}" for k, n in card[role]["by_source"].items())) for role in roles),
         ]
         for round_id, card in cards.items()
     ]
     seen = {name for card in cards.values() for role in roles for name in card[role]["by_source"]}
-    yield "<h2>Fine-tuning sets</h2>"
-    yield _table(
-        ["round", "actor samples", "critic samples", "actor’s sources", "critic’s sources"], rows, words=(3, 4)
-    )
-    yield _meanings({"kept": "taken over from the last round’s set", **{k: v for k, v in SOURCES.items() if k in seen}})
+    sources = SOURCES | (UNJUDGED if config.critic.mode is CriticMode.NONE else {})
+    columns = ["round", "actor samples", "critic samples", "actor’s sources", "critic’s sources"]
+    yield "<h2>Fine-tuning sets</h2>" + _table(columns, rows, name="Fine-tuning sets", words=(3, 4))
+    yield _meanings({"kept": "taken over from the last round’s set", **{k: v for k, v in sources.items() if k in seen}})
 
 
-def _film(run: RunDir, *, views: int) -> Iterable[str]:
-    """The first episode of the newest round that was played, its first views, as one strip."""
-    rounds = [int(folder.name) for folder in run.path.glob("rounds/*") if folder.name.isdigit()]
-    played = [one for one in rounds if run.shard(one, Stage.ROLLOUT).marker_file.exists()]
-    if not played:
-        return
-    from PIL import Image
-
-    from selu_hpc.store.trajectories import EpisodeReader
-
-    episode = EpisodeReader(run.shard(max(played), Stage.ROLLOUT).episodes).episode(0)
-    strip = episode.frames_tvhwc[:, :views].transpose(1, 2, 0, 3, 4)
-    views, height, steps, width, channels = strip.shape
-    out = io.BytesIO()
-    Image.fromarray(strip.reshape(views * height, steps * width, channels)).save(out, format="PNG")
-    words = " → ".join(action.parsed or "(unreadable)" for action in episode.actions)
-    yield "<h2>The first episode of the newest round</h2><figure><div class=wide>"
-    yield f'<img alt="frames" src="data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"></div>'
-    said = f"“{episode.task.instruction}” in {episode.task.scene}: {words}."
-    above = " Above the actor’s view, below the critic’s." if views > 1 else ""
-    yield f"<figcaption>{escaped(plain(said))}{above} <code>python -m selu_hpc.replay</code> plays others back."
-    yield "</figcaption></figure>"
+def _kept(card: Mapping[str, Any]) -> str:
+    return f"{escaped(card['kept'])} kept" if "kept" in card else "kept: not known"
 
 
 def _time(run: RunDir, *, base: str) -> Iterable[str]:
@@ -251,7 +262,8 @@ def _time(run: RunDir, *, base: str) -> Iterable[str]:
         whole = Spent(sum(one.useful_s for one in spent), sum(one.failed_s for one in spent))
         rows.append([_round(round_id, base), *map(_spent, [*spent, whole])])
     yield "<h2>Time</h2>"
-    yield _table(["round", *(str(stage).replace("_", " ") for stage in stages), "together"], rows)
+    columns = ["round", *(str(stage).replace("_", " ") for stage in stages), "together"]
+    yield _table(columns, rows, name="Time")
     yield "<p class=quiet>Work of all shards added up, without waiting for a turn. "
     yield "In brackets attempts that failed or were killed; work that was saved and gone on with is not among them."
     if times.num_open:
@@ -268,15 +280,19 @@ def _round(round_id: int, base: str) -> str:
     return f"round {round_id}" if round_id else base
 
 
-def _table(columns: Cells, rows: Iterable[Cells], *, words: Sequence[int] = ()) -> str:
-    """words: the places of columns whose cells are sentences and may be broken."""
+def _table(columns: Cells, rows: Iterable[Cells], *, name: str, words: Sequence[int] = ()) -> str:
+    """name: what a reader who does not see the heading is told.  words: the places of columns whose cells are sentences
+    and may be broken."""
     kinds = [" class=words" if place in words else "" for place in range(len(columns))]
     head = "".join(f"<th scope=col{kind}>{escaped(column)}</th>" for kind, column in zip(kinds, columns, strict=True))
     body = "".join(
-        "<tr>" + "".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(kinds, row, strict=True)) + "</tr>"
-        for row in rows
+        f"<tr><th scope=row>{first}</th>"
+        + "".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(kinds[1:], rest, strict=True))
+        + "</tr>"
+        for first, *rest in rows
     )
-    return f"<div class=wide><table><tr>{head}</tr>{body}</table></div>"
+    inside = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class=wide tabindex=0 role=region aria-label="{escaped(name)}">{inside}</div>'
 
 
 def _meanings(meanings: Mapping[str, Any]) -> str:

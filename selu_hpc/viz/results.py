@@ -5,11 +5,12 @@ Does not own where the time went (times.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from selu_hpc.config import RunConfig
+from selu_hpc.errors import CorruptShardError
 from selu_hpc.rl4vlm import results as games
 from selu_hpc.rounds.rundir import RunDir, Stage
 from selu_hpc.selu.results import merge, numbers
@@ -42,14 +43,21 @@ def read_rounds(run: RunDir, config: RunConfig) -> Iterator[RoundNumbers]:
         shards = [run.shard(round_id, Stage.EVALUATE, shard) for shard in range(config.evaluate.num_shards)]
         if not all(shard.marker_file.exists() for shard in shards):
             continue
-        rows = [shard.read_json("results.json")["rows"] for shard in shards]
-        samples = config.evaluate.bootstrap_samples
-        if config.plays_games:
-            yield RoundNumbers(
-                round_id, games.numbers([row for shard in rows for row in shard["games"]], samples=samples)
-            )
-        else:
-            yield RoundNumbers(round_id, numbers(merge(rows), samples=samples))
+        found = [shard.read_json("results.json") for shard in shards]
+        try:
+            yield RoundNumbers(round_id, _numbers([one["rows"] for one in found], config))
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise CorruptShardError(
+                f"{shards[0].path.parent}: results.json of a shard is not what an evaluation writes "
+                f"({type(error).__name__}: {error}); {shards[0].remedy}"
+            ) from error
+
+
+def _numbers(rows: Sequence[Any], config: RunConfig) -> dict[str, Any]:
+    samples = config.evaluate.bootstrap_samples
+    if config.plays_games:
+        return games.numbers([row for shard in rows for row in shard["games"]], samples=samples)
+    return numbers(merge(rows), samples=samples)
 
 
 def read_cards(run: RunDir, config: RunConfig) -> dict[int, dict[str, Any]]:

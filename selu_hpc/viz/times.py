@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from selu_hpc.rounds.journal import Journal
-from selu_hpc.rounds.rundir import RunDir
+from selu_hpc.rounds.rundir import MARKER, RunDir
 
 SAVED = 75
 """An attempt's exit code when its work is saved and another goes on with it (stages/entry.py: EXIT_REQUEUE)."""
@@ -33,7 +33,8 @@ class Spent:
 
 @dataclass(slots=True)
 class Times:
-    """num_open: attempts that are at work, or were killed before anybody could write down their end."""
+    """num_open: attempts that are at work, or were killed before anybody could write down their end. What finished its
+    shard is none of them, though no end of it is here: a test set may be another run's work."""
 
     spent: dict[Place, Spent] = field(default_factory=dict)
     num_open: int = 0
@@ -58,7 +59,9 @@ def read_times(run: RunDir) -> Times:
             spent.useful_s += end.seconds
         else:
             spent.failed_s += end.seconds
-    times.num_open = sum(folder not in ends for folder in run.path.glob("rounds/*/*/shard-*/attempt-*"))
+    endless = [folder for folder in run.path.glob("rounds/*/*/shard-*/attempt-*") if folder not in ends]
+    finishers = {_finisher(shard) for shard in {folder.parent for folder in endless}}
+    times.num_open = sum(folder not in finishers for folder in endless)
     return times
 
 
@@ -77,6 +80,14 @@ def _of_jobs(run: RunDir) -> Iterator[End]:
             yield End(file.parent, float(job["ended"]) - float(job["begun"]), int(job["code"]))
         except (OSError, ValueError, KeyError, TypeError):
             continue  # at work, killed with its node, or no record
+
+
+def _finisher(shard: Path) -> Path | None:
+    """The attempt that a shard's marker names."""
+    try:
+        return shard / f"attempt-{json.loads((shard / MARKER).read_bytes())['summary']['attempt']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _place(folder: Path) -> Place:

@@ -118,7 +118,7 @@ def test_without_any_slurm_a_submission_works_on_this_machine(tools, tmp_path, c
     site = tmp_path / "lab.yaml"
     site.write_text("name: lab\npartitions: {cpu: {name: cpu}}\n")
     assert doctor.main([*words, "--site", str(site)]) == 1
-    assert "1 problems: a submission would fail" in capsys.readouterr().out
+    assert "1 problem: a submission would fail" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("scontrol", ["exit 0", None])

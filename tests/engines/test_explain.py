@@ -12,7 +12,7 @@ from faked_slurm import BEGUN, attempted, finish, row, submitted
 
 from selu_hpc.engines.why.explaining import explain
 from selu_hpc.engines.why.target import UnknownWhatError
-from selu_hpc.engines.why.text import as_text
+from selu_hpc.engines.why.text import as_text, duration
 from selu_hpc.rounds.rundir import Stage
 
 FAILURE = """\
@@ -87,14 +87,14 @@ def test_a_local_run_that_was_killed_is_told_from_what_it_left(job, told):
         "    do: submit goes on from it\n"
         "  r01/rollout/1 open: it has not begun and nothing that could start it is on its way\n"
         "    do: submit\n"
-        "  r01/label waits for r01/rollout: 2 of 2 shards open\n"
-        "  r01/gate waits for r01/label: 2 of 2 shards open\n"
+        "  r01/label waits for r01/rollout: 2 of 2 shards unfinished\n"
+        "  r01/gate waits for r01/label: 2 of 2 shards unfinished\n"
         "  r01/finetune_actor waits for r01/gate\n"
         "  r01/finetune_critic waits for r01/gate\n"
         "  r01/evaluate waits for r01/finetune_actor; r01/finetune_critic\n"
         "  r02/rollout waits for r01/finetune_actor\n"
-        "  r02/label waits for r02/rollout: 2 of 2 shards open; r01/finetune_critic\n"
-        "  r02/gate waits for r02/label: 2 of 2 shards open\n"
+        "  r02/label waits for r02/rollout: 2 of 2 shards unfinished; r01/finetune_critic\n"
+        "  r02/gate waits for r02/label: 2 of 2 shards unfinished\n"
         "  r02/finetune_actor waits for r02/gate\n"
         "  r02/finetune_critic waits for r02/gate\n"
         "  r02/evaluate waits for r02/finetune_actor; r02/finetune_critic\n"
@@ -159,26 +159,52 @@ def test_a_stage_in_full(job, squeue, told):
     assert told("r01/label") == (
         "RUN, engine slurm\n"
         "r01/label: 2 of 2 shards unfinished (2 pending)\n"
-        "  needs r01/rollout (aftercorr): not met, 1 of 2 shards open, each shard waits for its own\n"
+        "  needs r01/rollout (aftercorr): not met, 1 of 2 shards unfinished, each shard waits for its own\n"
         "  r01/label/0 pending: job 8 is pending, Resources: it is next in line and waits for nodes to become free\n"
         "    do: wait\n"
         "  r01/label/1 pending: job 8 is pending, Dependency: it waits for other jobs (aftercorr on job 7, "
         "r01/rollout)\n"
         "    do: look at what it waits for\n"
         f"  job 8 ({label}), shards 0-1: 2 waiting, 0 running; Slurm's log: RUN/jobs/{label}.log\n"
-        "  r01/gate waits for r01/label: 2 of 2 shards open\n"
+        "  r01/gate waits for r01/label: 2 of 2 shards unfinished\n"
         "  r01/finetune_actor waits for r01/gate\n"
         "  r01/finetune_critic waits for r01/gate\n"
         "  r01/evaluate waits for r01/finetune_actor; r01/finetune_critic\n"
         "  r02/rollout waits for r01/finetune_actor\n"
-        "  r02/label waits for r02/rollout: 2 of 2 shards open; r01/finetune_critic\n"
-        "  r02/gate waits for r02/label: 2 of 2 shards open\n"
+        "  r02/label waits for r02/rollout: 2 of 2 shards unfinished; r01/finetune_critic\n"
+        "  r02/gate waits for r02/label: 2 of 2 shards unfinished\n"
         "  r02/finetune_actor waits for r02/gate\n"
         "  r02/finetune_critic waits for r02/gate\n"
         "  r02/evaluate waits for r02/finetune_actor; r02/finetune_critic\n"
         "  logs: RUN/rounds/01/label/shard-*/attempt-*/log.txt\n"
         "next: wait; python -m selu_hpc.status --run RUN says how far it is\n"
     )
+
+
+def test_what_a_gate_waits_for_is_told_by_what_has_ended(job, squeue, told):
+    job.journal.append("started", engine="local", pid=1)
+    finish(job, "r00/testset", "r00/evaluate", "r01/rollout")
+    attempted(job, "r01/label/0", 0, log=FAILURE)
+    job.journal.append("ended", shard="r01-label-s0000", attempt=0, code=1, seconds=2.0)
+    assert "  needs r01/label (afterany): not met, 1 of 2 shards not ended, 1 ended badly\n" in told("r01/gate")
+    attempted(job, "r01/label/1", 0, log=FAILURE)
+    job.journal.append("ended", shard="r01-label-s0001", attempt=0, code=1, seconds=2.0)
+    assert "  needs r01/label (afterany): met, all 2 shards have ended, 2 of them badly\n" in told("r01/gate")
+
+
+def test_one_failure_is_one(job, squeue, told):
+    job.journal.append("started", engine="local", pid=1)
+    attempted(job, "r01/rollout/1", 0, log=FAILURE)
+    job.journal.append("gave_up", shard="r01-rollout-s0001", attempts=1, code=1)
+    assert "no: failed 1 time, which is more than" in told("r01/rollout/1")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(-1, "0.0 s"), (59.94, "59.9 s"), (59.97, "1 min 0 s"), (119.7, "2 min 0 s"), (200, "3 min 20 s")],
+)
+def test_no_time_has_sixty_seconds(seconds, words):
+    assert duration(seconds) == words
 
 
 def test_shards_that_failed_alike_are_told_once(job, squeue, told, chain):

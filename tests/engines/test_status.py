@@ -11,13 +11,13 @@ from faked_slurm import finish, row, submitted
 from selu_hpc import status
 from selu_hpc.engines.calls import Calls
 from selu_hpc.engines.local import LocalEngine
-from selu_hpc.engines.overview import Verdict, look
+from selu_hpc.engines.overview import Overview, StageState, Verdict, look, read_part
 from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.engines.why.explaining import explain
 from selu_hpc.errors import EngineError
 from selu_hpc.rounds.gate import Seal
 from selu_hpc.rounds.lock import hold_lock
-from selu_hpc.rounds.plan import make_plan
+from selu_hpc.rounds.plan import Key, make_plan
 from selu_hpc.rounds.rundir import Stage, write_bytes, write_json
 
 
@@ -191,6 +191,44 @@ def test_a_local_run_at_work_is_running_and_its_failed_shards_are_counted(job, s
     assert states(found)["r01/rollout"] == (0, 1, 0, 1, 0)
     assert "a local run is at work" in status.as_text(found)
     assert squeue.times_asked == 0
+
+
+def test_nearly_done_is_not_done(job):
+    for done, share, words in ((999, 0.999, "99%"), (999, 1.0, "99%"), (1000, 1.0, "100%"), (290, 0.29, "29%")):
+        state = StageState(Key(1, Stage.ROLLOUT), 1000, done=done, share=share)
+        found = Overview(job.run, "slurm", Verdict.RUNNING, [state], [])
+        row = next(line for line in status.as_text(found).splitlines() if line.startswith("r01/rollout"))
+        assert row.split()[-1] == words
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[]", "3", "{", "null", *(f'{{"done": {done}, "total": 4}}' for done in ("null", "NaN", "-2", "{}", "[]"))],
+)
+def test_odd_words_of_how_far_an_attempt_is_count_as_nothing(job, tmp_path, text):
+    file = tmp_path / "progress.json"
+    file.write_text(text)
+    assert read_part(file) == 0.0
+    file.write_text('{"done": 9, "total": 4}')
+    assert read_part(file) == 1.0
+
+
+def test_the_log_that_is_named_is_there(job, squeue):
+    place = job.run.shard(1, Stage.ROLLOUT, 1)
+    job.journal.append("started", engine="local")
+    job.journal.append("gave_up", shard=place.name, attempts=1, code=-9)
+    trouble = "r01/rollout shard 1 is given up: failed 1 time; read "
+    assert look(job.run, squeue.calls).trouble == [f"{trouble}{job.run.journal_file}"]
+    place.attempt(0).mkdir(parents=True)
+    assert look(job.run, squeue.calls).trouble == [f"{trouble}{place.attempt(0)}"]
+    (place.attempt(0) / "slurm.log").touch()
+    assert look(job.run, squeue.calls).trouble == [f"{trouble}{place.attempt(0) / 'slurm.log'}"]
+
+
+def test_one_shard_to_go_is_one(job, squeue):
+    finish(job)
+    job.run.shard(2, Stage.EVALUATE).marker_file.unlink()
+    assert status.next_step(look(job.run, squeue.calls)).startswith("1 shard to go and nothing on its way; ")
 
 
 def test_a_run_begun_by_hand_has_its_shape_from_the_config(small_run, small_config, squeue):

@@ -18,7 +18,15 @@ def test_a_lead_is_the_last_rounds_difference_over_the_seeds_that_both_have():
     (lead,) = make_leads([*ours, *theirs])
     assert (lead.recipe, lead.seeds) == ("lmsi", (1,))
     assert (lead.critic.gain, lead.actor.gain) == (25.0, 50.0)
-    assert "| lmsi | 1 | +25.0 [" in leads_markdown([lead])
+    assert "| lmsi | 5 | 1 | +25.0 [" in leads_markdown([lead])
+
+
+def test_leads_after_other_numbers_of_rounds_are_told_apart_and_the_base_leads_nobody():
+    runs = [summary(recipe=name, last={**end("1010", "1110"), "round": far}) for name in ("selu", "lmsi")
+            for far in (0, 3, 5)]  # fmt: skip
+    for number, one in enumerate(runs):
+        one["signature"] = str(number)
+    assert [(lead.recipe, lead.rounds) for lead in make_leads(runs)] == [("lmsi", 5), ("lmsi", 3)]
 
 
 def test_an_actor_that_acts_otherwise_from_the_start_is_compared_on_the_same_tasks():

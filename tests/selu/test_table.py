@@ -28,6 +28,33 @@ def test_runs_that_went_less_far_have_a_row_of_their_own():
     assert "| selu | 1 | 5 |" in markdown(rows)
 
 
+def test_of_a_run_that_was_measured_once_no_gain_is_told():
+    once = summary(recipe="zero_shot")
+    once["rounds"] = once["rounds"][:1]
+    (row,) = make_rows([once])
+    text = markdown([row])
+    assert "| zero_shot | 1 | 0 | 50.0 → 50.0 | – |" in text
+    assert "| 25.0 → 25.0 | – |" in text
+    assert "+0.0" not in text
+
+
+def test_empty_test_sets_are_dashes():
+    empty = {"truth": "", "critic_verbs": [], "actor_verbs": []}
+    bits = {"first": "", "verdict": "", "success": "", "probe": {}}
+    (row,) = make_rows([{**summary(), **empty, "rounds": [{"round": n, **bits} for n in range(2)]}])
+    assert "nan" not in markdown([row])
+
+
+def test_headings_that_could_be_mistaken_name_the_world_and_the_round():
+    rows = make_rows([summary(last={"round": 5}), summary(world="known", signature="b", last={"round": 3})])
+    titles = [by_type_markdown(row).splitlines()[0] for row in rows]
+    assert titles == [
+        "#### selu, thor, known world, round 3: by task type",
+        "#### selu, thor, unknown world, round 5: by task type",
+    ]
+    assert by_round_markdown(summary(world="known")).startswith("#### selu, thor, known world, seed 0: round by round")
+
+
 def test_states_count_where_they_were_asked_about():
     """Summaries from before the question was there stay in their row and say nothing of it."""
     asked = summary(seed=1)

@@ -17,14 +17,14 @@ def measured(outcomes):
 
 
 def test_twelve_of_twelve_are_not_said_to_be_certain():
-    assert share_cell(measured([1] * 12)) == "100 %<small>76 to 100, n 12</small>"
-    assert share_cell(measured([0] * 12)) == "0 %<small>0 to 24, n 12</small>"
+    assert share_cell(measured([1] * 12)) == "100.0 %<small>75.7 to 100.0, n 12</small>"
+    assert share_cell(measured([0] * 12)) == "0.0 %<small>0.0 to 24.3, n 12</small>"
 
 
 def test_any_other_share_keeps_the_interval_it_was_measured_with():
     found = measured([0, 1, 1, 1])
     assert share_of(found) == found
-    assert share_cell(found) == "75 %<small>25 to 100, n 4</small>"
+    assert share_cell(found) == "75.0 %<small>25.0 to 100.0, n 4</small>"
 
 
 @given(st.integers(1, 10_000), st.sampled_from([0.0, 1.0]))
@@ -39,12 +39,20 @@ def test_what_is_not_defined_is_a_dash_and_says_of_how_many():
 
 
 def test_a_figure_without_spread_that_is_no_share_has_no_interval():
-    assert score_cell({"value": 1.0, "low": 1.0, "high": 1.0, "count": 8}) == "100 %<small>n 8</small>"
+    assert score_cell({"value": 1.0, "low": 1.0, "high": 1.0, "count": 8}) == "100.0 %<small>n 8</small>"
     assert mean_cell(measured([-2.0] * 3)) == "-2.00<small>n 3</small>"
     assert mean_cell(measured([-2.0, 1.0])) == "-0.50<small>-2.00 to 1.00, n 2</small>"
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (99, "99 s"), (112, "1.9 min"), (12_240, "3.4 h")])
+def test_a_half_is_not_rounded_away_and_the_table_says_the_same():
+    found = {"value": 0.8125, "low": 0.745, "high": 0.8688, "count": 160}
+    assert share_cell(found) == "81.2 %<small>74.5 to 86.9, n 160</small>"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.4, "0 s"), (99, "99 s"), (99.7, "1.7 min"), (112, "1.9 min"), (5999, "1.7 h"), (12_240, "3.4 h")],
+)
 def test_a_time_has_the_unit_that_fits_it(seconds, words):
     assert duration(seconds) == words
 

@@ -17,7 +17,9 @@ from PIL import Image
 from played_runs import JUDGED, OTHER, MadeRound, judged, make_episode, write_episodes, write_labels
 
 from selu_hpc.errors import CorruptShardError, MissingShardError, RunFolderError, TruthLeakError
-from selu_hpc.records import Exchange, View
+from selu_hpc.recipes import load_recipe
+from selu_hpc.records import Exchange, Label, View
+from selu_hpc.rounds.provenance import open_run
 from selu_hpc.rounds.rundir import RunDir, Stage
 from selu_hpc.store.lines import LineWriter
 from selu_hpc.store.trajectories import EpisodeReader
@@ -275,6 +277,86 @@ def test_what_the_actor_says_is_seen_however_much_it_was_told(small_run, tmp_pat
     write_episodes(small_run, 1, 0, [replace(episode, seen=("the rules of the game " * 80,) * 3)])
     asked = "[page.querySelector('#now').textContent, page.querySelector('#now').scrollHeight <= 30]"
     assert in_a_browser(make_replay(small_run), asked, tmp_path) == ["The actor says “Step 0: open the fridge.”", True]
+
+
+@needs_browser
+def test_words_without_a_space_widen_no_table(small_run, tmp_path):
+    write_episodes(small_run, 1, 0, [make_episode("r01-s0000-e0000", words="x" * 300)])
+    asked = """[page.documentElement.scrollWidth, page.querySelector('.wide').scrollWidth <=
+      page.querySelector('.wide').clientWidth, Math.min(...[...page.querySelectorAll('td .bounded:has(.long)')]
+      .map((one) => one.clientWidth)) >= 75]"""
+    assert in_a_browser(make_replay(small_run), asked, tmp_path, width=390) == [390, True, True]
+
+
+@needs_browser
+def test_the_address_may_name_half_a_step_and_may_change(played, tmp_path):
+    asked = """(() => {
+      const window = page.defaultView;
+      const at = (hash) => {
+        window.location.hash = hash;
+        window.dispatchEvent(new window.Event("hashchange"));
+        const [facts, where] = ["#facts", "#where"].map((one) => page.querySelector(one).textContent);
+        return facts.match(/r01-s[0-9]+-e[0-9]+/)[0] + ", " + where;
+      };
+      return [at("r01-s0000-e0002/1.5"), at("r01-s0001-e0003/1e99"), at("r01-s0000-e0001/x"), at("nothing/1")];
+    })()"""
+    assert in_a_browser(make_replay(played), asked, tmp_path) == [
+        "r01-s0000-e0002, step 2 of 2",
+        "r01-s0001-e0003, the end",
+        "r01-s0000-e0001, step 1 of 2",
+        "r01-s0000-e0001, step 1 of 2",
+    ]
+
+
+@needs_browser
+def test_a_box_with_more_words_than_it_shows_is_scrolled_by_keyboard(small_run, tmp_path):
+    episode = make_episode("r01-s0000-e0000")
+    write_episodes(small_run, 1, 0, [replace(episode, seen=("the rules of the game " * 80,) * 3)])
+    asked = """(() => {
+      const [told, now] = ["#told", "#now"].map((one) => page.querySelector(one));
+      const press = (box) => !box.dispatchEvent(
+        new page.defaultView.KeyboardEvent("keydown", { key: "ArrowDown", bubbles: true, cancelable: true }));
+      return [told.tabIndex, press(told), now.tabIndex, press(page.body)];
+    })()"""
+    assert in_a_browser(make_replay(small_run), asked, tmp_path) == [0, False, -1, True]
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    ("settings", "number", "there", "not_there"),
+    [
+        (["learning=self_refine"], 2, ["no, in the end yes"], ["after self-asking", "corrected by self-asking"]),
+        (
+            ["critic.mode=none"],
+            0,
+            ["Nobody judged it", "counted as done 1"],
+            ["first verdict", "judged yes", "Is it done?"],
+        ),
+    ],
+)
+def test_the_critic_is_spoken_of_as_it_is(tmp_path, settings, number, there, not_there):
+    run, _ = open_run(tmp_path / "run", load_recipe("selu", settings))
+    MadeRound(run, num_shards=1).write()
+    if "critic.mode=none" in settings:
+        shutil.rmtree(run.shard(1, Stage.LABEL, 0).path)
+        names = [f"r01-s0000-e{n:04d}" for n in range(len(JUDGED))]
+        write_labels(run, 1, 0, [Label(episode_id=name, first=True, verdict=True) for name in names])
+    asked = "[page.body.innerText, ...[...page.querySelectorAll('[title]')].map((one) => one.title)].join(' ')"
+    made = make_replay(run, ids=[f"r01-s0000-e{number:04d}"])
+    shown = in_a_browser(made, asked, tmp_path, width=1200)
+    assert [words for words in there if words not in shown] == []
+    assert [words for words in not_there if words in shown] == []
+
+
+@needs_browser
+def test_the_warm_ups_games_are_said_to_be_the_experts(tmp_path):
+    run, _ = open_run(tmp_path / "games", load_recipe("rl4vlm"))
+    write_episodes(run, 0, 0, [replace(make_episode("r00-s0000-e0000"), adapter="expert")])
+    shown = in_a_browser(make_replay(run), "page.querySelector('#facts').textContent", tmp_path)
+    assert "acted: the expert, which is a script" in shown
+    assert "pocket" not in shown
+    with pytest.raises(RunFolderError, match="a game is paid and judged by nobody, so leave --show out"):
+        make_replay(run, show=Kind.YES)
 
 
 @needs_browser

@@ -9,6 +9,7 @@ from evaluated_runs import KINDS, selu_rows, write_card, write_evaluation, write
 from pages import in_a_browser, needs_browser
 from played_runs import make_episode, write_episodes
 
+from selu_hpc.errors import CorruptShardError
 from selu_hpc.recipes import load_recipe, load_run
 from selu_hpc.rounds.provenance import open_run
 from selu_hpc.rounds.rundir import RunDir, Stage
@@ -52,11 +53,11 @@ def text_of(run: RunDir) -> str:
 def rows_of(page: str, heading: str) -> list[list[str]]:
     """The cells of the table below a heading."""
     table = page.partition(f"<h2>{heading}</h2>")[2].partition("</table>")[0]
-    return [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in table.split("<tr>")[2:]]
+    return [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row) for row in table.split("<tr>")[2:]]
 
 
 def test_a_type_that_always_came_out_alike_is_said_to_be_no_more_certain_than_it_is(evaluated):
-    always, never = "100 %<small>76 to 100, n 12</small>", "0 %<small>0 to 24, n 12</small>"
+    always, never = "100.0 %<small>75.7 to 100.0, n 12</small>", "0.0 %<small>0.0 to 24.3, n 12</small>"
     opened, sliced = rows_of(text_of(evaluated), "By task type")
     assert (opened[0], *opened[3:]) == ("open", always, always)
     assert (sliced[0], *sliced[3:]) == ("slice", never, always)
@@ -65,8 +66,8 @@ def test_a_type_that_always_came_out_alike_is_said_to_be_no_more_certain_than_it
 def test_a_false_verdicts_share_says_how_many_could_be_false(evaluated):
     base = rows_of(text_of(evaluated), "Learning")[0]
     assert base[0] == "base"
-    assert base[3] == "0 %<small>0 to 24, n 12</small>"
-    assert base[4].startswith("33 %<small>")
+    assert base[3] == "0.0 %<small>0.0 to 24.3, n 12</small>"
+    assert base[4].startswith("33.3 %<small>")
     assert base[4].endswith(", n 12</small>")
 
 
@@ -75,13 +76,13 @@ def test_every_column_over_rounds_is_explained(evaluated, played_games):
     for column in (*LEARNING, *LABELS):
         assert f"<th scope=col>{column.name}</th>" in page
         assert f"<dt>{column.name}</dt><dd>{column.meaning}</dd>" in page
-    assert "<dt>corrected</dt><dd>verdicts that self-asking changed</dd>" in page
+    assert "<dt>corrected</dt><dd>verdicts that were changed before the end</dd>" in page
     assert all(f"<dt>{one.name}</dt><dd>{one.meaning}</dd>" in text_of(played_games) for one in GAMES)
 
 
 def test_the_newest_figures_stand_first_with_where_they_began(evaluated):
     tiles = text_of(evaluated).partition("<h2>")[0]
-    assert "<dt>actor success</dt><dd>100 % <span>from 50 %</span><small>86 to 100, n 24</small></dd>" in tiles
+    assert "<dt>actor success</dt><dd>100.0 % <span>from 50.0 %</span><small>86.2 to 100.0, n 24</small></dd>" in tiles
     assert "<dt>round</dt><dd>2<small>of 2 evaluated; base is round 0</small></dd>" in tiles
 
 
@@ -95,9 +96,9 @@ def test_round_1_is_not_told_for_the_base_while_the_base_is_not_evaluated(evalua
 
 def test_games_won_are_percent_wherever_they_stand(played_games):
     page = text_of(played_games)
-    assert rows_of(page, "Learning")[1][1].startswith("50 %<small>")
+    assert rows_of(page, "Learning")[1][1].startswith("50.0 %<small>")
     assert rows_of(page, "Games played to learn from") == [
-        [name, "6", "24", "17 %<small>n 6</small>", "-0.67"] for name in ("warm-up", "round 1")
+        [name, "6", "24", "16.7 %<small>n 6</small>", "-0.67"] for name in ("warm-up", "round 1")
     ]
 
 
@@ -109,6 +110,97 @@ def test_time_on_slurm_is_told_and_what_cannot_be_known_is_said(evaluated):
     page = text_of(evaluated)
     assert rows_of(page, "Time") == [["round 1", *["2.5 min<small>(7 s)</small>"] * 2]]
     assert "Not in here: attempts that are at work or were killed with whoever watched them (1)." in page
+
+
+def test_figures_are_those_of_the_table(evaluated):
+    rows = selu_rows(sliced=True)
+    write_evaluation(evaluated, 2, {**rows, "critic": [*rows["critic"], {**rows["critic"][1], "verb": "open"}]})
+    assert rows_of(text_of(evaluated), "Learning")[2][1].startswith("84.0 %<small>")
+    write_evaluation(evaluated, 2, {**rows, "critic": rows["critic"][:-1]})
+    assert rows_of(text_of(evaluated), "Learning")[2][1].startswith("82.6 %<small>")
+
+
+def with_critic(tmp_path, *settings: str) -> RunDir:
+    run, _ = open_run(tmp_path / "other", load_recipe("selu", ["rounds=1", "evaluate.num_shards=1", *settings]))
+    write_evaluation(run, 0, {**selu_rows(sliced=False), "labels": []})
+    write_evaluation(run, 1, selu_rows(sliced=True))
+    sets = {"samples": 4, "kept": 0, "by_source": {"success": 4, "corrected": 1}}
+    write_card(run, 1, {"actor": sets, "critic": sets})
+    return run
+
+
+LABELLED = "How far the labels were from the truth"
+
+
+def test_where_nobody_judged_no_verdict_is_spoken_of(tmp_path):
+    page = text_of(with_critic(tmp_path, "critic.mode=none"))
+    assert [len(row) for row in rows_of(page, LABELLED)] == [2]
+    assert "Nobody judged: every episode was learned from as a success." in page
+    assert "<dd>steps of episodes that all count as done, for nobody judged them</dd>" in page
+    assert "judged done" not in page
+
+
+def test_the_oracles_labels_are_not_said_to_be_of_somebody_who_cannot_read_the_truth(tmp_path):
+    page = text_of(with_critic(tmp_path, "critic.mode=oracle"))
+    assert "no learning stage can read this" not in page
+    assert "This run’s labels are the oracle’s" in page
+
+
+def test_self_asking_is_not_spoken_of_where_there_is_none(tmp_path):
+    page = text_of(with_critic(tmp_path, "learning=self_refine"))
+    assert "self-asking" not in page.partition("<h2>Settings</h2>")[0]
+    assert len(rows_of(page, LABELLED)[0]) == 1 + len(LABELS)
+
+
+@pytest.mark.parametrize("provenance", [None, "{}", "[]", '{"code": {}}', "{"])
+def test_a_run_of_an_unknown_commit_has_a_report_that_says_so(evaluated, provenance):
+    evaluated.provenance_file.unlink()
+    if provenance is not None:
+        evaluated.provenance_file.write_text(provenance)
+    page = text_of(evaluated)
+    assert "commit not known (provenance.json: " in page
+    assert rows_of(page, "Learning")
+
+
+def test_a_card_that_does_not_say_what_was_kept_is_shown_and_one_of_another_make_is_named(evaluated):
+    sets = {"samples": 40, "by_source": {"success": 30}}
+    write_card(evaluated, 1, {"actor": sets, "critic": sets})
+    assert rows_of(text_of(evaluated), "Fine-tuning sets")[0][1] == "40<small>kept: not known</small>"
+    write_card(evaluated, 1, {"actor": sets})
+    page = text_of(evaluated)
+    assert "<h2>Fine-tuning sets</h2><p class=quiet>Cannot be shown: KeyError: &#x27;critic&#x27;</p>" in page
+    assert rows_of(page, "Learning")
+
+
+def test_a_damaged_episode_store_costs_the_film_alone(evaluated):
+    write_episodes(evaluated, 1, 0, [make_episode("r01-s0000-e0000")])
+    (evaluated.shard(1, Stage.ROLLOUT).episodes / "zarr.json").write_text("{")
+    page = text_of(evaluated)
+    assert "<h2>An episode</h2><p class=quiet>Cannot be shown: " in page
+    assert rows_of(page, "Learning")
+
+
+def test_results_of_another_make_are_named_and_no_traceback(evaluated):
+    write_evaluation(evaluated, 2, {"critic": []})
+    with pytest.raises(CorruptShardError, match=r"02/evaluate: results.json of a shard is not .*KeyError"):
+        make_report(evaluated)
+
+
+def test_the_film_is_of_a_finished_shard_and_its_episode_is_named(small_run):
+    for shard in (0, 1):
+        write_episodes(small_run, 1, shard, [make_episode(f"r01-s000{shard}-e0000")])
+    small_run.shard(1, Stage.ROLLOUT, 0).marker_file.unlink()
+    page = text_of(small_run)
+    assert "<h2>An episode of round 1</h2>" in page
+    assert "<figcaption>r01-s0001-e0000: “open the fridge”" in page
+    assert 'alt="3 pictures of episode r01-s0001-e0000, from left to right.' in page
+
+
+def test_tables_can_be_read_by_row_and_scrolled_by_keyboard(evaluated):
+    page = text_of(evaluated)
+    assert "<th scope=row>round 1</th>" in page
+    assert page.count("<div class=wide tabindex=0 role=region aria-label=") == page.count("<div class=wide") > 3
+    assert page.count("<main>") == page.count("</main>") == 1
 
 
 def test_the_film_is_of_the_newest_round_by_number_when_a_run_has_more_than_a_hundred(small_run):
@@ -149,6 +241,15 @@ def test_on_a_phone_the_report_is_as_wide_as_the_window_and_no_interval_is_broke
     assert in_a_browser(page, "page.documentElement.scrollWidth", tmp_path, width=width) == width
     assert in_a_browser(page, NUM_BROKEN, tmp_path, width=width) == 0
     assert "<meta name=viewport" in page.read_text(encoding="utf-8")
+
+
+@needs_browser
+def test_words_without_a_space_widen_no_report(evaluated, tmp_path):
+    write_episodes(evaluated, 1, 0, [make_episode("r01-s0000-e0000", words="x" * 600)])
+    rows = selu_rows(sliced=True)
+    rows["critic"][0]["verb"] = "y" * 200
+    write_evaluation(evaluated, 2, rows)
+    assert in_a_browser(make_report(evaluated), "page.documentElement.scrollWidth", tmp_path, width=390) == 390
 
 
 @needs_browser

@@ -48,3 +48,14 @@ def test_a_torn_record_stops_no_report(small_run):
     write_job(small_run, 0, 0, seconds=3, code=0)
     (small_run.shard(1, Stage.ROLLOUT, 0).attempt(0) / "job.json").write_text('{"name": "rollout", "beg')
     assert read_times(small_run).spent == {}
+
+
+def test_an_attempt_that_finished_its_shard_is_not_told_as_at_work_or_killed(small_run):
+    """A test set may be another run's, whose journal is not here; what was killed before it counts on."""
+    place = small_run.shard(0, Stage.TESTSET)
+    for attempt in (0, 1):
+        place.attempt(attempt).mkdir(parents=True)
+    place.write_marker(content="x", names=[], summary={"attempt": 1})
+    assert read_times(small_run).num_open == 1
+    place.write_marker(content="x", names=[], summary={})
+    assert read_times(small_run).num_open == 2

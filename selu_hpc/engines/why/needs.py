@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from selu_hpc.engines.overview import ShardState
+from selu_hpc.engines.overview import ShardState, counted
 from selu_hpc.engines.why.facts import Facts
 from selu_hpc.rounds.plan import After, Key, Need
 
@@ -31,13 +31,20 @@ def _need(facts: Facts, need: Need, shard: int | None) -> NeedWhy:
     total, unfinished = facts.shape[need.on], facts.states.get(need.on, {})
     if need.after is After.ANY:
         left = sum(state is not ShardState.FAILED for state in unfinished.values())
-        failed = len(unfinished) - left
-        words = f"{left} of {total} shards have not ended" if left else f"all {total} shards have ended"
-        return NeedWhy(str(need.on), str(need.after), not left, f"{words}, {failed} of them badly" if failed else words)
-    words = f"{len(unfinished)} of {total} shards open" if unfinished else "done"
+        return NeedWhy(str(need.on), str(need.after), not left, _ended(total, left, len(unfinished) - left))
+    words = f"{len(unfinished)} of {counted(total, 'shard')} unfinished" if unfinished else "done"
     if need.after is After.CORR and unfinished:
         words += ", each shard waits for its own"
     return NeedWhy(str(need.on), str(need.after), not unfinished, words)
+
+
+def _ended(total: int, left: int, failed: int) -> str:
+    """`1 of 2 shards not ended, 1 ended badly`."""
+    if left:
+        return f"{left} of {counted(total, 'shard')} not ended" + (f", {failed} ended badly" if failed else "")
+    if total == 1:
+        return "its shard has ended" + (" badly" if failed else "")
+    return f"all {total} shards have ended" + (f", {failed} of them badly" if failed else "")
 
 
 def holders(facts: Facts) -> list[Key]:
@@ -68,13 +75,14 @@ def tell_chain(facts: Facts, key: Key) -> list[str]:
         else:
             lines.append(f"{other} waits for {'; '.join(_open(facts, need.on) for need in needs)}")
     if later:
-        lines.append(f"{len(later)} stages of later rounds, up to {later[-1]}, wait for these")
+        some = f"{len(later)} stages of later rounds, up to {later[-1]}, wait"
+        lines.append(f"{some if len(later) > 1 else f'{later[0]}, of a later round, waits'} for these")
     return lines
 
 
 def _open(facts: Facts, key: Key) -> str:
     total = facts.shape[key]
-    return str(key) if total == 1 else f"{key}: {len(facts.unfinished[key])} of {total} shards open"
+    return str(key) if total == 1 else f"{key}: {len(facts.unfinished[key])} of {total} shards unfinished"
 
 
 def upstream(facts: Facts, key: Key) -> Iterator[Key]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from selu_hpc.engines.attempts import count_failures
 from selu_hpc.engines.ledger import Live
-from selu_hpc.engines.overview import ShardState
+from selu_hpc.engines.overview import ShardState, counted
 from selu_hpc.engines.reconcile import Failures
 from selu_hpc.engines.sbatch import grown
 from selu_hpc.engines.why.facts import Facts, ShardFacts
@@ -49,7 +49,7 @@ def _local(facts: Facts, one: ShardFacts) -> Retry:
     failed = sum(1 for start in one.starts if start.ended and _counts(facts, start.ended))
     if gave_up := facts.gave_up.get(one.place.name):
         count = int(gave_up["attempts"])
-        return Retry(False, f"no: failed {count} times, which is more than retry.max_retries allows", count)
+        return Retry(False, f"no: failed {counted(count, 'time')}, which is more than retry.max_retries allows", count)
     if facts.known.local:
         return Retry(True, "yes: the local run that is at work starts it when it is due", failed)
     nobody = "no local run" if facts.engine == "local" else "nothing that the journal knows of"
@@ -70,9 +70,8 @@ def _slurm(facts: Facts, one: ShardFacts) -> Retry:
     if why:
         return Retry(False, f"no: given up, {why}", failed.count)
     if not failed.may_retry(facts.rules.max_retries):
-        return Retry(
-            False, f"no: failed {failed.count} times, retry.max_retries is {facts.rules.max_retries}", failed.count
-        )
+        why = f"no: failed {counted(failed.count, 'time')}, retry.max_retries is {facts.rules.max_retries}"
+        return Retry(False, why, failed.count)
     asks = _grown(facts, one.key, failed)
     gate, close = Key(one.key.round_id, Stage.GATE), None
     for key in (gate, close) if one.key.stage in SEALED else (close,):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 
+from selu_hpc.engines.overview import counted
 from selu_hpc.engines.why.explaining import Explanation
 from selu_hpc.engines.why.findings import ShardWhy, StageWhy
 from selu_hpc.engines.why.needs import NeedWhy
@@ -56,7 +57,7 @@ def _groups(stage: StageWhy) -> Iterator[str]:
         yield f"  {name} {group.state}: {group.reason}"
         yield f"    do: {group.do}"
     if stage.unseen:
-        yield f"  {stage.unseen} more shards were not looked into"
+        yield f"  {counted(stage.unseen, 'more shard')} {'was' if stage.unseen == 1 else 'were'} not looked into"
 
 
 def _needs(needs: Iterable[NeedWhy]) -> Iterator[str]:
@@ -117,5 +118,9 @@ def when(moment: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    minutes, rest = divmod(max(0.0, seconds), 60)
-    return f"{minutes:.0f} min {rest:.0f} s" if minutes else f"{rest:.1f} s"
+    """`59.9 s`, `2 min 0 s`."""
+    seconds = max(0.0, seconds)
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"
