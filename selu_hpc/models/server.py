@@ -41,6 +41,10 @@ _SPECIAL = re.compile(r"<(?=[|\uff5c]|/?\w+>)|\[(?=/?[A-Z_]+\])")
 """Where something that looks like a special token begins: <|im_end|>, </s>, <image>, [INST]."""
 _NEXT_BEST = 5
 """How many tokens that might have stood in a token's place a server is asked to name."""
+_UNCUT = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+"""Else vLLM and SGLang take the base's own, made for chatting, and probabilities are of other words than in process."""
+_KNOWN = frozenset(["vllm", "sglang"])
+"""Who knows those fields; `transformers serve` refuses a request that has one."""
 
 
 class ServerGenerator:
@@ -54,6 +58,7 @@ class ServerGenerator:
         self._plain = plainer(config.base)
         self._names: dict[str | None, dict[str, str]] = {None: {"model": config.base}}
         served = self._served()
+        self._uncut = _UNCUT if _KNOWN.intersection(served.values()) else {}
         for name, folder in adapters.items():
             self._names[name] = self._adapter(name, folder, served)
 
@@ -103,6 +108,7 @@ class ServerGenerator:
             "max_tokens": limit,
             "temperature": temperature,
             "top_p": 1.0,  # else a server takes the base's own, made for chatting
+            **self._uncut,
             "stream": False,
             "logprobs": True,
             "top_logprobs": _NEXT_BEST,

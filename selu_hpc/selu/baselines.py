@@ -87,7 +87,7 @@ class Oracle:
     def _one(self, case: Case, truth: Truth) -> Label:
         verbs = {goal.verb for goal in case.task.goals}
         any_verb = self.config.hindsight is Hindsight.ANY_VERB
-        done = [goal for goal in truth.achieved if (any_verb or goal.verb in verbs) and goal not in case.task.goals]
+        done = [goal for goal in truth.achieved if (any_verb or goal.verb in verbs) and (goal,) != case.task.goals]
         if truth.success or not done or self.config.hindsight is Hindsight.OFF:
             return _label(case, truth.success)
         task = make_task(case.task.scene, (done[0],), simulator=self.simulator)

@@ -3,7 +3,7 @@
 The verb comes from the instruction, and the critic is asked which object it happened to ("Which object is open?");
 when it names another object, the episode becomes a success for that instruction. An option asks over all verbs.
 Where the actor's own words are looked at (`critic.own_words`), an object it never did the verb to is passed over, and
-what it did do is wondered about as well.
+what it did do is wondered about as well. Of a composition that failed, a goal that was reached is such an instruction.
 Before a new instruction is used the critic must stand by it (`critic.consistency_check`): judge it, as it judges any
 task, to be done, and find it not yet so in the picture before the first step, or doing nothing would count.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from selu_hpc.config import CriticConfig, Hindsight, Simulator
 from selu_hpc.envs.goals import VERBS, make_task
@@ -35,10 +36,10 @@ def relabel(
     asked = [(place, goal) for place in places for goal in _wondered(interview.cases[place].task, config, simulator)]
     said = interview.ask(
         [
-            Question(place, "which", wording.which_prompt(wording.which_question(goal, simulator=simulator)))
+            Question(place, "which", wording.which_prompt(wording.which_question(goal, simulator=simulator)), now=True)
             for place, goal in asked
         ],
-        read=lambda text: read_which(text, language),
+        read=[partial(read_which, language=language, goal=goal) for _, goal in asked],
     )
     candidates: list[Claim] = []
     for (place, goal), answer in zip(asked, said, strict=True):
@@ -49,7 +50,7 @@ def relabel(
             done = [_completed(deed, goal) for deed in reversed(deeds(case.said, language)) if deed.verb == goal.verb]
             found = [one for one in found if one in done] + [one for one in done if one != named]
         for one in dict.fromkeys(found):
-            if one not in case.task.goals:
+            if (one,) != case.task.goals:
                 candidates.append(Claim(place, make_task(case.task.scene, (one,), simulator=simulator)))
     agreed = [True] * len(candidates)
     if config.consistency_check:

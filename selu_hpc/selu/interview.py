@@ -6,6 +6,7 @@ share its pictures, which the generator reads once. Does not own what is asked o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import exp, isnan, nan
@@ -20,6 +21,7 @@ from selu_hpc.selu.reading import clean, read_yes_no
 Read = TypeVar("Read")
 UNREADABLE = "unreadable"
 _WORD_AND_END = 2
+_SAID = re.compile(r"\b(?:yes|no)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +45,14 @@ class Question:
     """A prompt about the case at a place in the batch, and what it is for ("verdict", "state", "which", …).
 
     before: it is asked of the picture before the first step.
+    now: it is asked of the last picture alone, for its words do not say which of several they mean.
     """
 
     place: int
     purpose: str
     prompt: str
     before: bool = False
+    now: bool = False
 
 
 class Interview:
@@ -64,23 +68,27 @@ class Interview:
         self,
         questions: Sequence[Question],
         *,
-        read: Callable[[str], Read | None],
+        read: Callable[[str], Read | None] | Sequence[Callable[[str], Read | None]],
         temperature: float = 0.0,
         vote: int = 0,
     ) -> list[Read | None]:
-        """What was read from each answer, None where nothing was; above temperature 0 `vote` seeds a fresh sample."""
-        return [taken for taken, _ in self._said(questions, read, temperature, vote)]
+        """What was read from each answer, None where nothing was; above temperature 0 `vote` seeds a fresh sample.
+
+        read: one way to read for all questions, or one for each.
+        """
+        reads = [read] * len(questions) if callable(read) else read
+        return [taken for taken, _ in self._said(questions, reads, temperature, vote)]
 
     def weigh(self, questions: Sequence[Question]) -> list[tuple[bool | None, float]]:
         """Yes or no to each, and how sure of it the model is.
 
-        Where it said the one word, its probability, end of turn included. A longer answer's would fall with every word:
-        there it is that of the word against the other one.
+        Where it said the one word, its probability as spelled, end of turn included. A longer answer's would fall with
+        every word: there it is that of the word against the other one, both spelled as the answer spells its own.
         """
-        said = self._said(questions, read_yes_no)
+        said = self._said(questions, [read_yes_no] * len(questions))
         sure = [self._sureness(taken, answer) for taken, answer in said]
         unknown = [at for at, known in enumerate(sure) if isnan(known)]
-        yes = self._odds([questions[at] for at in unknown], "yes", "no")
+        yes = self._odds([questions[at] for at in unknown], [_spelled(said[at][1].text) for at in unknown])
         for at, likely in zip(unknown, yes, strict=True):
             sure[at] = likely if said[at][0] else 1 - likely
         return [(taken, known) for (taken, _), known in zip(said, sure, strict=True)]
@@ -96,13 +104,13 @@ class Interview:
             )
         if taken is None:
             return 0.0
-        one_word = clean(answer.text) in ("yes", "no") and answer.num_tokens <= _WORD_AND_END
+        one_word = clean(answer.text).lower() in ("yes", "no") and answer.num_tokens <= _WORD_AND_END
         return exp(min(answer.logprob, 0.0)) if one_word else nan
 
     def _said(
         self,
         questions: Sequence[Question],
-        read: Callable[[str], Read | None],
+        reads: Sequence[Callable[[str], Read | None]],
         temperature: float = 0.0,
         vote: int = 0,
     ) -> list[tuple[Read | None, Answer]]:
@@ -116,7 +124,7 @@ class Interview:
             seeds=seeds if temperature > 0 else None,
         )
         found: list[tuple[Read | None, Answer]] = []
-        for question, answer in zip(questions, answers, strict=True):
+        for question, answer, read in zip(questions, answers, reads, strict=True):
             said = clean(answer.text)
             taken = read(said)
             self._keep(question, said, _written(taken))
@@ -125,17 +133,19 @@ class Interview:
 
     def probability_of(self, questions: Sequence[Question], answer: str, other: str) -> list[float]:
         """How likely `answer` is where only it and `other` may be said; kept in the record."""
-        found = self._odds(questions, answer, other)
+        found = self._odds(questions, [(answer, other)] * len(questions))
         for question, likely in zip(questions, found, strict=True):
             self._keep(question, "", f"{likely:.4f}")
         return found
 
-    def _odds(self, questions: Sequence[Question], answer: str, other: str) -> list[float]:
+    def _odds(self, questions: Sequence[Question], pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """How likely the first of each question's pair of answers is against the second."""
         if not questions:
             return []
         requests = [Request(question.prompt, self._pictures(question)) for question in questions]
         both = [request for request in requests for _ in range(2)]
-        scores = self._generator.logprobs(both, [answer, other] * len(requests), adapter=self._adapter)
+        answers = [answer for pair in pairs for answer in pair]
+        scores = self._generator.logprobs(both, answers, adapter=self._adapter)
         return [1 / (1 + exp(min(two - one, 700.0))) for one, two in zip(scores[::2], scores[1::2], strict=True)]
 
     def note(self, place: int, purpose: str, *, question: str, said: str, taken: str) -> None:
@@ -145,7 +155,7 @@ class Interview:
     def _pictures(self, question: Question) -> tuple[FrameHWC, ...]:
         case = self.cases[question.place]
         if not question.before:
-            return case.images
+            return case.images[-1:] if question.now else case.images
         assert case.before is not None, "asked of a picture the case does not have"
         return (case.before,)
 
@@ -169,6 +179,14 @@ def critic_steps(num_frames: int, which: CriticFrames) -> tuple[int, ...]:
             return (0, last) if last else (0,)
         case CriticFrames.ALL:
             return tuple(range(num_frames))
+
+
+def _spelled(said: str) -> tuple[str, str]:
+    """Yes and no as an answer spells its own: ("Yes", "No") for "Yes, it is open."."""
+    word = _SAID.search(said)
+    if word is None or word[0].islower():
+        return "yes", "no"
+    return ("YES", "NO") if word[0].isupper() else ("Yes", "No")
 
 
 def _written(taken: object) -> str:

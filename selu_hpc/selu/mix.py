@@ -23,6 +23,9 @@ Item = TypeVar("Item")
 DONE = "done"
 MOST_SHOWN = 3
 """How often a verdict may be in a set when its answer is the rarer one of its task type."""
+FEWEST_KEPT = 32
+"""Samples of the last set that go on, where it has as many, however few are fresh: a set is all that the next round can
+keep from, so one poor round would leave nothing of those before it. From 75 fresh ones on 30 % are no fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +154,17 @@ def _mix(
     *,
     balance: bool,
 ) -> list[Sample]:
-    """At most `size` samples, of which `kept_fraction` come from the last set where it has as many."""
+    """At most `size` samples, of which `kept_fraction` come from the last set where it has as many.
+
+    Of the last set at least FEWEST_KEPT are kept where there is room beside the fresh; none if `kept_fraction` is 0.
+    """
     fresh = _without_repeats(fresh, key=_meaning)
     if balance and config.balance:
         fresh = _balanced(fresh, chance)
     share = config.kept_fraction if last else 0.0
     new = _spread(fresh, round(size * (1 - share)), chance)
-    wanted = round(len(new) * share / (1 - share)) if share < 1 else size
+    floor = FEWEST_KEPT if share else 0
+    wanted = max(round(len(new) * share / (1 - share)), floor) if share < 1 else size
     old = [replace(sample, kept=True) for sample in last]
     return [*_spread(old, min(wanted if new else size, size - len(new)), chance), *new]
 

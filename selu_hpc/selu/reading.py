@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 from selu_hpc.envs.language import Language
 from selu_hpc.records import LONGEST_KEPT, Goal
@@ -24,13 +25,35 @@ _NEGATED = frozenset(
 _DENIED = re.compile(r"\b(?:(?:is|are|was|were|does|do|did)(?:nt| not)|none|nothing)\b")
 """In these words whatever is named is."""
 _ECHO = re.compile(r"\byes\s*(?:or|/|\||,)\s*no\b")
+_NOT_APPLICABLE = re.compile(r"\bn\s*/\s*a\b|\bnot applicable\b")
+_STATES = {
+    "open": ["open"],
+    "close": ["closed"],
+    "break": ["broken"],
+    "slice": ["sliced"],
+    "toggle on": ["turned", "on"],
+    "toggle off": ["turned", "off"],
+    "switch on": ["turned", "on"],
+    "switch off": ["turned", "off"],
+}
+"""What a sentence says of the object that the verb was done to: "the fridge is open"."""
+_OBJECT_IS = re.compile(r"(?<!\bother )\bobject\b[a-z0-9 ]*? is (?=(?:an?|the)\b)")
+"""What follows is the answer: "the open object is the microwave"."""
+_PLACING = frozenset(["in", "on", "inside", "into", "onto", "at"])
+_NO_PLACE = re.compile(r"\bin (?:front|(?:the|this) (?:picture|image|photo|scene))\b", re.IGNORECASE)
+"""In none of these does a thing lie; a picture would be taken for a painting."""
+_LONGEST_NAME = 4
+"""Words of an object's name, at most."""
 _WORD = re.compile(r"[a-z0-9]+")
 _MOST_READ_WORDS = 40
 
 
 def read_yes_no(text: str) -> bool | None:
-    """The first yes or no in the words; None when there is neither. "yes or no" echoed from the prompt is neither."""
-    plain = _ECHO.sub(" ", _fold(text))
+    """The first yes or no in the words; None when there is neither.
+
+    "yes or no" echoed from the prompt is neither, nor is "N/A".
+    """
+    plain = _NOT_APPLICABLE.sub(" ", _ECHO.sub(" ", _fold(text)))
     for word in _WORD.findall(plain)[:_MOST_READ_WORDS]:
         if word in _YES:
             return True
@@ -61,15 +84,64 @@ def read_object(text: str, language: Language) -> str | None:
     return None
 
 
-def read_which(text: str, language: Language) -> str | None:
-    """What the answer to a which-question names: an object's type or "none"; None where nothing can be read."""
+def read_which(text: str, language: Language, *, goal: Goal | None = None) -> str | None:
+    """What the answer to a which-question names: an object's type or "none"; None where nothing can be read.
+
+    goal: whose question it was. Of several objects in a sentence the one that it asks for is taken: the place where the
+    thing lies, the one called open; the first where no words tell.
+    """
+    text = text if goal is None else _NO_PLACE.sub(" ", clean(text))
     found = read_object(text, language)
     if found is not None:
-        return found
+        return found if goal is None else _asked_for(_fold(text), goal, language) or found
     folded = _fold(text)
     words = _WORD.findall(folded)[:_MOST_READ_WORDS]
     says_none = words and (words[0] in _NOTHING or _NEGATED.intersection(words) or _DENIED.search(folded))
     return NONE if says_none else None
+
+
+def _asked_for(folded: str, goal: Goal, language: Language) -> str | None:
+    words = _WORD.findall(folded)[:_MOST_READ_WORDS]
+    words = words[: next((at for at, word in enumerate(words) if word in _NEGATED), len(words))]
+    named = _named(words, language)
+    if goal.verb == "put":
+        return _place(words, named, goal.target)
+    answer = _OBJECT_IS.search(folded)
+    told = read_object(folded[answer.end() :], language) if answer else None
+    if told is not None:
+        return told
+    state = _STATES.get(goal.verb, [])
+    said = [kind for _, end, kind in named if state and words[end : end + 1 + len(state)] == ["is", *state]]
+    return said[0] if said else None
+
+
+def _place(words: Sequence[str], named: Sequence[tuple[int, int, str]], thing: str) -> str | None:
+    """ "The apple is on the counter": the first object behind such a word, else the first but the thing itself.
+
+    A name that follows another with nothing between them is no object of its own ("toilet paper hanger").
+    """
+    others, before = [], 0
+    for start, end, kind in named:
+        between = words[before:start]
+        if kind != thing and (between or not before):
+            if _PLACING.intersection(between):
+                return kind
+            others.append(kind)
+        before = end
+    return others[0] if others else None
+
+
+def _named(words: Sequence[str], language: Language) -> list[tuple[int, int, str]]:
+    """Every object in the words, by the longest name that fits: where it begins, where it ends, its type."""
+    found, at = [], 0
+    while at < len(words):
+        spans = range(min(at + _LONGEST_NAME, len(words)), at, -1)
+        kinds = ((end, language.type_of(" ".join(words[at:end]))) for end in spans)
+        end, kind = next(((end, kind) for end, kind in kinds if kind is not None), (at + 1, None))
+        if kind is not None:
+            found.append((at, end, kind))
+        at = end
+    return found
 
 
 def relabelled_goal(goal: Goal, found: str | None) -> Goal | None:

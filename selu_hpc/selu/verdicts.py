@@ -138,14 +138,14 @@ def _ask_oneself(
 def states(
     interview: Interview, claims: Sequence[Claim], *, simulator: Simulator, purpose: str = OWN_TASK.state
 ) -> list[list[tuple[str, bool | None]]]:
-    """For each claim the question about each of its goals and what was read from the answer."""
+    """For each claim the question about each of its goals, asked of the last picture alone, and what was read."""
     asked = [
         (at, wording.state_question(goal, simulator=simulator))
         for at, claim in enumerate(claims)
         for goal in claim.task.goals
     ]
     answers = interview.ask(
-        [Question(claims[at].place, purpose, wording.state_prompt(question)) for at, question in asked],
+        [Question(claims[at].place, purpose, wording.state_prompt(question), now=True) for at, question in asked],
         read=read_yes_no,
     )
     found: list[list[tuple[str, bool | None]]] = [[] for _ in claims]

@@ -131,6 +131,24 @@ def test_an_adapter_the_server_has_is_asked_for_by_name_with_seed_and_limit(fake
     assert kinds == ["image_url", "text"]
 
 
+@pytest.mark.parametrize(
+    ("owner", "told"),
+    [
+        ("vllm", {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}),
+        ("sglang", {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}),
+        ("llava-hf", {}),
+    ],
+)
+def test_only_who_knows_how_is_told_to_leave_the_bases_own_sampling_out(fake, ask, owner, told):
+    """transformers' server refuses a request with a field it does not know."""
+    handler, url = fake
+    handler.owner = owner
+    handler.script[:] = [said("yes")]
+    ServerGenerator(ModelConfig(base="base", server_url=url), adapters={}).generate(ask(1), adapter=None)
+    [(_, body)] = handler.asked
+    assert {name: body[name] for name in ("top_k", "min_p", "repetition_penalty") if name in body} == told
+
+
 def test_an_adapter_the_server_lacks_is_loaded_by_name(fake, adapters):
     handler, url = fake
     handler.script[:] = [(200, "ok")]

@@ -196,3 +196,14 @@ def test_two_ranks_under_zero_2_learn_what_one_rank_does(by_two_ranks, dtype, to
     assert moved > apart
     steps = json.loads((by_two_ranks / f"two-{dtype}" / "made" / "curve.json").read_text())["steps"]
     assert steps[0]["clipped"] == 0
+
+
+@pytest.mark.slow
+def test_the_heads_products_in_float32_are_made_under_zero_3_as_well(learner):
+    """With LoRA on the head, whose matrices are gathered for a call and are gone after it."""
+    model = {"dtype": "bfloat16", "lora_targets": r".*(q_proj|lm_head)"}
+    found = {stage: learner(f"zero-{stage}", model=model, finetune={"zero_stage": stage}) for stage in (1, 3)}
+    for train in found.values():
+        assert train().summary["clipped_first"] == 0
+    one, three = (curve(train)[-1]["policy_loss"] for train in found.values())
+    assert one == pytest.approx(three, abs=1e-2)

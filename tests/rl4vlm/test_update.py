@@ -137,3 +137,38 @@ def test_a_set_that_holds_no_turns_is_refused_with_what_to_do(tmp_path, text, wr
     (tmp_path / "actor.jsonl").write_text(text)
     with pytest.raises(TrainingError, match=wrong):
         read_turns(tmp_path / "actor.jsonl")
+
+
+@pytest.mark.parametrize("targets", [r".*(q_proj|v_proj)", r".*(q_proj|lm_head)"], ids=["plain head", "LoRA on it"])
+def test_a_model_in_bfloat16_weighs_by_logits_of_float32(parts, tiny_base, targets):
+    """Logits on bfloat16's grid would be further off than PPO's clip."""
+    *_, chat, pictures = parts
+    config = ModelConfig(base=str(tiny_base), dtype="bfloat16", lora_rank=4, lora_dropout=0.0, lora_targets=targets)
+    model = adapter.put_on(load_backbone(config)[0], config, seed=1)
+    for name, param in adapter.trainable(model).items():
+        if "lora_B" in name:
+            param.data.normal_(std=0.05, generator=torch.Generator().manual_seed(2))
+    base = model.get_base_model()
+    base.lm_head.weight.data.mul_(8)
+    rows = TurnRows([turn(0, (5, 6, 7, 8))], pictures, chat, model.config, thought_weight=1.0)
+    batch = rows.batch((0,), stand_in=0)
+    with torch.no_grad():
+        found = float(weigh(Policy(model, temperature=0.2, seed=0).bfloat16(), rows, (0,))[0])
+        hidden = base.model(**batch.inputs, use_cache=False).last_hidden_state[batch.answers_bl].double()
+        weight = base.lm_head.weight.double()
+        if "lm_head" in targets:
+            a, b = (part["default"].weight.double() for part in (base.lm_head.lora_A, base.lm_head.lora_B))
+            weight = weight + base.lm_head.scaling["default"] * b @ a
+        logits = hidden @ weight.T
+        exact_a, on_a_grid_a = (
+            (some / 0.2).log_softmax(-1).gather(1, batch.targets_a[:, None])[:, 0]
+            for some in (logits, logits.bfloat16().double())
+        )
+    assert found == pytest.approx(float(exact_a.sum()), abs=5e-3)
+    assert float((on_a_grid_a - exact_a).abs().max()) > GameConfig().clip
+
+
+def test_a_model_in_float32_is_weighed_as_it_is(parts):
+    _, model, *_ = parts
+    Policy(model, temperature=1.0, seed=0)
+    assert not any("forward" in vars(module) for module in model.get_base_model().lm_head.modules())

@@ -116,6 +116,39 @@ def test_a_yes_in_many_words_is_as_sure_as_yes_is_against_no(odds, questioned, t
     assert purposes(label) == ["verdict", "state", "second verdict"][: 3 if questioned else 1]
 
 
+class Polite(Credulous):
+    """Says Yes as it begins a sentence, alone or with more words."""
+
+    def __init__(self, probability, more=""):
+        super().__init__(probability)
+        self.more, self.weighed = more, []
+
+    def generate(self, requests, **settings):
+        answers = super().generate(requests, **settings)
+        return [
+            dataclasses.replace(a, text=a.text.capitalize() + self.more, num_tokens=2 + len(self.more)) for a in answers
+        ]
+
+    def logprobs(self, requests, answers, **settings):
+        self.weighed += answers
+        return [math.log(0.99 if answer == "Yes" else 0.01) for answer in answers]
+
+
+@pytest.mark.parametrize(("probability", "questioned"), [(0.99, False), (0.6, True)])
+def test_a_yes_with_a_capital_is_weighed_by_its_own_probability(probability, questioned):
+    model = Polite(probability)
+    (label,) = critic(model, sure_yes=0.98, hindsight="off").judge([case(task("open", "Fridge"))])
+    assert purposes(label) == ["verdict", "state", "second verdict"][: 3 if questioned else 1]
+    assert model.weighed == []
+
+
+def test_a_longer_answer_is_weighed_by_yes_and_no_as_it_spells_them():
+    model = Polite(0.01, more=", it is.")
+    (label,) = critic(model, sure_yes=0.98, hindsight="off").judge([case(task("open", "Fridge"))])
+    assert purposes(label) == ["verdict"]
+    assert model.weighed == ["Yes", "No"]
+
+
 def test_a_sure_yes_is_not_asked_of_a_server_that_tells_no_probabilities():
     with pytest.raises(ModelError, match=r"critic\.sure_yes"):
         critic(Credulous(0.0), sure_yes=0.98).judge([case(task("open", "Fridge"))])
@@ -214,6 +247,69 @@ def test_a_label_does_not_depend_on_who_is_judged_beside_it():
     assert judge.judge(cases) == [label for one in cases for label in judge.judge([one])]
 
 
+def composed(*goals: Goal) -> Task:
+    return make_task("FloorPlan16", goals, simulator=Simulator.THOR)
+
+
+OPENED, BROKEN = Goal(verb="open", target="Fridge"), Goal(verb="break", target="Vase")
+
+
+def test_of_a_composition_that_failed_the_goal_that_was_reached_is_an_instruction_of_its_own():
+    class Whole(ToyModel):
+        def verdict(self, prompt, state):
+            return "no" if " and " in prompt else super().verdict(prompt, state)
+
+    half_done = case(composed(OPENED, BROKEN), open=["Fridge"])
+    (label,) = critic(Whole(), self_asking=False).judge([half_done])
+    assert (label.verdict, label.relabelled) == (False, task("open", "Fridge"))
+    (label,) = critic(Whole(), self_asking=False).judge([dataclasses.replace(half_done, task=task("open", "Fridge"))])
+    assert (label.verdict, label.relabelled) == (True, None)
+
+
+def test_hindsight_never_gives_back_the_whole_task():
+    class Firm(ToyModel):
+        """Says no to the instruction and names its object all the same."""
+
+        def verdict(self, prompt, state):
+            return "no"
+
+    (label,) = critic(Firm(), self_asking=False, consistency_check=False).judge(
+        [case(task("open", "Fridge"), open=["Fridge"])]
+    )
+    assert label.relabelled is None
+
+
+def test_where_the_thing_is_is_read_from_a_whole_sentence():
+    class Wordy(ToyModel):
+        def which(self, prompt, state):
+            assert prompt.startswith("Where is the apple?")
+            return "The apple is on the counter."
+
+        def verdict(self, prompt, state):
+            return "yes" if "on the counter" in prompt else "no"
+
+    put = Goal(verb="put", target="Apple", place="Fridge")
+    (label,) = critic(Wordy(), self_asking=False).judge([case(composed(put))])
+    assert label.relabelled == composed(Goal(verb="put", target="Apple", place="CounterTop"))
+
+
+@pytest.mark.parametrize("frames", ["last", "first_and_last", "all"])
+def test_states_and_objects_are_asked_of_the_last_picture_and_verdicts_of_all(frames):
+    shown: dict[str, set[int]] = {}
+
+    class Watched(ToyModel):
+        def answer(self, request):
+            shown.setdefault(request.prompt.split()[0], set()).add(len(request.images))
+            return super().answer(request)
+
+    shots = [picture(EMPTY), picture({**EMPTY, "wall": 1}), picture({**EMPTY, "open": ["Cabinet"]})]
+    images = {"last": shots[-1:], "first_and_last": shots[::2], "all": shots}[frames]
+    one = dataclasses.replace(case(task("open", "Fridge")), images=tuple(images), before=shots[0])
+    (label,) = critic(Watched(), frames=frames).judge([one])
+    assert label.relabelled == task("open", "Cabinet")
+    assert shown == {"Task:": {len(images)}, "Is": {1}, "Which": {1}}
+
+
 # ---- controls and baselines
 
 
@@ -246,6 +342,14 @@ def test_the_oracle_takes_verdict_and_relabelling_from_the_truth():
     labels = judge_of(config, None, adapter=None, truths=truths).judge(cases)
     assert [label.verdict for label in labels] == [True, False]
     assert [label.relabelled for label in labels] == [None, task("open", "Cabinet")]
+
+
+def test_the_oracle_relabels_a_composition_to_the_goal_that_was_reached():
+    truth = Truth(episode_id="r01-s0000-e0000", success_after=(False, False), achieved=(OPENED,))
+    config = RunConfig.of({"critic": {"mode": CriticMode.ORACLE}})
+    judge = judge_of(config, None, adapter=None, truths={truth.episode_id: truth})
+    assert judge.judge([case(composed(OPENED, BROKEN))])[0].relabelled == task("open", "Fridge")
+    assert judge.judge([case(task("open", "Fridge"))])[0].relabelled is None
 
 
 def test_a_majority_of_five_samples_decides():

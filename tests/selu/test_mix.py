@@ -13,7 +13,7 @@ from selu_hpc.envs.goals import make_task
 from selu_hpc.recipes import load_recipe
 from selu_hpc.records import Action, Ended, Episode, Goal, Label, Role, Sample, Task
 from selu_hpc.selu.actor import Actor, Situation
-from selu_hpc.selu.mix import MOST_SHOWN, Judged, actor_samples, build, critic_samples
+from selu_hpc.selu.mix import FEWEST_KEPT, MOST_SHOWN, Judged, actor_samples, build, critic_samples
 
 NO_FRAMES = np.zeros((0, 2, 0, 0, 3), np.uint8)
 
@@ -153,6 +153,24 @@ def test_thirty_percent_are_kept_from_the_last_set(size, fresh, kept):
     settings = config(mix={"actor_samples": size})
     made = build([judged(n, verdict=True) for n in range(50)], last, settings, round_id=2).samples[Role.ACTOR]
     assert Counter(sample.kept for sample in made) == {False: fresh, True: kept}
+
+
+@pytest.mark.parametrize(
+    ("last", "fresh", "kept"),
+    [(300, 1, FEWEST_KEPT), (5, 1, 15), (300, 24, FEWEST_KEPT), (300, 25, 32), (300, 26, 33)],
+)
+def test_a_poor_round_keeps_some_of_the_last_set_for_the_rounds_to_come(last, fresh, kept):
+    """An episode gives three samples; with 75 fresh ones the rule of 30 % keeps as many."""
+    before = {Role.ACTOR: actor_samples([judged(n, verdict=True) for n in range(1000, 1000 + last)])}
+    made = build([judged(n, verdict=True) for n in range(fresh)], before, config(), round_id=2).samples[Role.ACTOR]
+    assert Counter(sample.kept for sample in made) == {False: 3 * fresh, True: kept}
+
+
+def test_a_run_that_keeps_nothing_keeps_nothing():
+    before = {Role.ACTOR: actor_samples([judged(n, verdict=True) for n in range(1000, 1020)])}
+    settings = config(mix={"kept_fraction": 0.0})
+    made = build([judged(0, verdict=True)], before, settings, round_id=2).samples[Role.ACTOR]
+    assert Counter(sample.kept for sample in made) == {False: 3}
 
 
 def test_a_round_without_successes_lives_on_the_last_set():

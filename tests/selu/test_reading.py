@@ -40,12 +40,13 @@ def read_in_every_way(text: str) -> None:
     kept.encode()
     assert clean(kept) == kept
     assert read_yes_no(text) in (True, False, None)
-    for language in (THOR, HOME):
+    for language, verb in ((THOR, "put"), (HOME, "open")):
         found = read_object(text, language)
         assert found is None or found in language.nouns
         command = language.read(text)
         assert command is None or language.say(command).isprintable()
-        relabelled_goal(Goal(verb="put", target="Apple"), read_which(text, language))
+        goal = Goal(verb=verb, target="Apple")
+        relabelled_goal(goal, read_which(text, language, goal=goal))
     exchange = Exchange(purpose="verdict", question="?", answer=kept, taken=str(read_yes_no(text)))
     label = Label(episode_id="r01-s0000-e0000", first=False, verdict=False, exchanges=(exchange,))
     assert Label.from_json(label.to_json()) == label
@@ -81,6 +82,11 @@ def test_a_hundred_thousand_hostile_answers_are_read_without_exception():
         ("ＹＥＳ", True),
         ("eyes", None),
         ("\x00yes", True),
+        ("N/A", None),
+        ("n / a", None),
+        ("Not applicable.", None),
+        ("n", False),
+        ("N/A, but yes", True),
     ],
 )
 def test_a_verdict_is_the_first_yes_or_no_in_the_words(text, taken):
@@ -134,6 +140,62 @@ def test_an_answer_about_put_is_a_place_for_the_same_object():
 )
 def test_what_was_taken_of_a_which_answer_is_an_object_none_or_nothing_readable(text, taken):
     assert read_which(text, THOR) == taken
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("The apple is on the counter.", "CounterTop"),
+        ("The apple is in the bowl on the counter.", "Bowl"),
+        ("In the image, the apple is sitting on top of the coffee table.", "CoffeeTable"),
+        ("The apple in this picture is inside the refrigerator", "Fridge"),
+        ("I see the apple next to the bowl, at the sink.", "Sink"),
+        ("The fridge holds the apple.", "Fridge"),
+        ("The apple and the fridge", "Fridge"),
+        ("counter", "CounterTop"),
+        ("The apple.", "Apple"),
+        ("There is no apple on the counter", "none"),
+        ("The apple is in the robot's hand.", "Apple"),
+        ("The apple is neither in the fridge nor on the counter.", "Apple"),
+        ("nowhere", "none"),
+        ("blah qux", None),
+    ],
+)
+def test_the_answer_to_where_a_thing_is_is_the_place_it_lies_in(text, place):
+    assert read_which(text, THOR, goal=Goal(verb="put", target="Apple", place="Fridge")) == place
+
+
+def test_a_name_that_begins_with_the_things_own_is_no_place():
+    goal = Goal(verb="put", target="toiletpaper", place="sink")
+    assert read_which("toilet paper hanger", HOME, goal=goal) == "toiletpaper"
+
+
+@pytest.mark.parametrize(
+    ("verb", "text", "found"),
+    [
+        ("open", "a kitchen with a refrigerator, and the open object is the microwave", "Microwave"),
+        ("open", "The object that is open in the kitchen with the fridge is a microwave.", "Microwave"),
+        ("open", "The microwave is closed and the fridge is open.", "Fridge"),
+        ("close", "The fridge is open and the microwave is closed.", "Microwave"),
+        ("toggle on", "Next to the sink the desk lamp is turned on.", "DeskLamp"),
+        ("toggle on", "The desk lamp is on the dresser.", "DeskLamp"),
+        ("pick up", "The object the robot is holding near the fridge is an apple.", "Apple"),
+        ("open", "the fridge in front of the microwave", "Fridge"),
+        ("open", "The fridge. The other object is the microwave.", "Fridge"),
+        ("open", "The open object is the spaceship beside the fridge", "Fridge"),
+        ("open", "The fridge is not open", "none"),
+    ],
+)
+def test_of_several_objects_the_one_that_is_said_to_be_so_is_read(verb, text, found):
+    assert read_which(text, THOR, goal=Goal(verb=verb, target="Cabinet")) == found
+
+
+@pytest.mark.parametrize("language", [THOR, HOME], ids=["thor", "virtualhome"])
+def test_a_bare_name_is_read_the_same_whatever_was_asked(language):
+    for kind in language.nouns:
+        for verb, thing in (("put", "Apple"), ("put", kind), ("open", kind)):
+            for said in (language.name(kind), f"the {language.name(kind)}"):
+                assert read_which(said, language, goal=Goal(verb=verb, target=thing)) == read_which(said, language)
 
 
 def test_what_is_kept_of_an_endless_answer_is_short_and_on_one_line():
