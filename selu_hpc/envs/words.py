@@ -9,7 +9,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 from selu_hpc.config import Simulator
-from selu_hpc.envs.language import Language, Takes, Verb, spaced
+from selu_hpc.envs.language import Language, Takes, Verb
+from selu_hpc.envs.said import spaced
 
 _THOR_TYPES = """
 AlarmClock AluminumFoil Apple ArmChair BaseballBat BasketBall Bathtub BathtubBasin Bed Blinds Book Boots Bottle Bowl

@@ -14,7 +14,7 @@ from selu_hpc.envs.goals import HOLDING
 from selu_hpc.envs.words import language_of
 from selu_hpc.records import Goal, Truth, derive_seed
 from selu_hpc.selu import wording
-from selu_hpc.selu.reading import read_object, read_yes_no
+from selu_hpc.selu.reading import read_which, read_yes_no
 
 QUESTIONS_AN_EPISODE = 3
 _OPPOSITE = {
@@ -29,12 +29,13 @@ _OPPOSITE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeQuestion:
-    """One question about an episode's last frame. expected: "yes", "no" or an object type."""
+    """One question about an episode's last frame. expected: "yes", "no" or an object type; goal: what it is about."""
 
     place: int
     kind: str
     prompt: str
     expected: str
+    goal: Goal
 
 
 def probe_questions(truths: Sequence[Truth], *, simulator: Simulator) -> list[ProbeQuestion]:
@@ -47,13 +48,14 @@ def probe_questions(truths: Sequence[Truth], *, simulator: Simulator) -> list[Pr
             continue
         other = _false_goal(goal, truth, targets, simulator)
         found += [
-            ProbeQuestion(place=place, kind=f"is {one.verb}", prompt=_state(one, simulator), expected=expected)
+            ProbeQuestion(
+                place=place, kind=f"is {one.verb}", prompt=_state(one, simulator), expected=expected, goal=one
+            )
             for one, expected in ((goal, "yes"), (other, "no"))
         ]
         prompt = wording.which_prompt(wording.which_question(goal, simulator=simulator))
-        found.append(
-            ProbeQuestion(place=place, kind=f"which {goal.verb}", prompt=prompt, expected=goal.place or goal.target)
-        )
+        expected = goal.place or goal.target
+        found.append(ProbeQuestion(place=place, kind=f"which {goal.verb}", prompt=prompt, expected=expected, goal=goal))
     return found
 
 
@@ -61,7 +63,7 @@ def is_right(question: ProbeQuestion, answer: str, *, simulator: Simulator) -> b
     if question.expected in ("yes", "no"):
         read = read_yes_no(answer)
         return read is not None and read == (question.expected == "yes")
-    return read_object(answer, language_of(simulator)) == question.expected
+    return read_which(answer, language_of(simulator), goal=question.goal) == question.expected
 
 
 def _state(goal: Goal, simulator: Simulator) -> str:

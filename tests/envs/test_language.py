@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selu_hpc.config import Simulator
-from selu_hpc.envs.language import LONGEST_TEXT, Command, Language, spaced
+from selu_hpc.envs.language import Command, Language
+from selu_hpc.envs.said import LONGEST_TEXT, spaced
 from selu_hpc.envs.words import language_of
 
 THOR = language_of(Simulator.THOR)

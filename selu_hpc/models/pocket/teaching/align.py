@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from selu_hpc.envs.language import spaced
+from selu_hpc.envs.said import spaced
 from selu_hpc.models.pocket.lessons.shards import Shard
 from selu_hpc.models.pocket.model import build_tokenizer
 
