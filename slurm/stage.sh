@@ -136,7 +136,7 @@ measure() {
 # shellcheck disable=SC2317 # the traps call it
 forward() {
     told=$1
-    [[ -n ${step:-} ]] && kill -s "$1" "$step" 2>/dev/null
+    [[ -n ${step:-} ]] && passed=yes && kill -s "$1" "$step" 2>/dev/null
 }
 
 # A token of the login node's, which may be out of date here, where the node vouches for us.
@@ -168,7 +168,7 @@ unset SLURM_CPU_BIND SLURM_MEM_BIND SLURM_CPU_BIND_TYPE SLURM_CPU_BIND_LIST SLUR
 unset RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE GROUP_RANK ROLE_RANK ROLE_WORLD_SIZE MASTER_ADDR MASTER_PORT
 unset SELU_PARENT_STORE "${!TORCHELASTIC_@}"
 
-told='' code=0
+told='' passed='' code=0
 trap 'forward USR2' USR2
 trap 'forward TERM' TERM
 # Ranks end together; where one is gone, for whatever reason, the others would hold their GPUs until they give it up.
@@ -176,6 +176,7 @@ srun --ntasks="$ranks" --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" --kill-on-bad
     --wait=$((ranks > 1 ? 60 : 0)) --export=ALL \
     "$@" --shard "$shard" --attempt "$attempt" > "$folder/slurm.log" 2>&1 &
 step=$!
+[[ -n $told && -z $passed ]] && forward "$told" # it came before the step had a number
 wait "$step"
 code=$?
 while kill -0 "$step" 2>/dev/null; do # a trap ended the wait, not the step

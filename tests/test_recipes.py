@@ -361,5 +361,5 @@ def test_what_no_episode_could_be_played_with_is_refused_before_it_becomes_a_run
 
 
 def test_a_game_asked_for_where_none_is_played_is_refused():
-    assert "game: learning is selu, which plays no card games: take `--recipe rl4vlm`" in said("game.name=blackjack")
+    assert "game: learning is selu, which plays no card games: add `--recipe rl4vlm`" in said("game.name=blackjack")
     assert load_recipe("rl4vlm", ["game.name=blackjack"]).game.name == "blackjack"
