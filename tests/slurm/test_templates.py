@@ -147,7 +147,7 @@ def test_a_node_without_room_for_scratch_leaves_a_record_that_speaks_against_it(
     assert not (wrapped.folder / "call").exists()
 
 
-SAVES = "trap 'exit 75' USR2 TERM; kill -{signal} $PPID; while :; do :; done"
+SAVES = "trap 'exit 75' USR2 TERM; kill -{signal} $PPID; while (( SECONDS < 60 )); do :; done"
 SCONTROL = """
 echo $1 >> "$ASKED"
 SILENT_OR_NOT
