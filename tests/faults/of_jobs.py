@@ -1,7 +1,9 @@
-"""Faults of one run's jobs: killed, cancelled, requeued, out of time or memory, failing, their files cut short."""
+"""Faults of one run's jobs: killed, cancelled, requeued, out of time or memory, failing."""
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
 import re
 import signal
@@ -73,6 +75,45 @@ def deaf_time_limit(lab: Lab, run: Path) -> int:
     return 1
 
 
+def no_farther(lab: Lab, run: Path) -> int:
+    """A rollout that is warned before each limit and never gets past its first line: it gets twice the time."""
+    place = run / "rounds" / "01" / "rollout" / "shard-0001"
+    with lab.held(run, "r01-rollout-s0001"):
+        lab.submit(run, settings=(*SMALL, "resources.rollout.timeout_min=10"))
+        for warned in itertools.count():
+            attempt = place / f"attempt-{warned}"
+            for _ in patience(LIMIT_S, f"attempt {warned} at work"):
+                if (attempt / "progress.json").exists():
+                    break
+            lab.call("scancel", "--batch", "--signal=USR2", lab.element(run, "r01-rollout", 1))
+            if ended(attempt)["state"] == "TIMEOUT":
+                break
+    assert warned == 3, f"given up after {warned + 1} warnings"
+    lab.wait_done(run, LIMIT_S)
+    assert asked_for(run, "r01-rollout", "time") == ["10", "20"]
+    return warned + 1
+
+
+def dead_rank(lab: Lab, run: Path) -> int:
+    """One of two ranks is killed and the other waits for it: both are ended after a minute and start again."""
+    place = run / "rounds" / "01" / "finetune_actor" / "shard-0000"
+    lab.fault(run, "rank-dies-r01-finetune_actor-s0000", "")
+    with lab.held(run, "r01-finetune_actor-s0000"):
+        lab.submit(run, settings=(*SMALL, "finetune.num_ranks=2"))
+        record = ended(place / "attempt-0")
+    assert 55 < record["ended"] - record["begun"] < 180, record
+    return 1
+
+
+def ended(attempt: Path) -> dict:
+    """The record of an attempt, once it has ended."""
+    for _ in patience(LIMIT_S, f"the end of {attempt}"):
+        file = attempt / "job.json"
+        if file.exists() and "ended" in (record := json.loads(file.read_text())):
+            return record
+    raise AssertionError
+
+
 def out_of_memory(lab: Lab, run: Path) -> int:
     """A label task above its memory: killed by Slurm, sent again with twice as much."""
     lab.fault(run, "hog-r01-label-s0000", "1300")
@@ -86,19 +127,6 @@ def asked_for(run: Path, label: str, option: str) -> list[str]:
     """What a stage's batch scripts asked for, in the order they were sent."""
     scripts = sorted((run / "jobs").glob(f"selu-*-{label}-g*.sh"))
     return [found for file in scripts for found in re.findall(rf"^#SBATCH --{option}=(\S+)$", file.read_text(), re.M)]
-
-
-def truncated_shard(lab: Lab, run: Path) -> int:
-    """A finished rollout's file loses its end before the gate looks at it."""
-    shard = run / "rounds" / "01" / "rollout" / "shard-0000"
-    with lab.held(run, "r01-label-s0002"):
-        lab.submit(run)
-        for _ in patience(LIMIT_S, "the first rollout"):
-            if (shard / "done.json").exists():
-                break
-        with (shard / "lines.jsonl").open("r+b") as file:
-            file.truncate(100)
-    return 1
 
 
 def failing_shard(lab: Lab, run: Path) -> int:
@@ -118,5 +146,6 @@ FAULTS: dict[str, Callable[[Lab, Path], int]] = {
     "scontrol requeue": requeue_an_element,
     "a shard that fails twice": failing_shard,
     "out of memory": out_of_memory,
-    "shard truncated before the gate": truncated_shard,
+    "warned again and again, no farther": no_farther,
+    "a rank dies alone": dead_rank,
 }

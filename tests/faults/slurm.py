@@ -23,13 +23,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "slurm"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import of_files
 import of_jobs
 import of_submission
 import of_the_cluster
 from harness import SMALL, Lab, copy_with_payload, load_cluster, started
 from victims import LIMIT_S, whole_lines
 
-FAULTS = {**of_jobs.FAULTS, **of_submission.FAULTS}
+FAULTS = {**of_jobs.FAULTS, **of_files.FAULTS, **of_submission.FAULTS}
 OF_THE_CLUSTER = of_the_cluster.FAULTS
 LONG = {"time limit, deaf", "slurmd down and back"}
 OTHER_SHAPE = {"a node that fails everything": ("rollout.num_shards=6",)}

@@ -41,6 +41,8 @@ def work(place: ShardDir, *, attempt: int, steps: int, upstream: str, pause_s: f
     lines = [line for line in file.read_text().splitlines() if line] if file.exists() else []
     state = lines[-1] if lines else upstream
     progress = entry.Progress.of(place, attempt, steps)
+    if lines:
+        progress.update(len(lines))
     while len(lines) < steps:
         trouble(place, attempt, step=len(lines))
         while lines and is_held(place) and not wish.name:
@@ -123,12 +125,21 @@ def run(*, run: str, round_id: int, shard: int, attempt: int, role: str = "") ->
     folder = RunDir(Path(run))
     stage = Stage(os.environ["SELU_PAYLOAD_STAGE"]) if not role else Stage(f"finetune_{role}")
     place = folder.shard(round_id, stage, shard)
-    if os.environ.get("SLURM_PROCID", "0") != "0":
-        return  # another rank of the same step
+    if os.environ.get("SLURM_PROCID", "0") != "0":  # another rank of the same step
+        mortal_rank(place)
+        return
     note_devices(place, attempt)
     work(place, attempt=attempt, steps=steps_of(stage), upstream=upstream_of(folder, stage, round_id, shard))
     if role and not (place.path / "adapter").exists():
         write_bytes(place.path / "adapter" / "adapter.json", content(place).encode())
+
+
+def mortal_rank(place: ShardDir) -> None:
+    """rank-dies-NAME: every rank but the first dies as where its node's memory ran out, once."""
+    file = faults_of(place) / f"rank-dies-{place.name}"
+    if file.exists():
+        file.unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def note_devices(place: ShardDir, attempt: int) -> None:

@@ -7,7 +7,12 @@ import pytest
 from harness import REPO
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(3600)]
-NOT_QUICK = ("time limit, warned", "sbatch accepted after the retry", "gates killed at every journal line")
+NOT_QUICK = (
+    "time limit, warned",
+    "a rank dies alone",
+    "sbatch accepted after the retry",
+    "gates killed at every journal line",
+)
 ALSO_QUICK = ("slurmctld restarted", "slurmdbd down")
 
 
@@ -26,14 +31,14 @@ def quick(faults):
 
 @pytest.mark.slurm_ci
 def test_after_every_quick_fault_the_run_ends_with_the_same_bytes(faults, lab, capsys):
-    assert len(quick(faults)) == 15
+    assert len(quick(faults)) == 18
     check(faults, quick(faults), lab, capsys)
 
 
 def test_after_every_other_fault_the_run_ends_with_the_same_bytes(faults, lab, capsys):
     every = (*faults.FAULTS, *faults.OF_THE_CLUSTER)
     others = [name for name in every if name not in quick(faults)]
-    assert len(others) == 8
+    assert len(others) == 9
     check(faults, others, lab, capsys)
 
 
