@@ -26,11 +26,14 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
+from queue import Empty
 from typing import Any
 
 import torch
@@ -230,12 +233,23 @@ def side_by_side(options: argparse.Namespace, count: int, shards: int) -> tuple[
     for process in processes:
         process.start()
     try:
-        spans: list[tuple[Span, Span]] = [told.get(timeout=600) for _ in processes]
+        spans = list(all_of(told, processes))
     finally:
         for process in processes:
             process.join(timeout=30)
             process.kill()
     return Side.together([played for played, _ in spans]), Side.together([alone for _, alone in spans])
+
+
+def all_of(told: Queue[Any], processes: Sequence[BaseProcess]) -> Iterator[tuple[Span, Span]]:
+    """What each process tells; one that ends with an error ends the benchmark."""
+    for _ in processes:
+        while True:
+            with suppress(Empty):
+                yield told.get(timeout=1)
+                break
+            if any(process.exitcode for process in processes):
+                raise SystemExit("a shard's process ended with an error, see above")
 
 
 def shard_process(options: argparse.Namespace, count: int, number: int, barrier: Barrier, told: Queue[Any]) -> None:

@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -89,7 +90,25 @@ def diagnose(options: argparse.Namespace) -> Iterator[Finding]:
     config = load_recipe(options.recipe, options.set)
     site = load_site(options.site) if options.site else None
     slurm = Slurm(patience_s=20.0)
-    folder = options.folder.absolute()
+    with _tried(options.folder.absolute()) as folder:
+        yield from _diagnose(options, config, site, slurm, folder)
+
+
+@contextmanager
+def _tried(folder: Path) -> Iterator[Path]:
+    """A folder that may be made to try things in; what was not there before is gone afterwards."""
+    absent = [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        yield folder
+    finally:
+        for one in absent:
+            with suppress(OSError):
+                one.rmdir()
+
+
+def _diagnose(
+    options: argparse.Namespace, config: RunConfig, site: Site | None, slurm: Slurm, folder: Path
+) -> Iterator[Finding]:
     yield from checks.check_folder(folder)
     controller = checks.check_controller(slurm)
     if controller.grade is Grade.WARNING and config.image != "none":  # the local engine starts stages in it, too

@@ -19,7 +19,7 @@ from selu_hpc.engines.attempts import read_attempts
 from selu_hpc.engines.belonging import own_jobs, why_unseen
 from selu_hpc.engines.calls import Calls
 from selu_hpc.engines.ledger import InQueue, Ledger, Live, match, read_key
-from selu_hpc.engines.slurm_state import QueueRow
+from selu_hpc.engines.slurm_state import Cause, QueueRow
 from selu_hpc.errors import EXIT_REQUEUE
 from selu_hpc.rounds.due import Unfinished, look_for_unfinished
 from selu_hpc.rounds.journal import Journal
@@ -252,11 +252,12 @@ def read_part(file: Path) -> float:
 
 
 def _failed(run: RunDir, key: Key, shard: int, known: Known) -> bool:
-    """The last attempt ended badly; one that saved its work and wants to go on did not."""
+    """The last attempt ended badly: with its work saved only where its time is too short."""
     attempts = read_attempts(run, key, shard)
     if attempts:
         last = attempts[-1]
-        return not last.requeued and last.code not in (0, None, EXIT_REQUEUE)
+        saved = last.code == EXIT_REQUEUE and last.cause is not Cause.TIMEOUT
+        return not (last.requeued or saved) and last.code not in (0, None)
     return known.ended.get(run.shard(key.round_id, key.stage, shard).name, 0) not in (0, EXIT_REQUEUE)
 
 

@@ -79,7 +79,7 @@ def _row(settings: str, group: Sequence[Summary]) -> str:
         str(len(group)),
         str(first["rounds"][-1]["round"]),
         f"{found.base:.1f} → {found.last:.1f}",
-        f"{found.gain:+.1f} [{found.low:+.1f}, {found.high:+.1f}]",
+        f"{found.gain:+.1f} [{found.low:+.1f}, {found.high:+.1f}]" if first["rounds"][-1]["round"] else "–",
         f"{returns[0]:.2f} → {returns[1]:.2f}",
         str(round(float(np.mean([one["steps"] for one in group])))),
     ]

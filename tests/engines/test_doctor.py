@@ -109,8 +109,9 @@ def test_without_slurm_and_without_its_controller(tools):
 
 def test_without_any_slurm_a_submission_works_on_this_machine(tools, tmp_path, capsys):
     tools(sbatch=None, squeue=None, scontrol=None, srun=None, scancel=None)
-    words = ["--folder", str(tmp_path / "runs")]
+    words = ["--folder", str(tmp_path / "runs" / "mine")]
     assert doctor.main(words) == 0
+    assert not (tmp_path / "runs").exists(), "asking leaves nothing behind"
     assert capsys.readouterr().out.endswith("a submission would work\n")
     assert one(checks.check_controller(Slurm())) == (Grade.WARNING, "no Slurm here")
     assert doctor.main([*words, "--set", "image=/nosuch.sif"]) == 1

@@ -13,6 +13,7 @@ from faked_slurm import BEGUN, attempted, finish, row, submitted
 from selu_hpc.engines.why.explaining import explain
 from selu_hpc.engines.why.target import UnknownWhatError
 from selu_hpc.engines.why.text import as_text, duration
+from selu_hpc.engines.why.words import How
 from selu_hpc.rounds.rundir import Stage
 
 FAILURE = """\
@@ -103,6 +104,14 @@ def test_a_local_run_that_was_killed_is_told_from_what_it_left(job, told):
         "    do: submit\n"
         "next: python -m selu_hpc.submit --run RUN --engine local\n"
     )
+
+
+def test_a_stage_that_failed_when_run_by_hand_is_told_with_its_error(job, squeue):
+    attempted(job, "r01/rollout/0", 0, log=FAILURE)
+    last = explain(job.run, "r01/rollout/0", squeue.calls).shard.tries[-1]
+    assert last.how is How.FAILED
+    assert "nobody wrote down its end" in last.note
+    assert last.said
 
 
 def test_a_failed_shard_that_a_gate_sends_again_needs_nobody(job, squeue, told, chain):

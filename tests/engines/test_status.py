@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from faked_slurm import finish, row, submitted
+from faked_slurm import BEGUN, attempted, finish, row, submitted
 
 from selu_hpc import status
 from selu_hpc.engines.calls import Calls
@@ -79,6 +79,12 @@ def test_shards_are_counted_by_marker_then_queue_then_attempts(job, squeue):
     assert told["r01/label"] == (0, 0, 2, 0, 0)
     assert told["r02/rollout"] == (0, 0, 0, 1, 1)
     assert next(one.share for one in found.stages if str(one.key) == "r01/rollout") == (1 + 0.25) / 2
+
+
+@pytest.mark.parametrize(("state", "counted"), [("TIMEOUT", (0, 0, 0, 1, 1)), ("COMPLETED", (0, 0, 0, 0, 2))])
+def test_a_shard_that_saved_its_work_has_failed_only_where_its_time_is_too_short(job, squeue, state, counted):
+    attempted(job, "r01/rollout/0", 0, name="n", job="9_0", ended=BEGUN + 9, code=75, state=state)
+    assert states(look(job.run, squeue.calls))["r01/rollout"] == counted
 
 
 def test_a_run_with_nothing_on_its_way_is_stopped_and_says_how_to_go_on(job, squeue):

@@ -22,6 +22,12 @@ def test_a_gains_interval_knows_that_the_games_of_a_seed_hang_together():
     assert row[:7] == ["blackjack", "1, 1", "rl4vlm", "2", "12", "0.0 → 50.0", "+50.0 [-100.0, +100.0]"]
 
 
+def test_a_run_that_only_warmed_up_has_gained_nothing_yet():
+    one = summary()
+    (row,) = rows({**one, "rounds": one["rounds"][:1]})
+    assert row[4:7] == ["0", "0.0 → 0.0", "–"]
+
+
 def test_other_settings_are_no_further_seed():
     found = rows(summary(), summary(seed=1, settings="b"))
     assert [(row[2], row[3]) for row in found] == [("rl4vlm (a)", "1"), ("rl4vlm (b)", "1")]

@@ -105,7 +105,7 @@ def _reason(facts: Facts, one: ShardFacts, tries: list[Try], needs: list[NeedWhy
     if one.state is ShardState.LEFT_OUT:
         return Words("its round was sealed without it, as retry.quorum allows", "nothing")
     if one.state is ShardState.RUNNING:
-        return Words(f"it is at work{f', {one.part:.0%} done' if one.part else ''}", "wait")
+        return Words(f"it is at work{f', {math.floor(100 * one.part)}% done' if one.part else ''}", "wait")
     if one.row:
         return queue_words(facts, one.row, last)
     if last and last.how is not How.RUNNING:

@@ -129,6 +129,8 @@ def _how(facts: Facts, one: ShardFacts, at: int) -> tuple[How, str]:
 
 
 def _by_exit(start: Start, code: int | None) -> tuple[How, str]:
+    if code is None and start.said.error:
+        return How.FAILED, "its log has an error and nobody wrote down its end, as where a stage is run by hand"
     if code is None:
         return How.VANISHED, "the local run that watched it was killed, or this machine stopped"
     if code == EXIT_REQUEUE:
