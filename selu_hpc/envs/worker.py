@@ -28,6 +28,8 @@ from selu_hpc.errors import ConfigError, SimulatorError
 
 SIMULATOR_DIED = 70
 """The worker's exit status after a death that it noticed itself."""
+ONE_STATE = 100_000
+"""More objects than an unpacked state has: it goes when the next one comes, with no walk for garbage between."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Worker:
             place = Place(spec.config, spec.home, slot, spec.executable, self._on_death)
             environment = self._slots[slot] = self._make(place)
             gc.freeze()  # the client's modules stay; walking them again after every unpacked state is a fifth of a step
+            gc.set_threshold(ONE_STATE)
         match what:
             case "reset":
                 task, seed = arguments

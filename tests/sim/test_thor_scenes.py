@@ -99,6 +99,24 @@ def test_the_agent_starts_on_free_ground_and_can_walk_about(worlds: list[World])
         assert len(navigation.reachable((agent.x, agent.z), world.blocks(), world.room)) >= 14, world.scene_name
 
 
+@pytest.mark.parametrize("grid", [0.25, 0.13])
+def test_reachable_points_are_those_that_steps_taken_one_by_one_come_upon(worlds: list[World], grid: float) -> None:
+    beside = ((0.0, 0.0), (0.137, -0.4))  # on the grid, and where the agent may stand in something
+    for world in worlds[::12]:
+        agent, found = world.agents[0], world.blocks()
+        for dx, dz in beside:
+            start = agent.x + dx, agent.z + dz
+            free = navigation.free_grid(found, world.room, grid, start)
+            order = [(0, 0)]
+            for i, j in order:
+                for there in ((i, j + 1), (i + 1, j), (i, j - 1), (i - 1, j)):
+                    a, b = ((start[0] + x * grid, start[1] + z * grid) for x, z in ((i, j), there))
+                    if there in free and there not in order and not navigation.sweep(a, b, found):
+                        order.append(there)
+            points = [(start[0] + i * grid, start[1] + j * grid) for i, j in order]
+            assert navigation.reachable(start, found, world.room, grid) == points, world.scene_name
+
+
 def test_nearly_everything_can_be_acted_on_from_somewhere(worlds: list[World]) -> None:
     total = reached = 0
     for world in worlds[::12]:

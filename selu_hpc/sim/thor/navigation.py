@@ -29,6 +29,8 @@ _THROUGH = frozenset(
 Blocks = NDArray[np.float64]
 """(N, 5): x0, z0, x1, z1, key."""
 Point = tuple[float, float]
+Cell = tuple[int, int]
+"""A point's place on a grid."""
 
 
 def blocks(things: Iterable[Thing], room: Room, *, without: frozenset[int] = frozenset()) -> Blocks:
@@ -78,7 +80,7 @@ def sweep(a: Point, b: Point, found: Blocks, radius: float = RADIUS) -> int:
     return int(rest[int(hit[int(touched.argmax())].argmax()), 4]) if touched.any() else 0
 
 
-def free_grid(found: Blocks, room: Room, grid: float = GRID, origin: Point = (0.0, 0.0)) -> set[tuple[int, int]]:
+def free_grid(found: Blocks, room: Room, grid: float = GRID, origin: Point = (0.0, 0.0)) -> set[Cell]:
     """Grid indices at which the agent fits."""
     i0, i1 = math.ceil((room.x0 - origin[0]) / grid), math.floor((room.x1 - origin[0]) / grid)
     j0, j1 = math.ceil((room.z0 - origin[1]) / grid), math.floor((room.z1 - origin[1]) / grid)
@@ -93,20 +95,52 @@ def free_grid(found: Blocks, room: Room, grid: float = GRID, origin: Point = (0.
 def reachable(start: Point, found: Blocks, room: Room, grid: float = GRID) -> list[Point]:
     """Grid points (aligned with the start) that can be walked to, in the order they are come upon."""
     free = free_grid(found, room, grid, start)
+    closed = _closed_steps(free, start, found, grid)
     queue, seen, order = deque([(0, 0)]), {(0, 0)}, []
     while queue:
-        i, j = queue.popleft()
-        order.append((start[0] + i * grid, start[1] + j * grid))
-        for step in ((i, j + 1), (i + 1, j), (i, j - 1), (i - 1, j)):
-            if step in free and step not in seen:
-                a, b = (
-                    (start[0] + i * grid, start[1] + j * grid),
-                    (start[0] + step[0] * grid, start[1] + step[1] * grid),
-                )
-                if not sweep(a, b, found):
-                    seen.add(step)
-                    queue.append(step)
+        here = queue.popleft()
+        order.append(_point(start, here, grid))
+        for there in _next_to(here):
+            if there in free and there not in seen:
+                if here in free:
+                    is_closed = (here, there) in closed
+                else:  # only the start may stand where the agent does not fit
+                    is_closed = bool(sweep(_point(start, here, grid), _point(start, there, grid), found))
+                if not is_closed:
+                    seen.add(there)
+                    queue.append(there)
     return order
+
+
+def _point(start: Point, cell: Cell, grid: float) -> Point:
+    return (start[0] + cell[0] * grid, start[1] + cell[1] * grid)
+
+
+def _next_to(cell: Cell) -> tuple[Cell, ...]:
+    i, j = cell
+    return ((i, j + 1), (i + 1, j), (i, j - 1), (i - 1, j))
+
+
+def _closed_steps(free: set[Cell], start: Point, found: Blocks, grid: float) -> set[tuple[Cell, Cell]]:
+    """Steps from a free point to the next on whose way something is: `sweep` of all of them at once."""
+    steps = [(here, there) for here in free for there in _next_to(here) if there in free]
+    if not steps:
+        return set()
+    a, b = (np.array(start) + np.array(steps, np.float64) * grid).transpose(1, 2, 0)
+    low, high = np.minimum(a, b)[:, :, None], np.maximum(a, b)[:, :, None]
+    dx = np.maximum(np.maximum(found[:, 0] - high[0], low[0] - found[:, 2]), 0.0)
+    dz = np.maximum(np.maximum(found[:, 1] - high[1], low[1] - found[:, 3]), 0.0)
+    which, near = np.nonzero(dx * dx + dz * dz < RADIUS * RADIUS)  # no other comes near any point of the step
+    nums = np.maximum(1, np.ceil(np.abs(b - a).sum(0) / _SWEEP)).astype(int)[which]
+    closed: set[int] = set()
+    for num in np.unique(nums):
+        mine, boxes = which[nums == num], found[near[nums == num]][:, :, None]
+        along = np.arange(1, num + 1) / num
+        x, z = a[:, mine, None] + (b - a)[:, mine, None] * along
+        dx = np.maximum(np.maximum(boxes[:, 0] - x, x - boxes[:, 2]), 0.0)
+        dz = np.maximum(np.maximum(boxes[:, 1] - z, z - boxes[:, 3]), 0.0)
+        closed.update(mine[(dx * dx + dz * dz < RADIUS * RADIUS - _EPS).any(1)].tolist())
+    return {steps[one] for one in closed}
 
 
 def regions(found: Blocks, room: Room, grid: float = GRID) -> list[list[Point]]:
