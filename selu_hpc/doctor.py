@@ -17,8 +17,18 @@ from rich.console import Console
 from rich.table import Table
 
 from selu_hpc.config import RunConfig
-from selu_hpc.engines import checks
-from selu_hpc.engines.checks import Finding, Grade
+from selu_hpc.engines.checks.finding import Finding, Grade, bad
+from selu_hpc.engines.checks.folder import check_folder
+from selu_hpc.engines.checks.image import check_apptainer, check_image
+from selu_hpc.engines.checks.nodes import check_nodes
+from selu_hpc.engines.checks.slurm import (
+    check_accounting,
+    check_controller,
+    check_limits,
+    check_munge,
+    check_partitions,
+    check_requests,
+)
 from selu_hpc.engines.discover import discover_site
 from selu_hpc.engines.overview import counted
 from selu_hpc.engines.sbatch import check_site
@@ -109,12 +119,12 @@ def _tried(folder: Path) -> Iterator[Path]:
 def _diagnose(
     options: argparse.Namespace, config: RunConfig, site: Site | None, slurm: Slurm, folder: Path
 ) -> Iterator[Finding]:
-    yield from checks.check_folder(folder)
-    controller = checks.check_controller(slurm)
+    yield from check_folder(folder)
+    controller = check_controller(slurm)
     if controller.grade is Grade.WARNING and config.image != "none":  # the local engine starts stages in it, too
         yield from _look_at_image(config, site or Site(name="this machine", partitions={}))
     if site and controller.grade is Grade.WARNING:
-        controller = checks.bad("slurm", f"{controller.answer}, and --site is about one", "run this on a login node")
+        controller = bad("slurm", f"{controller.answer}, and --site is about one", "run this on a login node")
     yield controller
     if controller.grade is not Grade.OK:
         return
@@ -122,22 +132,22 @@ def _diagnose(
     yield from _ask_slurm(site, config, slurm)
     yield from _look_at_image(config, site)
     if not options.no_jobs:
-        yield from checks.check_nodes(site, config, folder, patience_s=options.patience)
+        yield from check_nodes(site, config, folder, patience_s=options.patience)
 
 
 def _look_at_image(config: RunConfig, site: Site) -> Iterator[Finding]:
-    yield from checks.check_image(config, site)
-    yield checks.check_apptainer(site, needed=config.image != "none")
+    yield from check_image(config, site)
+    yield check_apptainer(site, needed=config.image != "none")
 
 
 def _ask_slurm(site: Site, config: RunConfig, slurm: Slurm) -> Iterator[Finding]:
-    yield checks.check_munge(slurm)
-    yield checks.check_accounting(slurm)
-    partitions = list(checks.check_partitions(site, config, slurm))
+    yield check_munge(slurm)
+    yield check_accounting(slurm)
+    partitions = list(check_partitions(site, config, slurm))
     yield from partitions
     if all(one.grade is not Grade.PROBLEM for one in partitions):  # else they say why jobs are refused
-        yield from checks.check_requests(site, config, slurm)
-    yield checks.check_limits(site, config, slurm)
+        yield from check_requests(site, config, slurm)
+    yield check_limits(site, config, slurm)
 
 
 def show(findings: Sequence[Finding]) -> None:

@@ -6,8 +6,19 @@ import time
 import pytest
 
 from selu_hpc import doctor
-from selu_hpc.engines import checks
-from selu_hpc.engines.checks import Grade
+from selu_hpc.engines.checks import folder, nodes
+from selu_hpc.engines.checks.finding import Grade
+from selu_hpc.engines.checks.folder import check_folder
+from selu_hpc.engines.checks.image import check_apptainer, check_image
+from selu_hpc.engines.checks.nodes import check_nodes
+from selu_hpc.engines.checks.slurm import (
+    check_accounting,
+    check_controller,
+    check_limits,
+    check_munge,
+    check_partitions,
+    check_requests,
+)
 from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.recipes import load_recipe
 from selu_hpc.site import Site
@@ -88,9 +99,9 @@ def one(finding):
 
 def test_a_healthy_cluster_gets_ok_everywhere(tools, tmp_path):
     slurm = Slurm()
-    asked = [checks.check_controller(slurm), checks.check_munge(slurm), checks.check_accounting(slurm)]
-    asked += [*checks.check_partitions(SITE, config(), slurm), checks.check_limits(SITE, config(), slurm)]
-    asked += checks.check_folder(tmp_path / "runs")
+    asked = [check_controller(slurm), check_munge(slurm), check_accounting(slurm)]
+    asked += [*check_partitions(SITE, config(), slurm), check_limits(SITE, config(), slurm)]
+    asked += check_folder(tmp_path / "runs")
     assert {finding.check: one(finding)[0] for finding in asked} == dict.fromkeys(
         ("slurm", "munge", "accounting", "partition cpu", "limits", "run folder", "file locks", "space", "quota"),
         Grade.OK,
@@ -100,9 +111,9 @@ def test_a_healthy_cluster_gets_ok_everywhere(tools, tmp_path):
 
 def test_without_slurm_and_without_its_controller(tools):
     tools(srun=None)
-    assert one(checks.check_controller(Slurm())) == (Grade.PROBLEM, "not installed: srun")
+    assert one(check_controller(Slurm())) == (Grade.PROBLEM, "not installed: srun")
     tools(srun="exit 0", scontrol="echo 'Slurmctld(primary) at head is DOWN'")
-    grade, answer = one(checks.check_controller(Slurm()))
+    grade, answer = one(check_controller(Slurm()))
     assert grade is Grade.PROBLEM
     assert "the controller does not answer" in answer
 
@@ -113,7 +124,7 @@ def test_without_any_slurm_a_submission_works_on_this_machine(tools, tmp_path, c
     assert doctor.main(words) == 0
     assert not (tmp_path / "runs").exists(), "asking leaves nothing behind"
     assert capsys.readouterr().out.endswith("a submission would work\n")
-    assert one(checks.check_controller(Slurm())) == (Grade.WARNING, "no Slurm here")
+    assert one(check_controller(Slurm())) == (Grade.WARNING, "no Slurm here")
     assert doctor.main([*words, "--set", "image=/nosuch.sif"]) == 1
     assert "No such file" in capsys.readouterr().out
     site = tmp_path / "lab.yaml"
@@ -131,8 +142,8 @@ def test_a_profile_that_does_not_exist_is_told_though_slurm_is_away(tools, tmp_p
 
 def test_a_refused_credential_is_a_problem_and_no_accounting_is_not(tools):
     tools(squeue="echo 'Protocol authentication error' >&2; exit 1", sacct=None)
-    assert one(checks.check_munge(Slurm()))[0] is Grade.PROBLEM
-    assert one(checks.check_accounting(Slurm())) == (Grade.WARNING, "sacct does not answer")
+    assert one(check_munge(Slurm()))[0] is Grade.PROBLEM
+    assert one(check_accounting(Slurm())) == (Grade.WARNING, "sacct does not answer")
 
 
 @pytest.mark.parametrize(
@@ -145,14 +156,14 @@ def test_a_refused_credential_is_a_problem_and_no_accounting_is_not(tools):
     ],
 )
 def test_what_no_partition_gives_is_a_problem(tools, settings, said):
-    found = [one(finding) for finding in checks.check_partitions(SITE, config(*settings), Slurm())]
+    found = [one(finding) for finding in check_partitions(SITE, config(*settings), Slurm())]
     assert [answer for grade, answer in found if grade is Grade.PROBLEM and said in answer]
 
 
 @pytest.mark.parametrize(("name", "said"), [("nosuch", "'nosuch' is not one of cpu, gpu, old"), ("old", "old is down")])
 def test_a_partition_that_is_not_there_or_down_is_a_problem(tools, name, said):
     site = SITE.but(partitions={"cpu": SITE.partitions["cpu"].but(name=name)})
-    assert [one(finding) for finding in checks.check_partitions(site, config(), Slurm())] == [(Grade.PROBLEM, said)]
+    assert [one(finding) for finding in check_partitions(site, config(), Slurm())] == [(Grade.PROBLEM, said)]
 
 
 SITE_WITH_QOS = SITE.but(
@@ -164,7 +175,7 @@ SITE_WITH_QOS = SITE.but(
 def test_each_kind_of_job_is_shown_to_slurm_as_a_run_would_send_it(tools, tmp_path):
     tools(sbatch=f'cat >> {tmp_path}/scripts; echo "$*" >> {tmp_path}/words', cat=None)
     (tmp_path / "tools" / "cat").symlink_to("/bin/cat")
-    (found,) = checks.check_requests(SITE_WITH_QOS, config("resources.label.cpus=3"), Slurm())
+    (found,) = check_requests(SITE_WITH_QOS, config("resources.label.cpus=3"), Slurm())
     assert one(found)[0] is Grade.OK
     words, scripts = ((tmp_path / name).read_text() for name in ("words", "scripts"))
     assert set(words.splitlines()) == {"--test-only"}
@@ -177,10 +188,10 @@ def test_the_test_job_asks_as_a_run_does_with_its_modules_and_without_what_the_s
     site = SITE_WITH_QOS.but(account="lab", modules=("python/3.11",))
     tools(srun=f'printf "%s\\n" "$@" > {tmp_path}/asked; env > {tmp_path}/environment; exit 1')
     (tmp_path / "tools" / "env").symlink_to("/usr/bin/env")
-    monkeypatch.setattr(checks, "DELAY_S", 0.0)
+    monkeypatch.setattr(nodes, "DELAY_S", 0.0)
     for name in ("SLURM_QOS", "SRUN_EXPORT_ENV", "PYTHONPATH"):
         monkeypatch.setenv(name, "leaks")
-    (found,) = checks.check_nodes(site, config(), tmp_path, patience_s=60)
+    (found,) = check_nodes(site, config(), tmp_path, patience_s=60)
     assert one(found)[0] is Grade.PROBLEM
     asked = (tmp_path / "asked").read_text().splitlines()
     wanted = {"--partition=cpu", "--account=lab", "--qos=long", "--constraint=intel", "--reservation=lab", "--mem=1GB"}
@@ -200,7 +211,7 @@ def test_the_test_job_asks_as_a_run_does_with_its_modules_and_without_what_the_s
 )
 def test_a_job_that_slurm_would_never_start_is_a_problem_and_one_that_must_wait_is_not(tools, said, grade):
     tools(sbatch=f"echo '{said}' >&2; exit 1")
-    found = list(checks.check_requests(SITE, config(), Slurm()))
+    found = list(check_requests(SITE, config(), Slurm()))
     assert {one(finding) for finding in found} == {(grade, said)}
     assert any("finetune_actor, finetune_critic" in finding.check for finding in found)
 
@@ -208,55 +219,55 @@ def test_a_job_that_slurm_would_never_start_is_a_problem_and_one_that_must_wait_
 def test_a_run_above_the_submit_limit_is_a_warning_and_a_round_above_it_a_problem(tools):
     tools(scontrol=scontrol(60))
     large = ("rollout.num_shards=20", "rounds=5")
-    assert one(checks.check_limits(SITE, config(*large), Slurm()))[0] is Grade.WARNING
+    assert one(check_limits(SITE, config(*large), Slurm()))[0] is Grade.WARNING
     tools(scontrol=scontrol(30))
-    grade, answer = one(checks.check_limits(SITE, config(*large), Slurm()))
+    grade, answer = one(check_limits(SITE, config(*large), Slurm()))
     assert grade is Grade.PROBLEM
     assert answer.startswith("arrays of 1000, 30 jobs in the queue; a round has ")
 
 
 def test_a_folder_that_can_not_be_made_is_a_problem(tmp_path):
     (tmp_path / "file").write_text("")
-    (found,) = checks.check_folder(tmp_path / "file" / "runs")
+    (found,) = check_folder(tmp_path / "file" / "runs")
     assert one(found)[0] is Grade.PROBLEM
 
 
 def test_a_quota_that_does_not_answer_or_is_full_somewhere_is_a_warning(tools, tmp_path, monkeypatch):
-    monkeypatch.setattr(checks, "QUOTA_S", 0.3)
+    monkeypatch.setattr(folder, "QUOTA_S", 0.3)
     for quota, said in (("exec sleep 60", "timed out"), ("echo /home 100M* 90M 100M", "/home 100M*")):
         tools(quota=quota)
-        found = next(finding for finding in checks.check_folder(tmp_path) if finding.check == "quota")
+        found = next(finding for finding in check_folder(tmp_path) if finding.check == "quota")
         grade, answer = one(found)
         assert (grade, said in answer) == (Grade.WARNING, True)
 
 
 def test_where_lfs_knows_nothing_of_the_folder_the_other_quota_is_asked(tools, tmp_path):
     tools(lfs="echo not a Lustre filesystem >&2; exit 22", quota="echo /home 100M* 90M 100M; exit 1")
-    found = {finding.check: one(finding) for finding in checks.check_folder(tmp_path)}
+    found = {finding.check: one(finding) for finding in check_folder(tmp_path)}
     assert found["quota"] == (Grade.WARNING, "/home 100M* 90M 100M")
     tools(quota="echo no rights >&2; exit 1")
-    found = {finding.check: one(finding) for finding in checks.check_folder(tmp_path)}
+    found = {finding.check: one(finding) for finding in check_folder(tmp_path)}
     assert found["quota"] == (Grade.WARNING, "`quota -s`: no rights")
 
 
 def test_a_full_quota_of_the_folder_itself_is_a_problem(tools, tmp_path):
     tools(lfs="echo /home 100M* 90M 100M")
-    found = {finding.check: one(finding)[0] for finding in checks.check_folder(tmp_path)}
+    found = {finding.check: one(finding)[0] for finding in check_folder(tmp_path)}
     assert found["quota"] is Grade.PROBLEM
 
 
 def test_an_image_that_is_not_the_one_asked_for_is_a_problem(tmp_path):
     image = tmp_path / "selu.sif"
     image.write_bytes(b"another")
-    (found,) = checks.check_image(config(f"image={image}@sha256:{'0' * 64}"), SITE)
+    (found,) = check_image(config(f"image={image}@sha256:{'0' * 64}"), SITE)
     assert one(found)[0] is Grade.PROBLEM
-    assert one(next(iter(checks.check_image(config(f"image={tmp_path / 'none.sif'}"), SITE))))[0] is Grade.PROBLEM
-    assert [one(finding)[0] for finding in checks.check_image(config(), SITE)] == [Grade.OK]
+    assert one(next(iter(check_image(config(f"image={tmp_path / 'none.sif'}"), SITE))))[0] is Grade.PROBLEM
+    assert [one(finding)[0] for finding in check_image(config(), SITE)] == [Grade.OK]
 
 
 def test_a_missing_apptainer_matters_only_where_an_image_is_used(tools):
-    assert one(checks.check_apptainer(SITE, needed=True))[0] is Grade.PROBLEM
-    assert one(checks.check_apptainer(SITE, needed=False))[0] is Grade.WARNING
+    assert one(check_apptainer(SITE, needed=True))[0] is Grade.PROBLEM
+    assert one(check_apptainer(SITE, needed=False))[0] is Grade.WARNING
 
 
 def seen(**changes):
@@ -281,7 +292,7 @@ def seen(**changes):
     ],
 )  # fmt: skip
 def test_what_a_node_sees_is_judged(changes, back, gpus, expected):
-    found = checks._judge("node of cpu", seen(**changes), back, gpus, config())
+    found = nodes._judge("node of cpu", seen(**changes), back, gpus, config())
     assert {finding.check: one(finding)[0] for finding in found} == expected
 
 
@@ -320,6 +331,6 @@ def test_a_profile_that_somebody_may_have_edited_is_not_written_over(tools, tmp_
 
 def test_a_test_jobs_answer_is_found_among_what_a_site_prints():
     answer = {"seen_s": 0.1, "host": "c1"}
-    assert checks._last_object(f"welcome to the lab\n{json.dumps(answer)}\n[epilog] done\n17\n") == answer
-    assert checks._last_object("") is None
-    assert checks._last_object('{"epilog": 1}\n') is None
+    assert nodes._last_object(f"welcome to the lab\n{json.dumps(answer)}\n[epilog] done\n17\n") == answer
+    assert nodes._last_object("") is None
+    assert nodes._last_object('{"epilog": 1}\n') is None

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from selu_hpc.engines import checks
-from selu_hpc.engines.checks import Grade
+from selu_hpc.engines.checks.finding import Grade
+from selu_hpc.engines.checks.nodes import check_nodes
 from selu_hpc.recipes import load_recipe
 from selu_hpc.site import Site
 
@@ -41,7 +41,7 @@ def look(node):
     settings = [f"image={node / 'an image.sif'}", "resources.finetune.gpus=2"]
     folder = node / "le lab's runs"
     folder.mkdir()
-    found = list(checks.check_nodes(site, load_recipe("selu", settings), folder, patience_s=60))
+    found = list(check_nodes(site, load_recipe("selu", settings), folder, patience_s=60))
     assert list(folder.iterdir()) == [], "doctor leaves nothing behind"
     return {one.check: one for one in found}
 

@@ -1,0 +1,154 @@
+"""A node of each partition, from within a test job: our files, its clock, its GPUs, on the host and in the image."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from selu_hpc.config import Resources, RunConfig
+from selu_hpc.containers.launch import exec_line
+from selu_hpc.containers.pinned import locate
+from selu_hpc.engines.calls import clean_environment
+from selu_hpc.engines.checks.finding import Finding, bad, ok, warn
+from selu_hpc.engines.launch import python_of
+from selu_hpc.engines.sbatch import JobSpec, setup_lines, srun_words
+from selu_hpc.rounds.plan import make_plan
+from selu_hpc.rounds.provenance import SOURCE
+from selu_hpc.site import Site
+
+SKEW_S = 5.0
+DELAY_S = 10.0
+
+
+def check_nodes(site: Site, config: RunConfig, folder: Path, *, patience_s: float) -> Iterator[Finding]:
+    """A one-task job per partition: does the node see our files, how late, how its clock stands, its GPUs."""
+    asked: dict[str, int] = {}
+    for stage in make_plan(config):
+        asks = stage.resources
+        asked[asks.partition] = max(asked.get(asks.partition, 0), asks.gpus)
+    for role, gpus in sorted(asked.items()):
+        for in_image in (False, True) if config.image != "none" else (False,):
+            if role in site.partitions:
+                yield from _probe(site, config, folder, role=role, gpus=gpus, patience_s=patience_s, in_image=in_image)
+
+
+def _probe(
+    site: Site, config: RunConfig, folder: Path, *, role: Any, gpus: int, patience_s: float, in_image: bool
+) -> Iterator[Finding]:
+    name, partition = f"image on {role}" if in_image else f"node of {role}", site.partitions[role]
+    token = f".selu-doctor-{uuid.uuid4().hex[:8]}"
+    private = folder / f"{token}.private"
+    look = ["-m", "selu_hpc.engines.probe", str(folder), token]
+    line = _inside(site, config, folder, private, gpus, look) if in_image else [python_of(site), *look]
+    process = subprocess.Popen(
+        _test_job(f"selu{token}", site, line, role=role, gpus=gpus),
+        env=clean_environment(os.environ), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        (folder / f"{token}.login").write_text("")
+        said, error = process.communicate(timeout=patience_s)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        process.communicate()
+        answer = f"a test job in {partition.name} did not start and end within {patience_s:.0f} s"
+        yield warn(name, answer, "the partition is busy; try again with --patience 600, or --no-jobs")
+        return
+    finally:
+        seen_after = _seen(folder / f"{token}.node")
+        shutil.rmtree(private, ignore_errors=True)
+        for file in folder.glob(f"{token}.*"):
+            file.unlink(missing_ok=True)
+    if process.returncode:
+        answer = f"the test job failed: {(error.strip().splitlines() or ['no message'])[-1]}"
+        fix = "the node must see this folder, this checkout and this python at the same paths"
+        yield bad(name, answer, "on such a node, `python -m selu_hpc.images test` says more" if in_image else fix)
+        return
+    seen = _last_object(said)
+    if seen is None:
+        answer = f"the test job ended well and did not say what it saw, but {said.strip()[-80:]!r}"
+        yield bad(name, answer, "look what modules, prologs and epilogs of that partition print or replace")
+        return
+    yield from _judge(name, seen, seen_after, gpus, config)
+
+
+def _last_object(said: str) -> dict[str, Any] | None:
+    """What the probe printed; a site's prolog or epilog may print lines around it."""
+    for line in reversed(said.splitlines()):
+        with suppress(ValueError):
+            found = json.loads(line)
+            if isinstance(found, dict) and "seen_s" in found:
+                return found
+    return None
+
+
+def _test_job(name: str, site: Site, line: list[str], *, role: Any, gpus: int) -> list[str]:
+    """A small job that differs from a run's in its size only: options, modules and environment are made as there."""
+    small = Resources(partition=role, gpus=gpus, mem_gb=1, timeout_min=5)
+    spec = JobSpec(name=name, label="a test job", key=None, shards=(0,), resources=small, command=())
+    shell = "\n".join([*setup_lines(site, {"PYTHONPATH": str(SOURCE)}), 'exec "$@"'])
+    return ["srun", *srun_words(spec, site), "bash", "-c", shell, "-", *line]
+
+
+def _inside(site: Site, config: RunConfig, folder: Path, private: Path, gpus: int, look: list[str]) -> list[str]:
+    """The probe with the bind contract of a stage; the node's name and GPUs cross the wall as they do there."""
+    for part in ("home", "tmp", "cache"):
+        (private / part).mkdir(parents=True)
+    line = exec_line(
+        ["python", *look],
+        image=locate(config.image)[0],
+        run=folder,
+        private=private,
+        cache=private / "cache",
+        apptainer=site.apptainer,
+        mounts=site.mounts,
+        gpus=bool(gpus),
+    )
+    passed = " ".join(f'APPTAINERENV_{name}="${name}"' for name in ("CUDA_VISIBLE_DEVICES", "SLURMD_NODENAME"))
+    return ["sh", "-c", f'export {passed}; exec "$@"', "-", *line]
+
+
+def _seen(file: Path) -> bool:
+    deadline = time.monotonic() + DELAY_S
+    while time.monotonic() < deadline:
+        os.listdir(file.parent)  # noqa: PTH208 - makes a network file system look again
+        if file.exists():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def _judge(name: str, seen: dict[str, Any], back: bool, gpus: int, config: RunConfig) -> Iterator[Finding]:
+    skew_s = abs(time.time() - seen["time"])
+    late = seen["seen_s"]
+    if late is None or not back:
+        which = "the node does not see the login node's files" if late is None else "we do not see the node's files"
+        yield bad(name, f"{seen['host']}: {which}", "put runs on a file system that all nodes share")
+    elif late > DELAY_S:
+        yield warn(name, f"{seen['host']}: files appear after {late:.0f} s", "none needed: gates wait for markers")
+    else:
+        yield ok(name, f"{seen['host']}: sees the run folder after {late:.1f} s, python {seen['python']}")
+    if skew_s > SKEW_S + DELAY_S + (late or 0):
+        yield warn("clocks", f"{seen['host']} and this host differ by {skew_s:.0f} s", "ask the site to run NTP: the "
+                   "lock of a dead submit is told by its age")  # fmt: skip
+    if gpus:
+        yield _gpus(seen, gpus, config)
+
+
+def _gpus(seen: dict[str, Any], gpus: int, config: RunConfig) -> Finding:
+    visible = len(re.findall(r"[^,]+", seen["cuda_visible_devices"] or ""))
+    if visible != gpus:
+        answer = f"{seen['host']}: asked for {gpus}, CUDA_VISIBLE_DEVICES names {visible}"
+        return bad("gpus", answer, "correct partitions.*.gres in the profile")
+    if not seen["gpus"]:
+        return warn("gpus", f"{seen['host']}: {gpus} handed out, nvidia-smi shows none", "load the driver's module")
+    vulkan = f"Vulkan: {len(seen['vulkan'])} devices" if seen["vulkan"] else "no vulkaninfo on the node"
+    return ok("gpus", f"{seen['host']}: {gpus} × {seen['gpus'][0]}; {vulkan}")
