@@ -1,7 +1,7 @@
 """Reads recipes, overrides and site profiles into a checked `RunConfig`, or says everything that is wrong with them.
 
-Owns the file format (`extends`, `--set a.b=c`), the search path and the wording of config errors.
-Does not own what a setting means (config.py).
+Owns the file format (`extends`, `--set a.b=c`) and the search path. Does not own what a setting means (config.py), what
+YAML says (recipe_yaml.py) or the wording of what is wrong with it (recipe_mistakes.py).
 """
 
 from __future__ import annotations
@@ -14,11 +14,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from enum import EnumType
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, TypeVar
 
 import msgspec
 import yaml
@@ -32,9 +30,10 @@ from selu_hpc.config import (
     RunConfig,
     Settings,
     Simulator,
-    misfit,
 )
 from selu_hpc.errors import ConfigError
+from selu_hpc.recipe_mistakes import is_allowed, mistakes
+from selu_hpc.recipe_yaml import read_value, read_yaml
 from selu_hpc.rounds.rundir import RunDir
 from selu_hpc.site import Site
 
@@ -126,7 +125,7 @@ def load_site(name: str) -> Site:
 
 def load_settings(kind: type[AnySettings], file: Path) -> AnySettings:
     layers = Layers()
-    layers.lay(_read_yaml(file), str(file))
+    layers.lay(read_yaml(file), str(file))
     return _build(kind, layers, [])
 
 
@@ -240,7 +239,7 @@ def _untrainable(config: RunConfig) -> Iterator[tuple[str, str]]:
 def _lay_file(layers: Layers, path: Path, *, seen: tuple[Path, ...]) -> None:
     if any(path.samefile(one) for one in seen):
         raise ConfigError(f"{path}: extends itself by way of {', '.join(str(p) for p in seen)}")
-    values = _read_yaml(path)
+    values = read_yaml(path)
     parent = values.pop("extends", None)
     if parent is not None:
         _lay_file(layers, _find_parent(str(parent), path), seen=(*seen, path))
@@ -256,62 +255,13 @@ def _find_parent(name: str, path: Path) -> Path:
     return find_recipe(name)
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # a date that is none, a list for a key
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
-    if loaded is None:
-        return {}
-    if not isinstance(loaded, dict):
-        raise ConfigError(f"{path}: found a {type(loaded).__name__} at the top; write `section:` and its keys below")
-    return loaded
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key given twice and a value that holds itself, and takes for text what YAML 1.1 reads in base
-    60 (`1:30:00`) or base 8 (`020`)."""
-
-    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
-        tag: str = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]  # its stubs say nothing
-        number = value.lstrip("+-") if tag.endswith((":int", ":float")) else ""
-        if ":" in number or (number[:1] == "0" and number[1:2] not in ("", ".", "b", "x")):
-            return str(self.DEFAULT_SCALAR_TAG)
-        return tag
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        if node in self.recursive_objects:
-            raise yaml.constructor.ConstructorError(None, None, "a value refers to itself", node.start_mark)
-        return super().construct_object(node, deep=True)  # whole at once: what is begun later can't be seen in itself
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def _read_override(path: str, text: str) -> Any:
     """The value as YAML, or the text itself where that is what the setting takes: `critic.hindsight=off`."""
-    value = _read_value(text)
+    value = read_value(text)
     if value is None or isinstance(value, str):
         return value
     wanted = _type_at(path)
-    return text if wanted and not _is_allowed(value, wanted) and _is_allowed(text, wanted) else value
-
-
-def _read_value(text: str) -> Any:
-    try:
-        return yaml.load(text, Loader=_Loader) if text else ""
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError):
-        return text
+    return text if wanted and not is_allowed(value, wanted) and is_allowed(text, wanted) else value
 
 
 def _type_at(path: str) -> Any:
@@ -335,98 +285,11 @@ def _build(kind: type[AnySettings], layers: Layers, problems: list[str]) -> AnyS
     try:
         built = kind.of(layers.values)
     except msgspec.ValidationError as error:
-        found = list(_mistakes(kind, layers.values, layers))
+        found = list(mistakes(kind, layers.values, layers.source_of))
         problems = problems + (found or [f"{layers.source_of('')}: {error}"])
     if problems:
         raise ConfigError("\n".join(problems))
     return built
-
-
-def _mistakes(kind: type[Settings], values: Mapping[str, Any], layers: Layers, under: str = "") -> Iterator[str]:
-    """Everything that is wrong with a section's keys and values one by one; msgspec itself stops at the first."""
-    import difflib  # five milliseconds that only mistakes cost
-
-    fields = {one.name: one for one in msgspec.structs.fields(kind)}
-    for key in values:
-        if key not in fields:
-            close = difflib.get_close_matches(key, fields, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            path = under + key
-            yield f"{layers.source_of(path)}: {path}: unknown key; {hint}allowed here: {', '.join(fields)}"
-    for name, one in fields.items():
-        if name in values:
-            yield from _mistakes_of_value(one.type, values[name], layers, under + name)
-        elif one.required:
-            yield f"{layers.source_of(under + name)}: {under}{name}: found nothing; it has to be given"
-
-
-def _mistakes_of_value(wanted: Any, value: Any, layers: Layers, path: str) -> Iterator[str]:
-    kind, inner = get_origin(wanted), get_args(wanted)
-    if isinstance(value, Mapping) and isinstance(wanted, type) and issubclass(wanted, Settings):
-        yield from _mistakes(wanted, value, layers, f"{path}.")
-    elif isinstance(value, Mapping) and kind is dict:
-        for key, one in value.items():
-            yield from _mistakes_of_value(inner[0], key, layers, f"{path}.{key}")
-            yield from _mistakes_of_value(inner[1], one, layers, f"{path}.{key}")
-    elif isinstance(value, list) and kind is tuple:
-        for number, one in enumerate(value):
-            yield from _mistakes_of_value(inner[0], one, layers, f"{path}.{number}")
-    elif not _is_allowed(value, wanted):
-        found = _as_found(value).encode(errors="backslashreplace").decode()
-        hint = _hint(value, wanted)
-        yield f"{layers.source_of(path)}: {path}: found {found[:200]}; allowed: {_in_words(wanted)}{hint}"
-
-
-def _as_found(value: Any) -> str:
-    try:
-        return json.dumps(value, default=str, ensure_ascii=False)
-    except TypeError:  # a date for a key
-        return str(value)
-
-
-def _hint(value: Any, wanted: Any) -> str:
-    """What YAML made of the words that were meant, or what is wrong beside the type."""
-    if isinstance(value, int | str) and (why := misfit(value)):
-        return f"; it {why}"
-    words: tuple[str, ...] = ()
-    if isinstance(value, bool):
-        words = ("on", "yes", "true") if value else ("off", "no", "false")
-    elif isinstance(value, int | float | date):
-        words = (str(value),)
-    meant = next((word for word in words if _is_allowed(word, wanted)), "")
-    if not meant:
-        return ""
-    return f"; write {meant!r} with its quotes" if isinstance(wanted, EnumType) else "; put it in quotes"
-
-
-def _is_allowed(value: Any, wanted: Any) -> bool:
-    try:
-        made = msgspec.convert(value, wanted, strict=False)
-    except msgspec.ValidationError:
-        return False
-    return not misfit(made)
-
-
-def _in_words(wanted: Any) -> str:
-    """What may stand there, for one who writes YAML."""
-    kind, inner = get_origin(wanted), get_args(wanted)
-    if kind is Annotated:
-        meta = inner[1]
-        if meta.description:
-            return str(meta.description)
-        limits = ((">", meta.gt), (">=", meta.ge), ("<", meta.lt), ("<=", meta.le))
-        bounds = " and ".join(f"{sign} {limit:g}" for sign, limit in limits if limit is not None)
-        return f"{_in_words(inner[0])} {bounds}"
-    if kind is Literal or isinstance(wanted, EnumType):
-        *most, last = (repr(choice) for choice in inner or [member.value for member in list[Any](wanted)])
-        return f"{', '.join(most)} or {last}"
-    if kind is tuple:
-        return f"a list, each of it {_in_words(inner[0])}"
-    if kind is UnionType:
-        return " or ".join(_in_words(one) for one in inner)
-    return {int: "a whole number", float: "a finite number", bool: "true or false", str: "text"}.get(
-        wanted, "keys and values"
-    )
 
 
 def _names(folder: Path) -> str:

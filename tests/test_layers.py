@@ -17,7 +17,19 @@ LAYERS = [
     {"selu", "rl4vlm", "train", "envs", "models"},
     {"sim"},
     {"store"},
-    {"config", "site", "records", "errors", "processes", "terminal", "logs", "measures", "summaries"},
+    {
+        "config",
+        "recipe_yaml",
+        "recipe_mistakes",
+        "site",
+        "records",
+        "errors",
+        "processes",
+        "terminal",
+        "logs",
+        "measures",
+        "summaries",
+    },
 ]
 # The run folder's paths and markers are a contract of every room, like records.
 GROUND = {"selu_hpc.rounds.rundir"}

@@ -22,8 +22,9 @@ from selu_hpc.engines.broken import put_aside_broken_shards
 from selu_hpc.engines.launch import saved_site
 from selu_hpc.engines.limits import ask_limits
 from selu_hpc.engines.scheduler import Slurm
+from selu_hpc.engines.sending import TakenBackError
 from selu_hpc.engines.snapshot import refuse_open_folders
-from selu_hpc.engines.submission import Submission, TakenBackError, horizon, this_element
+from selu_hpc.engines.submission import Submission, horizon, this_element
 from selu_hpc.errors import EngineError, RunFolderError, SeluError
 from selu_hpc.logs import set_up_logging
 from selu_hpc.recipes import load_run

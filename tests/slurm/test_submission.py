@@ -7,8 +7,9 @@ from selu_hpc.engines.base import Job
 from selu_hpc.engines.ledger import Ledger
 from selu_hpc.engines.limits import Limits
 from selu_hpc.engines.scheduler import SlurmSilentError, SubmitLimitError
+from selu_hpc.engines.sending import SBATCH_AT_ONCE
 from selu_hpc.engines.slurm import SlurmEngine, require_absolute
-from selu_hpc.engines.submission import SBATCH_AT_ONCE, Submission
+from selu_hpc.engines.submission import Submission
 from selu_hpc.errors import ConfigError, EngineError, RunFolderError
 from selu_hpc.recipes import load_recipe
 from selu_hpc.rounds.lock import hold_lock
