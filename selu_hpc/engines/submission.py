@@ -33,8 +33,12 @@ from selu_hpc.site import Site
 logger = logging.getLogger(__name__)
 
 _BEGUN = "no longer pending"
-"""Slurm's words for a job that cannot be changed since it runs or has ended."""
+"""Slurm's words for a job that cannot be changed since it runs."""
+_ENDED = "already finished"
+"""And since it has ended: where what a job waits for is cancelled, Slurm cancels it as well, at a moment of its own."""
 STUCK = "it can't start any more: what it waits for will not come"
+LOOKS = 4
+"""Slurm cancels a chain of jobs link by link; what is missed here is found by the run's last job."""
 GRACE_S = 10.0
 """How long a finished job's marker may stay invisible on a network file system."""
 
@@ -61,8 +65,12 @@ class Submission:
     still_mine: Callable[[], object] = lambda: None
     ids: dict[str, str] = field(default_factory=dict)
 
-    def advance(self, *, last_round: int, may_submit: bool = True, gate: Key | None = None) -> Decision:
+    def advance(
+        self, *, last_round: int, may_submit: bool = True, gate: Key | None = None, looks: int = LOOKS
+    ) -> Decision:
         """Look, decide, act; returns what was decided. Without leave to submit, what can't start is cancelled only.
+
+        looks: how often, at most, since a job that was counted on may have ended in the meantime.
 
         gate: the one this code runs in and that may still seal. Another is put behind the shards of its round that are
         on their way; when there are none, it decides itself and what waits for it stays as it is.
@@ -94,8 +102,9 @@ class Submission:
         if not may_submit:
             decision.submit.clear()
             decision.rewire.clear()
-        self._carry_out(ledger, decision, live)
-        return decision
+        if self._carry_out(ledger, decision, live) or looks == 1:
+            return decision
+        return self.advance(last_round=last_round, may_submit=may_submit, gate=gate, looks=looks - 1)
 
     def _decide(self, now: Situation, gate: Key | None, queue: InQueue) -> tuple[Situation, Decision]:
         num_queued = _count(now.live.values())
@@ -257,7 +266,8 @@ class Submission:
 
     # --- what to do about it
 
-    def _carry_out(self, ledger: Ledger, decision: Decision, live: Mapping[str, Live]) -> None:
+    def _carry_out(self, ledger: Ledger, decision: Decision, live: Mapping[str, Live]) -> bool:
+        """Whether all that was decided on is so now, and nothing that should wait had ended."""
         for (key, shard), why in decision.gave_up.items():
             logger.error("%s shard %s is given up: %s", key, shard, why)
             self.job.journal.append("gave_up", key=str(key), shard=shard, why=why)
@@ -273,10 +283,16 @@ class Submission:
         # a job on hold, and what waits for the dead gate is cancelled by Slurm and found missing by the last job.
         self._release(sent)
         unsent = {spec.name for spec in specs}.difference(sent)
+        ended = set[str]()
         for name, waits in decision.rewire.items():
-            if not any(unsent.intersection(wait.names) for wait in waits):  # else whoever sends those does it
-                self._rewire(live[name].entry, live[name].waiting - decision.cancel.get(name, set()), waits)
-        self._release([name for name, one in live.items() if one.held and (self.by_person or not one.entry.released)])
+            left = live[name].waiting - decision.cancel.get(name, set())
+            if any((unsent | ended).intersection(wait.names) for wait in waits):  # whoever sends those does it
+                continue
+            if not self._rewire(live[name].entry, left, waits):
+                ended.add(name)
+        held = {name for name, one in live.items() if one.held and (self.by_person or not one.entry.released)}
+        self._release([name for name in live if name in held - ended])
+        return not ended
 
     def _cancel(self, live: Live, shards: set[int]) -> None:
         entry = live.entry
@@ -291,18 +307,25 @@ class Submission:
         else:
             logger.info("cancelled %s (%s): %s", target, entry.name, why)
 
-    def _rewire(self, entry: Entry, waiting: set[int], waits: tuple[Wait, ...]) -> None:
-        """As in `_avoid`, what has begun is not told; it finds out by itself what is missing, and is sent again."""
+    def _rewire(self, entry: Entry, waiting: set[int], waits: tuple[Wait, ...]) -> bool:
+        """As in `_avoid`, what has begun is not told; it finds out by itself what is missing, and is sent again.
+
+        False where the job has ended.
+        """
         name, target = entry.name, _elements(entry, waiting)
         dependency = ",".join(wait.resolve(self.ids) for wait in waits)
         try:
             self.slurm.depend(target, dependency)
         except EngineError as error:
+            if _ENDED in str(error):
+                logger.warning("%s (%s) ended before it could be told to wait for %s", target, name, dependency)
+                return False
             if _BEGUN not in str(error):
                 raise
             logger.warning("%s (%s) begins before it could be told to wait for %s", target, name, dependency)
         self.job.journal.append("rewired", name=name, waits=waits_json(waits), dependency=dependency)
         logger.info("job %s (%s) now waits for %s", target, name, dependency)
+        return True
 
     def _release(self, names: list[str]) -> None:
         if names:

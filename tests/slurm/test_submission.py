@@ -410,6 +410,27 @@ def test_what_begins_before_it_could_be_re_pointed_stops_no_submit(job, monkeypa
     assert events(job, "rewired")
 
 
+def test_what_slurm_cancelled_before_it_could_be_re_pointed_is_sent_again_at_once(job, monkeypatch):
+    slurm = SlurmInMemory()
+    submit(job, slurm)
+    finish(job, 0)
+    before, killed = stages(slurm), []
+
+    def depend(target, dependency):
+        if killed:
+            return SlurmInMemory.depend(slurm, target, dependency)
+        killed.append(slurm.jobs.pop(target.partition("_")[0])[0])
+        raise EngineError(f"`scontrol update jobid={target}` failed: Job has already finished for job {target}")
+
+    monkeypatch.setattr(slurm, "depend", depend)
+    decision = gate_at_work(job, slurm)
+    assert killed
+    again = killed[0].split("-", 2)[2].rpartition("-g")[0]
+    assert [spec.name for spec in decision.submit if f"-{again}-g" in spec.name]
+    assert {name.rpartition("-g")[0] for name in stages(slurm)} >= {name.rpartition("-g")[0] for name in before}
+    assert {event["name"] for event in events(job, "rewired")}.isdisjoint(killed)
+
+
 def test_a_last_job_that_already_runs_gets_another_behind_it(job):
     slurm = SlurmInMemory()
     submit(job, slurm)
