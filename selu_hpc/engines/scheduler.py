@@ -104,6 +104,10 @@ class Slurm:
         for command in _squeue(names):
             self.calls.ahead(*command)
 
+    def forget(self) -> None:
+        """Whatever was asked ahead is to be asked anew."""
+        self.calls.forget()
+
     def sacct(self, ids: Iterable[str]) -> list[SacctRow]:
         """What accounting knows of these jobs and their steps; nothing where a site has none."""
         rows: list[SacctRow] = []

@@ -57,7 +57,7 @@ class SlurmEngine:
                 self._submit(job, site, code_is_whole, still_mine)
         print_jobs(job, self.slurm)
         if wait:
-            self.slurm.calls.forget()  # what was begun for nothing would wait as long
+            self.slurm.forget()  # what was begun for nothing would wait as long
             from selu_hpc.engines.follow import Follow
 
             Follow(job, self.slurm).until_the_end()

@@ -104,6 +104,7 @@ class Submission:
             decision.rewire.clear()
         if self._carry_out(ledger, decision, live) or looks == 1:
             return decision
+        self.slurm.forget()  # a squeue that was begun before says how it was then
         return self.advance(last_round=last_round, may_submit=may_submit, gate=gate, looks=looks - 1)
 
     def _decide(self, now: Situation, gate: Key | None, queue: InQueue) -> tuple[Situation, Decision]:

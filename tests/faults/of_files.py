@@ -6,8 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness import Lab, patience, started
-from of_jobs import ended
-from victims import LIMIT_S, whole_lines
+from victims import LIMIT_S, ended, whole_lines
 
 
 def truncated_shard(lab: Lab, run: Path) -> int:

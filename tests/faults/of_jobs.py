@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import re
 import signal
@@ -11,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness import SMALL, Lab, patience
-from victims import LIMIT_S, process_of, slow
+from victims import LIMIT_S, ended, process_of, slow
 
 
 def kill_a_task(lab: Lab, run: Path) -> int:
@@ -103,15 +102,6 @@ def dead_rank(lab: Lab, run: Path) -> int:
         record = ended(place / "attempt-0")
     assert 55 < record["ended"] - record["begun"] < 180, record
     return 1
-
-
-def ended(attempt: Path) -> dict:
-    """The record of an attempt, once it has ended."""
-    for _ in patience(LIMIT_S, f"the end of {attempt}"):
-        file = attempt / "job.json"
-        if file.exists() and "ended" in (record := json.loads(file.read_text())):
-            return record
-    raise AssertionError
 
 
 def out_of_memory(lab: Lab, run: Path) -> int:

@@ -49,6 +49,15 @@ def kill_everything_on(run: Path, node: str) -> None:
                 os.kill(int(entry.name), signal.SIGKILL)
 
 
+def ended(attempt: Path) -> dict:
+    """The record of an attempt, once it has ended."""
+    for _ in patience(LIMIT_S, f"the end of {attempt}"):
+        file = attempt / "job.json"
+        if file.exists() and "ended" in (record := json.loads(file.read_text())):
+            return record
+    raise AssertionError
+
+
 def whole_lines(run: Path) -> list[dict]:
     found = []
     for line in (run / "journal.jsonl").read_text().splitlines():

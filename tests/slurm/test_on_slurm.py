@@ -246,6 +246,27 @@ def test_what_no_node_can_serve_is_named_and_replaced_when_less_is_asked_for(lab
     assert len(lab.wait_done(run)) == 12
 
 
+def test_what_slurm_cancels_before_it_can_be_re_pointed_is_sent_again_by_the_same_submit(lab, run):
+    tools = lab.home / f"tools-{run.name}"
+    tools.mkdir()
+    real = shutil.which("scontrol")
+    (tools / "scontrol").write_text(
+        f'#!/bin/bash\n[[ $* == *dependency=* ]] && {{ sleep 8; echo >> {tools}/waited; }}\nexec {real} "$@"\n'
+    )
+    (tools / "scontrol").chmod(0o755)
+    shutil.chown(tools, lab.user, lab.user)
+    site = site_file(lab, run.name, partitions={"cpu": {"name": "cpu"}})
+    lab.submit(run, "--site", str(site), settings=(*SMALL, "resources.testset.mem_gb=100000"))
+    for _ in patience(300, "Slurm's verdict", context=lambda: lab.describe(run)):
+        if "BadConstraints" in [reason for _, reason in lab.queue(run, format_="%j|%r")]:
+            break
+    slow = Lab(lab.cluster, lab.home, lab.code, lab.user, extra_path=tools)
+    said = slow.resubmit(run, "--set", "resources.testset.mem_gb=1").stderr
+    assert (tools / "waited").exists()
+    assert "ended before it could be told to wait for" in said
+    assert len(lab.wait_done(run)) == 12
+
+
 @pytest.mark.slurm_ci
 def test_status_follows_a_run_from_its_queue_to_its_end(lab, run):
     with lab.held(run, "r01-rollout-s0001"):

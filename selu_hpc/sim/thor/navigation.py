@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,10 +56,15 @@ def blocks(things: Iterable[Thing], room: Room, *, without: frozenset[int] = fro
     return np.array(rows, np.float64)
 
 
+def _gap(low: Any, high: Any, first: Any, last: Any) -> NDArray[np.float64]:
+    """How far the interval from low to high is from the one from first to last, on one axis; numbers or arrays."""
+    gap: NDArray[np.float64] = np.maximum(np.maximum(first - high, low - last), 0.0)
+    return gap
+
+
 def blocker(x: float, z: float, found: Blocks, radius: float = RADIUS) -> int:
     """The key of what the agent would touch there; 0 for nothing."""
-    dx = np.maximum(np.maximum(found[:, 0] - x, x - found[:, 2]), 0.0)
-    dz = np.maximum(np.maximum(found[:, 1] - z, z - found[:, 3]), 0.0)
+    dx, dz = _gap(x, x, found[:, 0], found[:, 2]), _gap(z, z, found[:, 1], found[:, 3])
     hit = dx * dx + dz * dz < radius * radius - _EPS
     return int(found[int(hit.argmax()), 4]) if hit.any() else 0
 
@@ -67,14 +73,12 @@ def sweep(a: Point, b: Point, found: Blocks, radius: float = RADIUS) -> int:
     """The first thing in the way from a to b; 0 for none. What is already touched at a does not hold the agent."""
     distance = math.dist(a, b)
     num = max(1, math.ceil(distance / _SWEEP))
-    dx = np.maximum(np.maximum(found[:, 0] - a[0], a[0] - found[:, 2]), 0.0)
-    dz = np.maximum(np.maximum(found[:, 1] - a[1], a[1] - found[:, 3]), 0.0)
+    dx, dz = _gap(a[0], a[0], found[:, 0], found[:, 2]), _gap(a[1], a[1], found[:, 1], found[:, 3])
     stuck = dx * dx + dz * dz < radius * radius - _EPS
     rest = found[~stuck]
     along = np.arange(1, num + 1)[:, None] / num
     x, z = a[0] + (b[0] - a[0]) * along, a[1] + (b[1] - a[1]) * along
-    dx = np.maximum(np.maximum(rest[:, 0] - x, x - rest[:, 2]), 0.0)
-    dz = np.maximum(np.maximum(rest[:, 1] - z, z - rest[:, 3]), 0.0)
+    dx, dz = _gap(x, x, rest[:, 0], rest[:, 2]), _gap(z, z, rest[:, 1], rest[:, 3])
     hit = dx * dx + dz * dz < radius * radius - _EPS
     touched = hit.any(1)
     return int(rest[int(hit[int(touched.argmax())].argmax()), 4]) if touched.any() else 0
@@ -86,8 +90,7 @@ def free_grid(found: Blocks, room: Room, grid: float = GRID, origin: Point = (0.
     j0, j1 = math.ceil((room.z0 - origin[1]) / grid), math.floor((room.z1 - origin[1]) / grid)
     xs = origin[0] + np.arange(i0, i1 + 1) * grid
     zs = origin[1] + np.arange(j0, j1 + 1) * grid
-    dx = np.maximum(np.maximum(found[:, 0:1] - xs, xs - found[:, 2:3]), 0.0)
-    dz = np.maximum(np.maximum(found[:, 1:2] - zs, zs - found[:, 3:4]), 0.0)
+    dx, dz = _gap(xs, xs, found[:, 0:1], found[:, 2:3]), _gap(zs, zs, found[:, 1:2], found[:, 3:4])
     hit = (dx[:, :, None] ** 2 + dz[:, None, :] ** 2 < RADIUS**2 - _EPS).any(0)
     return {(i0 + int(i), j0 + int(j)) for i, j in np.argwhere(~hit)}
 
@@ -128,8 +131,8 @@ def _closed_steps(free: set[Cell], start: Point, found: Blocks, grid: float) -> 
         return set()
     a, b = (np.array(start) + np.array(steps, np.float64) * grid).transpose(1, 2, 0)
     low, high = np.minimum(a, b)[:, :, None], np.maximum(a, b)[:, :, None]
-    dx = np.maximum(np.maximum(found[:, 0] - high[0], low[0] - found[:, 2]), 0.0)
-    dz = np.maximum(np.maximum(found[:, 1] - high[1], low[1] - found[:, 3]), 0.0)
+    dx = _gap(low[0], high[0], found[:, 0], found[:, 2])
+    dz = _gap(low[1], high[1], found[:, 1], found[:, 3])
     which, near = np.nonzero(dx * dx + dz * dz < RADIUS * RADIUS)  # no other comes near any point of the step
     nums = np.maximum(1, np.ceil(np.abs(b - a).sum(0) / _SWEEP)).astype(int)[which]
     closed: set[int] = set()
@@ -137,8 +140,7 @@ def _closed_steps(free: set[Cell], start: Point, found: Blocks, grid: float) -> 
         mine, boxes = which[nums == num], found[near[nums == num]][:, :, None]
         along = np.arange(1, num + 1) / num
         x, z = a[:, mine, None] + (b - a)[:, mine, None] * along
-        dx = np.maximum(np.maximum(boxes[:, 0] - x, x - boxes[:, 2]), 0.0)
-        dz = np.maximum(np.maximum(boxes[:, 1] - z, z - boxes[:, 3]), 0.0)
+        dx, dz = _gap(x, x, boxes[:, 0], boxes[:, 2]), _gap(z, z, boxes[:, 1], boxes[:, 3])
         closed.update(mine[(dx * dx + dz * dz < RADIUS * RADIUS - _EPS).any(1)].tolist())
     return {steps[one] for one in closed}
 
@@ -150,9 +152,9 @@ def regions(found: Blocks, room: Room, grid: float = GRID) -> list[list[Point]]:
         queue, part = deque([min(free)]), []
         free.discard(queue[0])
         while queue:
-            i, j = queue.popleft()
-            part.append((i * grid, j * grid))
-            for step in ((i, j + 1), (i + 1, j), (i, j - 1), (i - 1, j)):
+            here = queue.popleft()
+            part.append(_point((0.0, 0.0), here, grid))
+            for step in _next_to(here):
                 if step in free:
                     free.discard(step)
                     queue.append(step)
@@ -171,7 +173,7 @@ def reachable_turned(start: Point, yaw: float, found: Blocks, room: Room, grid: 
     while queue:
         i, j = queue.popleft()
         order.append(place(i, j))
-        for step in ((i, j + 1), (i + 1, j), (i, j - 1), (i - 1, j)):
+        for step in _next_to((i, j)):
             if step not in seen and not sweep(place(i, j), place(*step), found):
                 seen.add(step)
                 queue.append(step)

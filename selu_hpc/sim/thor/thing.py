@@ -57,7 +57,6 @@ class Thing:
     controls: list[Thing] = field(default_factory=list)
     version: int = 0
     _boxes: tuple[int, tuple[Box, ...], tuple[Box, ...], Box] | None = None
-    _body: tuple[Vector, Vector, Vector, Box] | None = None
 
     @property
     def is_open(self) -> bool:
@@ -156,13 +155,9 @@ class Thing:
 
     def body(self) -> Box:
         """The bounding box without doors and drawers."""
-        kept = self._body
-        if kept is None or kept[0] is not self.centre or kept[1] is not self.rotation or kept[2] is not self.size:
-            hx, hy, hz = half_extents(self.size, self.rotation)
-            x, y, z = self.centre
-            box = (x - hx, y - hy, z - hz, x + hx, y + hy, z + hz)
-            kept = self._body = (self.centre, self.rotation, self.size, box)
-        return kept[3]
+        hx, hy, hz = half_extents(self.size, self.rotation)
+        x, y, z = self.centre
+        return (x - hx, y - hy, z - hz, x + hx, y + hy, z + hz)
 
     def corners(self) -> list[list[float]]:
         """The eight corners of the box that turns with it."""
