@@ -137,15 +137,7 @@ def learner(base: str, seen: Sequence[tuple[Seat, tuple[int, ...]]], *, merge: b
 
 
 def weigh(policy: Policy, rows: TurnRows, which: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    batch = rows.batch(which, stand_in=0)
-    found: tuple[torch.Tensor, torch.Tensor] = policy(
-        batch.inputs,
-        answers_bl=batch.answers_bl,
-        targets_a=batch.targets_a,
-        weights_a=batch.weights_a,
-        asked_b=batch.asked_b,
-    )
-    return found
+    return rows.batch(which, stand_in=0).weighed_by(policy)
 
 
 def learn(policy: Policy, rows: TurnRows, *, count: int, batch: int) -> float:
@@ -158,10 +150,10 @@ def learn(policy: Policy, rows: TurnRows, *, count: int, batch: int) -> float:
         ppo.losses(
             logprobs,
             values,
-            old_logprobs_b=logprobs.detach(),
-            old_values_b=values.detach(),
-            advantages_b=ones,
-            returns_b=ones,
+            old_logprobs_t=logprobs.detach(),
+            old_values_t=values.detach(),
+            advantages_t=ones,
+            returns_t=ones,
             settings=SETTINGS,
         ).total.backward()
     for param in params:

@@ -3,7 +3,7 @@
     log π(answer) = λ · Σ log p(thought tokens) + Σ log p(action tokens)
     L = −min(ρ·A, clip(ρ)·A) + c · ½ · max((V−R)², (V_clipped−R)²),    ρ = π / π_old
 
-Shape legend: B answers of a batch.
+Shape legend: T turns of a batch.
 """
 
 from __future__ import annotations
@@ -34,30 +34,30 @@ class Losses:
 
 
 def losses(
-    logprobs_b: Tensor,
-    values_b: Tensor,
+    logprobs_t: Tensor,
+    values_t: Tensor,
     *,
-    old_logprobs_b: Tensor,
-    old_values_b: Tensor,
-    advantages_b: Tensor,
-    returns_b: Tensor,
+    old_logprobs_t: Tensor,
+    old_values_t: Tensor,
+    advantages_t: Tensor,
+    returns_t: Tensor,
     settings: GameConfig,
 ) -> Losses:
-    """The loss of a batch of answers against what they were when they were given."""
+    """The loss of a batch of turns against what they were when they were given."""
     clip = settings.clip
-    ratio_b = torch.exp((logprobs_b - old_logprobs_b).clamp(max=_FARTHEST))
-    free_b = ratio_b * advantages_b
-    held_b = ratio_b.clamp(1 - clip, 1 + clip) * advantages_b
-    policy_b = -torch.where(ratio_b > WILD_RATIO, held_b, torch.minimum(free_b, held_b))
-    moved_b = old_values_b + (values_b - old_values_b).clamp(-clip, clip)
-    value_b = 0.5 * torch.maximum((values_b - returns_b) ** 2, (moved_b - returns_b) ** 2)
-    outside_b = ((ratio_b - 1).abs() > clip).float()
+    ratio_t = torch.exp((logprobs_t - old_logprobs_t).clamp(max=_FARTHEST))
+    free_t = ratio_t * advantages_t
+    held_t = ratio_t.clamp(1 - clip, 1 + clip) * advantages_t
+    policy_t = -torch.where(ratio_t > WILD_RATIO, held_t, torch.minimum(free_t, held_t))
+    moved_t = old_values_t + (values_t - old_values_t).clamp(-clip, clip)
+    value_t = 0.5 * torch.maximum((values_t - returns_t) ** 2, (moved_t - returns_t) ** 2)
+    outside_t = ((ratio_t - 1).abs() > clip).float()
     return Losses(
-        (policy_b + settings.value_coefficient * value_b).sum(),
-        policy_b.detach().sum(),
-        value_b.detach().sum(),
-        ratio_b.detach().sum(),
-        outside_b.detach().sum(),
+        (policy_t + settings.value_coefficient * value_t).sum(),
+        policy_t.detach().sum(),
+        value_t.detach().sum(),
+        ratio_t.detach().sum(),
+        outside_t.detach().sum(),
     )
 
 

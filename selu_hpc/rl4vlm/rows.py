@@ -1,13 +1,15 @@
 """From a round's turns to batches that the policy takes: tokens, pictures, weights.
 
+Turns that are alike are one row of a batch: games of few states have the same answer to the same prompt and picture
+again and again, and the model weighs it once for all of them.
 Owns how an answer's tokens are placed and weighed. Does not own reading pictures (train/data.py).
 
-Shape legend: B answers, L padded length, A answer tokens of the batch.
+Shape legend: T turns of the batch, B answers among them that differ, L padded length, A tokens of these answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +25,10 @@ from selu_hpc.train.data import PAD_TO, Pictures
 
 @dataclass(frozen=True, slots=True)
 class TurnBatch:
-    """One micro-batch; see Policy.forward for the tensors. weight: 0 for the stand-in of an empty one."""
+    """One micro-batch; see Policy.forward for the tensors.
+
+    rows: its turns.  answer_t: which of the answers is each turn's.  weight: 0 for the stand-in of an empty one.
+    """
 
     inputs: dict[str, Tensor]
     answers_bl: Tensor
@@ -31,7 +36,19 @@ class TurnBatch:
     weights_a: Tensor
     asked_b: Tensor
     rows: tuple[int, ...]
+    answer_t: Tensor
     weight: float
+
+    def weighed_by(self, policy: Callable[..., tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """Log-probability and value of each turn; turns that are alike share theirs."""
+        logprobs_b, values_b = policy(
+            self.inputs,
+            answers_bl=self.answers_bl,
+            targets_a=self.targets_a,
+            weights_a=self.weights_a,
+            asked_b=self.asked_b,
+        )
+        return logprobs_b[self.answer_t], values_b[self.answer_t]
 
     def to(self, device: torch.device) -> TurnBatch:
         return replace(
@@ -41,6 +58,7 @@ class TurnBatch:
             targets_a=self.targets_a.to(device),
             weights_a=self.weights_a.to(device),
             asked_b=self.asked_b.to(device),
+            answer_t=self.answer_t.to(device),
         )
 
 
@@ -71,6 +89,9 @@ class TurnRows:
                     f"{turn.episode_id} step {turn.step}: {self.length(number)} tokens, more than the model's "
                     f"{longest}; lower model.max_new_tokens"
                 )
+        numbers: dict[tuple[Hashable, ...], int] = {}
+        self.kinds = [numbers.setdefault(self._kind(row), len(numbers)) for row in range(len(turns))]
+        """A number a turn, equal for turns that are alike."""
 
     def length(self, row: int) -> int:
         return len(self.prompts[row]) + len(self.turns[row].answer_ids)
@@ -81,7 +102,10 @@ class TurnRows:
 
     def batch(self, rows: Sequence[int], *, stand_in: int) -> TurnBatch:
         """The rows as tensors; an empty micro-batch becomes one row that counts for nothing."""
-        chosen = list(rows) or [stand_in]
+        turns = list(rows) or [stand_in]
+        place = {kind: at for at, kind in enumerate(dict.fromkeys(self.kinds[row] for row in turns))}
+        first = {self.kinds[row]: row for row in reversed(turns)}
+        chosen = [first[kind] for kind in place]
         longest = -(-max(self.length(row) for row in chosen) // PAD_TO) * PAD_TO
         ids_bl = torch.full((len(chosen), longest), self._pad)
         answers_bl = torch.zeros(len(chosen), longest, dtype=torch.bool)
@@ -101,9 +125,14 @@ class TurnRows:
             torch.tensor([token for row in chosen for token in self.turns[row].answer_ids]),
             torch.tensor(weights),
             torch.tensor([len(self.prompts[row]) - 1 for row in chosen]),
-            tuple(chosen),
+            tuple(turns),
+            torch.tensor([place[self.kinds[row]] for row in turns]),
             1.0 if rows else 0.0,
         )
+
+    def _kind(self, row: int) -> tuple[Hashable, ...]:
+        turn = self.turns[row]
+        return self.prompts[row], turn.answer_ids, turn.num_thought_tokens, self._pictures.key(turn.image)
 
     def _encode(self, chat: Chat, turn: Turn, prompt: str) -> tuple[int, ...]:
         blank = np.zeros(self._pictures.shape(turn.image), np.uint8)

@@ -30,9 +30,9 @@ from selu_hpc.models.chat import Chat
 from selu_hpc.records import derive_seed
 from selu_hpc.rl4vlm import ppo
 from selu_hpc.rl4vlm.judged import Judged
-from selu_hpc.rl4vlm.order import plan_steps
+from selu_hpc.rl4vlm.order import alike, plan_steps
 from selu_hpc.rl4vlm.policy import Policy
-from selu_hpc.rl4vlm.rows import TurnBatch, TurnRows
+from selu_hpc.rl4vlm.rows import TurnRows
 from selu_hpc.rl4vlm.turns import Turn, read_turns
 from selu_hpc.rounds.rundir import MARKER
 from selu_hpc.train import adapter, checkpoint, setup
@@ -118,6 +118,7 @@ def update(
     policy = Policy(model, temperature=job.game.temperature, seed=derive_seed(job.seed, "head"))
     steps = plan_steps(
         reread.lengths,
+        reread.kinds,
         epochs=job.game.epochs,
         batch=settings.global_batch,
         micro_batch=size,
@@ -199,13 +200,14 @@ def _judge(job: Job, team: Team, engine: Engine, rows: TurnRows, size: int) -> J
     """Weigh every turn under its own prompt, each rank its share, and tell how good it was."""
     engine.engine.eval()
     mine: dict[int, tuple[float, float]] = {}
-    cut = [tuple(range(at, min(at + size, len(rows.turns)))) for at in range(0, len(rows.turns), size)]
+    groups = alike(range(len(rows.turns)), rows.lengths, rows.kinds)
+    cut = [tuple(row for group in groups[at : at + size] for row in group) for at in range(0, len(groups), size)]
     most = -(-len(cut) // team.world)
     for number in range(most):  # every rank as often, for ZeRO 3 gathers together
         part = cut[number * team.world + team.rank] if number * team.world + team.rank < len(cut) else ()
         batch = rows.batch(part, stand_in=0)
-        logprobs_b, values_b = _forward(engine, batch.to(team.device))
-        mine |= dict(zip(part, zip(logprobs_b.tolist(), values_b.tolist(), strict=True), strict=False))
+        logprobs_t, values_t = batch.to(team.device).weighed_by(engine.engine)
+        mine |= dict(zip(part, zip(logprobs_t.tolist(), values_t.tolist(), strict=True), strict=False))
     engine.engine.train()
     found = {row: pair for part in team.gather(mine) for row, pair in part.items()}
     return Judged.of(rows.turns, found, job.game)
@@ -277,15 +279,15 @@ def _backward(run: _Run, step: Step) -> list[float]:
     sums = np.zeros(len(FIGURES))
     for number, part in enumerate(share):
         batch = run.rows.batch(part, stand_in=step.rows[0]).to(team.device)
-        logprobs_b, values_b = _forward(run.engine, batch)
+        logprobs_t, values_t = batch.weighed_by(run.engine.engine)
         at = torch.tensor(batch.rows, device=team.device)
         found = ppo.losses(
-            logprobs_b,
-            values_b,
-            old_logprobs_b=judged.logprobs_t[at],
-            old_values_b=judged.values_t[at],
-            advantages_b=judged.advantages_t[at],
-            returns_b=judged.returns_t[at],
+            logprobs_t,
+            values_t,
+            old_logprobs_t=judged.logprobs_t[at],
+            old_values_t=judged.values_t[at],
+            advantages_t=judged.advantages_t[at],
+            returns_t=judged.returns_t[at],
             settings=run.job.game,
         )
         run.engine.engine.backward(found.total * (batch.weight * scale))
@@ -294,17 +296,6 @@ def _backward(run: _Run, step: Step) -> list[float]:
         if number < len(share) - 1:
             run.engine.engine.step()  # counts the micro-batch; no update yet
     return [float(one) for one in sums]
-
-
-def _forward(engine: Engine, batch: TurnBatch) -> tuple[torch.Tensor, torch.Tensor]:
-    found: tuple[torch.Tensor, torch.Tensor] = engine.engine(
-        batch.inputs,
-        answers_bl=batch.answers_bl,
-        targets_a=batch.targets_a,
-        weights_a=batch.weights_a,
-        asked_b=batch.asked_b,
-    )
-    return found
 
 
 def _write(

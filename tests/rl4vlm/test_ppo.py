@@ -55,10 +55,10 @@ def loss(ratio, advantage, *, value=0.0, old_value=0.0, target=0.0):
     return ppo.losses(
         one * math.log(ratio),
         one * value,
-        old_logprobs_b=one * 0,
-        old_values_b=one * old_value,
-        advantages_b=one * advantage,
-        returns_b=one * target,
+        old_logprobs_t=one * 0,
+        old_values_t=one * old_value,
+        advantages_t=one * advantage,
+        returns_t=one * target,
         settings=SETTINGS,
     )
 
@@ -93,7 +93,7 @@ def test_a_ratio_outside_the_clip_gives_a_good_answer_no_gradient():
     logprob = torch.tensor([math.log(1.5)], requires_grad=True)
     zero = torch.zeros(1)
     ppo.losses(
-        logprob, zero, old_logprobs_b=zero, old_values_b=zero, advantages_b=zero + 1, returns_b=zero, settings=SETTINGS
+        logprob, zero, old_logprobs_t=zero, old_values_t=zero, advantages_t=zero + 1, returns_t=zero, settings=SETTINGS
     ).total.backward()
     assert float(logprob.grad) == 0
 
@@ -106,10 +106,10 @@ def test_a_ratio_that_overflows_gives_no_gradient_and_spoils_no_other_answers(fa
     found = ppo.losses(
         logprobs,
         zeros,
-        old_logprobs_b=old,
-        old_values_b=zeros,
-        advantages_b=torch.tensor([1.0, 0.5]),
-        returns_b=zeros,
+        old_logprobs_t=old,
+        old_values_t=zeros,
+        advantages_t=torch.tensor([1.0, 0.5]),
+        returns_t=zeros,
         settings=SETTINGS,
     )
     found.total.backward()

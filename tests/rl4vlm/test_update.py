@@ -1,5 +1,7 @@
 """The policy's numbers: weighed as they were sampled, and moved towards what was paid for."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from make_update import Shown, ref, turn
@@ -34,14 +36,7 @@ def parts(tiny_base):
 
 
 def weigh(policy, rows, which):
-    batch = rows.batch(which, stand_in=0)
-    return policy(
-        batch.inputs,
-        answers_bl=batch.answers_bl,
-        targets_a=batch.targets_a,
-        weights_a=batch.weights_a,
-        asked_b=batch.asked_b,
-    )
+    return rows.batch(which, stand_in=0).weighed_by(policy)
 
 
 def rows_of(parts, turns, **options):
@@ -83,6 +78,22 @@ def test_a_row_weighs_the_same_whoever_shares_its_batch(parts):
     assert float(alone[1][0]) == pytest.approx(float(together[1][0]), abs=1e-4)
 
 
+def test_turns_that_are_alike_are_one_row_and_weigh_what_each_does_alone(parts):
+    _, model, *_ = parts
+    policy = Policy(model, temperature=TEMPERATURE, seed=0)
+    again = replace(turn(0, (5, 6)), episode_id="e9", step=3, reward=-1.0)
+    others = [turn(0, (5, 7)), turn(1, (5, 6)), turn(0, (5, 6), prompt="what else?"), turn(0, (5, 6), thoughts=1)]
+    rows = rows_of(parts, [turn(0, (5, 6)), *others, again], thought_weight=0.5)
+    batch = rows.batch((4, 5, 3, 0, 2, 1), stand_in=0)
+    assert (len(batch.asked_b), batch.rows) == (5, (4, 5, 3, 0, 2, 1))
+    with torch.no_grad():
+        together = batch.weighed_by(policy)
+        alone = [rows.batch((row,), stand_in=0).weighed_by(policy) for row in batch.rows]
+    for found, each in zip(together, zip(*alone, strict=True), strict=True):
+        assert found.tolist() == pytest.approx([float(one) for one in each], abs=1e-4)
+    assert together[0][1] == together[0][3]
+
+
 def test_what_was_paid_for_becomes_likelier_and_the_value_learns_the_return(parts):
     _, model, *_ = parts
     policy = Policy(model, temperature=1.0, seed=0)
@@ -101,10 +112,10 @@ def test_what_was_paid_for_becomes_likelier_and_the_value_learns_the_return(part
             ppo.losses(
                 logprobs,
                 values,
-                old_logprobs_b=old_logprobs,
-                old_values_b=old_values,
-                advantages_b=good,
-                returns_b=paid,
+                old_logprobs_t=old_logprobs,
+                old_values_t=old_values,
+                advantages_t=good,
+                returns_t=paid,
                 settings=GameConfig(),
             ).total.backward()
             optimiser.step()
