@@ -55,6 +55,8 @@ PREFIX = "model."
 CHECKPOINTS, JUDGED = "checkpoints", "judged.safetensors"
 """Folder and file of an update that is under way."""
 ADAM_EPS = 1e-7
+FAR = 0.5
+"""Share of the last step's ratios outside the clip from which an update has gone too far: there nothing is judged."""
 FIGURES = ("loss", "policy_loss", "value_loss", "ratio", "clipped")
 """Of a step's answers on average, in the order in which `_backward` sums them."""
 
@@ -355,6 +357,12 @@ def _warn(job: Job, summary: dict[str, Any]) -> None:
             "%s: %.1f %% of the first step's ratios, %s on average, were outside the clip before anything was learned: "
             "a turn weighs otherwise in another batch; set model.dtype: float32, or look for randomness in the model",
             job.name, 100 * summary["clipped_first"], summary["ratio_first"],
+        )  # fmt: skip
+    if summary["clipped_last"] > FAR:
+        logger.warning(
+            "%s: %.0f %% of the last step's ratios were outside the clip of %s: the update went farther than its turns "
+            "can tell, and may have unlearned what was there; lower game.learning_rate, or raise game.batch",
+            job.name, 100 * summary["clipped_last"], clip,
         )  # fmt: skip
 
 

@@ -127,7 +127,7 @@ def sampled_turns(train, *, temperature, dtype):
 
 @pytest.mark.parametrize("temperature", [0.2, 1.0])
 def test_answers_weigh_in_an_update_what_they_did_when_they_were_sampled(learner, caplog, temperature):
-    train = learner(game={"temperature": temperature})
+    train = learner(game={"temperature": temperature, "learning_rate": 1e-6, "last_learning_rate": 1e-6})
     train.job.turns.write_text(lines(sampled_turns(train, temperature=temperature, dtype="float32")))
     summary = train().summary
     # a sampler never draws a picture's placeholder, to which a random model gives its share
@@ -152,6 +152,12 @@ def test_ratios_that_do_not_begin_at_one_are_warned_of(learner, caplog, monkeypa
     monkeypatch.setattr(setup, "merge_lora", lambda model: None)
     learner(model={"lora_dropout": 0.5})()
     assert "before anything was learned" in caplog.text
+
+
+def test_an_update_that_goes_too_far_is_warned_of_with_what_to_lower(learner, caplog):
+    summary = learner(game={"learning_rate": 0.1, "epochs": 4})().summary
+    assert summary["clipped_last"] > module.FAR
+    assert "lower game.learning_rate" in caplog.text
 
 
 def weights(folder):
