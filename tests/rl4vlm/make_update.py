@@ -1,7 +1,7 @@
 """One update by PPO without a run: turns, an adapter to begin with, and drawn frames."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -50,13 +50,13 @@ def turn(number, ids, *, thoughts=0, prompt="what colour is the apple?", reward=
     )
 
 
-def drawn_turns(count=24):
-    """Answers of two lengths, paid by chance."""
+def drawn_turns(count=24, *, different=20):
+    """Answers of two lengths, paid by chance; the later ones are the first ones again."""
     draw = np.random.default_rng(0)
-    return [
-        turn(n, draw.integers(5, 30, 3 + 3 * (n % 2)).tolist(), thoughts=2, reward=float(draw.choice([-1, 1])))
-        for n in range(count)
-    ]
+    said = [draw.integers(5, 30, 3 + 3 * (n % 2)).tolist() for n in range(different)]
+    rewards = draw.choice([-1.0, 1.0], count)
+    alike = [turn(n % different, said[n % different], thoughts=2, reward=float(rewards[n])) for n in range(count)]
+    return [replace(one, episode_id=f"e{n}") for n, one in enumerate(alike)]
 
 
 @dataclass

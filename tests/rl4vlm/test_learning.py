@@ -65,7 +65,7 @@ def test_a_frozen_tower_sees_each_picture_once(learner, monkeypatch):
     encode = towers.Tower._encode
     monkeypatch.setattr(towers.Tower, "_encode", lambda self, parts: calls.append(len(parts)) or encode(self, parts))
     learner(model={"lora_targets": LANGUAGE_ONLY})()
-    assert calls == [towers.IMAGES_PER_CALL] * 2, "24 pictures are two calls"
+    assert calls == [towers.IMAGES_PER_CALL] * 2, "24 turns, 20 pictures: two calls"
 
 
 def stop_after(train, step):
