@@ -103,9 +103,11 @@ class TurnRows:
     def batch(self, rows: Sequence[int], *, stand_in: int) -> TurnBatch:
         """The rows as tensors; an empty micro-batch becomes one row that counts for nothing."""
         turns = list(rows) or [stand_in]
-        place = {kind: at for at, kind in enumerate(dict.fromkeys(self.kinds[row] for row in turns))}
-        first = {self.kinds[row]: row for row in reversed(turns)}
-        chosen = [first[kind] for kind in place]
+        first: dict[int, int] = {}
+        for row in turns:
+            first.setdefault(self.kinds[row], row)
+        chosen = list(first.values())
+        place = {kind: at for at, kind in enumerate(first)}
         longest = -(-max(self.length(row) for row in chosen) // PAD_TO) * PAD_TO
         ids_bl = torch.full((len(chosen), longest), self._pad)
         answers_bl = torch.zeros(len(chosen), longest, dtype=torch.bool)
