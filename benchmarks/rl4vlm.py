@@ -5,9 +5,10 @@
     play, theirs     one table; transformers' own `generate` at batch 1, then everything again for the log-probability
     play, ours       rl4vlm/playing.py: many tables, one batched generator; the update weighs all answers once
     learn, theirs    micro-batches of one answer, the whole picture and prompt through the model each time
-    learn, ours      rl4vlm/update.py's batches, LoRA and weight as one product
+    learn, ours      full micro-batches, LoRA and weight as one product
 
-Answers have a fixed number of tokens. Playing counts the weighing pass on both sides, learning one epoch.
+Answers have a fixed number of tokens and no two are alike, or ours would weigh them once for both. Playing counts the
+weighing pass on both sides, learning one epoch.
 """
 
 from __future__ import annotations
@@ -133,6 +134,8 @@ def learner(base: str, seen: Sequence[tuple[Seat, tuple[int, ...]]], *, merge: b
     pictures = Pictures(Kept(seen), chat, None, None)  # type: ignore[arg-type]  # read() gives frames
     pictures.learn(pictures.look([turn.image for turn in turns]))
     rows = TurnRows(turns, pictures, chat, model.config, thought_weight=SETTINGS.thought_weight)
+    if len(set(rows.kinds)) < len(turns):
+        raise SystemExit("two of the answers are alike: take another --base, or another number of --steps")
     return Policy(model, temperature=SETTINGS.temperature, seed=0).train(), rows
 
 

@@ -282,7 +282,7 @@ class FinetuneConfig(Settings, frozen=True):
     global_batch: Positive = 16
     """Samples per optimiser step over all ranks."""
     micro_batch: Positive = 16
-    """Samples per forward pass on one rank."""
+    """Samples per forward pass on one rank; in an update by PPO, answers that differ."""
     warmup_fraction: Fraction = 0.05
     """Share of steps with a rising learning rate; a cosine follows."""
     weight_decay: Annotated[float, Meta(ge=0)] = 0.0

@@ -34,7 +34,8 @@ def plan_steps(
     """All steps of an update, numbered from 1, each of about `batch` turns and of as many micro-batches as any other.
 
     388 turns at a batch of 64 are six steps of 64 or 65: what is left over is no step of its own.
-    kinds: equal for turns that are alike.  micro_batch: the most kinds of one micro-batch.
+    kinds: equal for turns that are alike.  micro_batch: the most kinds of one micro-batch. DeepSpeed wants as many
+    micro-batches of every step, so that those of a step with fewer kinds than another's may hold less, or nothing.
     """
     num_steps = max(1, round(len(lengths) / batch))
     drawn: list[tuple[int, list[Group]]] = []

@@ -56,7 +56,7 @@ CHECKPOINTS, JUDGED = "checkpoints", "judged.safetensors"
 """Folder and file of an update that is under way."""
 ADAM_EPS = 1e-7
 FAR = 0.5
-"""Share of the last step's ratios outside the clip from which an update has gone too far: there nothing is judged."""
+"""An update has gone too far when more than this share of ratios left the clip between its first step and its last."""
 FIGURES = ("loss", "policy_loss", "value_loss", "ratio", "clipped")
 """Of a step's answers on average, in the order in which `_backward` sums them."""
 
@@ -243,7 +243,7 @@ def _step(run: _Run, step: Step, wish: StopWish) -> None:
             "game.learning_rate or finetune.max_grad_norm"
         )
     seconds = time.perf_counter() - begin
-    tokens = sum(run.rows.length(row) for row in step.rows)
+    tokens = sum({run.rows.kinds[row]: run.rows.length(row) for row in step.rows}.values())
     run.curve.append(
         {
             "step": step.number,
@@ -358,10 +358,10 @@ def _warn(job: Job, summary: dict[str, Any]) -> None:
             "a turn weighs otherwise in another batch; set model.dtype: float32, or look for randomness in the model",
             job.name, 100 * summary["clipped_first"], summary["ratio_first"],
         )  # fmt: skip
-    if summary["clipped_last"] > FAR:
+    if summary["clipped_last"] - summary["clipped_first"] > FAR:
         logger.warning(
-            "%s: %.0f %% of the last step's ratios were outside the clip of %s: the update went farther than its turns "
-            "can tell, and may have unlearned what was there; lower game.learning_rate, or raise game.batch",
+            "%s: before the last step %.0f %% of its ratios were outside the clip of %s: the update went farther than "
+            "its turns can tell, and may have unlearned what was there; lower game.learning_rate, or raise game.batch",
             job.name, 100 * summary["clipped_last"], clip,
         )  # fmt: skip
 

@@ -5,12 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from make_update import Shown, Updater, ref, turn
+from make_update import Shown, Updater, drawn_turns, ref, turn
 from safetensors.torch import load_file
 
 from selu_hpc.models.vlm import Request, load_generator
 from selu_hpc.rl4vlm import update as module
 from selu_hpc.rl4vlm.cot import weighed
+from selu_hpc.rl4vlm.rows import TurnRows
 from selu_hpc.rl4vlm.turns import lines
 from selu_hpc.train import setup, towers
 from selu_hpc.train.result import Stopped
@@ -66,6 +67,20 @@ def test_a_frozen_tower_sees_each_picture_once(learner, monkeypatch):
     monkeypatch.setattr(towers.Tower, "_encode", lambda self, parts: calls.append(len(parts)) or encode(self, parts))
     learner(model={"lora_targets": LANGUAGE_ONLY})()
     assert calls == [towers.IMAGES_PER_CALL] * 2, "24 turns, 20 pictures: two calls"
+
+
+@pytest.mark.parametrize("micro_batch", [1, 4], ids=["some_of_its_micro_batches_are_empty", "all_hold_something"])
+def test_an_update_learns_the_same_whether_alike_turns_share_a_row_or_not(learner, monkeypatch, micro_batch):
+    settings = {"finetune": {"micro_batch": micro_batch}, "game": {"learning_rate": 1e-4}}
+    together = learner("together", turns=drawn_turns(different=6), **settings)
+    together()
+    monkeypatch.setattr(TurnRows, "_kind", lambda rows, row: (row,))
+    apart = learner("apart", turns=drawn_turns(different=6), **settings)
+    apart()
+    for one, other in zip(curve(together), curve(apart), strict=True):
+        assert one["tokens"] < other["tokens"]
+        for figure in ("loss", "policy_loss", "value_loss", "ratio", "clipped", "gradient_norm"):
+            assert one[figure] == pytest.approx(other[figure], rel=2e-3, abs=2e-3), figure
 
 
 def stop_after(train, step):
