@@ -129,6 +129,13 @@ def test_what_json_can_not_say_is_told_all_the_same(tmp_path):
     assert "env.verbs.0: found {datetime.date(2024, 1, 1): 'x'}" in said(recipe=str(tmp_path / "mine.yaml"))
 
 
+@pytest.mark.parametrize("recipe", ["rl4vlm_7b", "rl4vlm_faithful"])
+def test_the_papers_formulas_are_not_taken_from_the_built_in_recipe(recipe):
+    game = load_recipe(recipe).game
+    formulas = (game.temperature, game.discount, game.gae_lambda, game.value_coefficient, game.clip, game.thought_weight)
+    assert formulas == (0.2, 0.9, 0.95, 0.5, 0.1, 0.5)
+
+
 def test_a_runs_own_config_is_taken_as_it_is(tmp_path):
     """A file that has gone since, or a name from before names were looked at: neither can be mended in the run."""
     run, _ = open_run(tmp_path, RunConfig.of({**RunConfig().plain(), "recipe": "lab/mine"}))
