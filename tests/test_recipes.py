@@ -132,8 +132,8 @@ def test_what_json_can_not_say_is_told_all_the_same(tmp_path):
 @pytest.mark.parametrize("recipe", ["rl4vlm_7b", "rl4vlm_faithful"])
 def test_the_papers_formulas_are_not_taken_from_the_built_in_recipe(recipe):
     game = load_recipe(recipe).game
-    formulas = (game.temperature, game.discount, game.gae_lambda, game.value_coefficient, game.clip, game.thought_weight)
-    assert formulas == (0.2, 0.9, 0.95, 0.5, 0.1, 0.5)
+    assert (game.temperature, game.discount, game.gae_lambda) == (0.2, 0.9, 0.95)
+    assert (game.value_coefficient, game.clip, game.thought_weight) == (0.5, 0.1, 0.5)
 
 
 def test_a_runs_own_config_is_taken_as_it_is(tmp_path):
