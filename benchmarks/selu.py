@@ -33,7 +33,15 @@ from selu_hpc.rounds.provenance import default_folder, open_run
 from selu_hpc.rounds.rundir import RunDir, Stage, write_json
 from selu_hpc.selu.leads import leads_markdown, make_leads
 from selu_hpc.selu.summary import summarise
-from selu_hpc.selu.table import ORDER, TableRow, by_round_markdown, by_type_markdown, make_rows, markdown
+from selu_hpc.selu.table import (
+    ORDER,
+    TableRow,
+    by_round_markdown,
+    by_type_markdown,
+    by_way_markdown,
+    make_rows,
+    markdown,
+)
 from selu_hpc.stages.models import base_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -207,6 +215,7 @@ def show(options: argparse.Namespace) -> int:
         markdown(rows),
         leads_markdown(make_leads(summaries)),
         *(by_type_markdown(row) for row in rows if row.recipe == "selu"),
+        *(text for row in rows if row.recipe == "selu" and (text := by_way_markdown(row))),
     ]
     text = "\n".join([*parts, *(by_round_markdown(summary) for summary in curves)])
     print(text)

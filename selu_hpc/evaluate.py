@@ -31,7 +31,9 @@ def build_parser() -> argparse.ArgumentParser:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--table", action="store_true", help="a table over all runs found")
     what.add_argument("--summary", action="store_true", help="each run as one line of JSON")
-    parser.add_argument("--by-type", action="store_true", help="with --table: add critic and actor by task type")
+    parser.add_argument(
+        "--by-type", action="store_true", help="with --table: add both by task type, the critic by way of failing"
+    )
     where = "run folders, summaries, or folders of either (default: docs/results and runs, where they are)"
     parser.add_argument("paths", nargs="*", type=Path, help=where)
     return parser
@@ -62,7 +64,7 @@ def show(found: Sequence[dict[str, Any]], as_json: bool, by_type: bool) -> str:
     from selu_hpc.rl4vlm.summary import is_game
     from selu_hpc.rl4vlm.summary import markdown as games_markdown
     from selu_hpc.selu.leads import leads_markdown, make_leads
-    from selu_hpc.selu.table import by_type_markdown, make_rows, markdown
+    from selu_hpc.selu.table import by_type_markdown, by_way_markdown, make_rows, markdown
     from selu_hpc.summaries import without_copies
 
     learned = [one for one in found if not is_game(one)]
@@ -70,7 +72,7 @@ def show(found: Sequence[dict[str, Any]], as_json: bool, by_type: bool) -> str:
     played = without_copies(one for one in found if is_game(one))
     parts = [markdown(rows)] if rows else []
     parts += [leads_markdown(leads)] if (leads := make_leads(learned)) else []
-    parts += [by_type_markdown(row) for row in rows if by_type]
+    parts += [text for row in rows if by_type for text in (by_type_markdown(row), by_way_markdown(row)) if text]
     return "\n".join([*parts, *([games_markdown(played)] if played else [])])
 
 

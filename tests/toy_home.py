@@ -125,10 +125,15 @@ def toy_script(name: str, task: Task, state: dict[str, Any], *, seed: int) -> An
     other = kinds[(kinds.index(goal.target) + 1) % len(kinds)]
     target = other if name == "wrong_object" else goal.target
     verb = "go to" if name == "wrong_verb" else goal.verb
+    thing = LANGUAGE.name(target)
+    plan = [f"go to the {thing}", f"{verb} the {thing}"]
+    back = {"open": "close", "close": "open"}.get(verb)
     words = {
         "early_stop": ["done"],
-        "random": ["turn left", "turn right", "done"],
-    }.get(name, [f"go to the {LANGUAGE.name(target)}", f"{verb} the {LANGUAGE.name(target)}", "done"])
+        "random": ["turn left", "turn right"],
+        "out_of_reach": plan[1:],
+        "undone": [*plan, *([f"{back} the {thing}"] if back else [])],
+    }.get(name, plan)
     said = iter(words)
     return lambda state: next(said, "done")
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from selu_hpc.envs.base import Environment, Observation, StepResult
 from selu_hpc.envs.expert_home import HomeEyes
 from selu_hpc.envs.expert_thor import ThorEyes
+from selu_hpc.envs.goals import command_for
 from selu_hpc.envs.language import Command, Language
 from selu_hpc.records import Goal, Task
 
@@ -23,6 +24,16 @@ Metadata = dict[str, Any]
 Script = Callable[[Metadata], str]
 MOST_APPROACHES = 4
 """How often an actor goes to something before it gives that goal up."""
+_STEPS = ("move ahead", "turn left", "turn right")
+_PUT_AWAY = ("pick up", "grab")
+"""What is taken back by putting the thing somewhere."""
+_OPPOSITES = {
+    "open": "close",
+    "close": "open",
+    "toggle on": "toggle off",
+    "toggle off": "toggle on",
+    "switch on": "switch off",
+}
 
 
 class Policy(StrEnum):
@@ -33,6 +44,8 @@ class Policy(StrEnum):
     WRONG_VERB = "wrong_verb"
     EARLY_STOP = "early_stop"
     RANDOM = "random"
+    OUT_OF_REACH = "out_of_reach"
+    UNDONE = "undone"
 
 
 class Simulated(Environment, Protocol):
@@ -113,6 +126,10 @@ def script(policy: Policy, task: Task, metadata: Metadata, *, seed: int) -> Scri
             return _Hasty(_Planner(eyes, task.goals), task.goals[-1], rng.randint(0, 3))
         case Policy.RANDOM:
             return _Wanderer(eyes, rng, rng.randint(3, 10))
+        case Policy.OUT_OF_REACH:
+            return _spoken(_from_afar(eyes, task.goals[-1], metadata, rng))
+        case Policy.UNDONE:
+            return _Undoer(_Planner(eyes, task.goals), lambda state: _backwards(eyes, task.goals[-1], state, rng))
 
 
 class _Planner:
@@ -182,11 +199,60 @@ class _Wanderer:
         if self._left < 0:
             return "done"
         rng, eyes = self._rng, self._eyes
-        moves = [Command(verb) for verb in ("move ahead", "turn left", "turn right")]
+        moves = [Command(verb) for verb in _STEPS]
         near, types = eyes.near(metadata), eyes.far(metadata)
         far = [Command(eyes.going, rng.choice(types))] if types else []
         options = rng.choice([moves, near or moves, near or far or moves, far or moves])
         return eyes.language.say(rng.choice(options))
+
+
+class _Undoer:
+    """Does what was asked for, and then takes it back."""
+
+    def __init__(self, forwards: Script, backwards: Callable[[Metadata], Script]) -> None:
+        self._actor = forwards
+        self._backwards: Callable[[Metadata], Script] | None = backwards
+
+    def __call__(self, metadata: Metadata) -> str:
+        text = self._actor(metadata)
+        if text == "done" and self._backwards is not None:
+            self._actor, self._backwards = self._backwards(metadata), None
+            text = self._actor(metadata)
+        return text
+
+
+def can_be_undone(verb: str) -> bool:
+    """Whether what a verb does can be taken back; nothing makes a broken vase whole."""
+    return verb in (*_OPPOSITES, *_PUT_AWAY, "put", "sit")
+
+
+def _backwards(eyes: Eyes, goal: Goal, metadata: Metadata, rng: random.Random) -> Script:
+    """The actor that takes a goal back which it has just brought about."""
+    if goal.verb in _PUT_AWAY:
+        places = [other for other in eyes.goals("put", metadata) if other.target == goal.target]
+        return _Planner(eyes, [rng.choice(places)] if places else [])
+    if goal.verb == "sit":
+        return _spoken(["stand up"])
+    if goal.verb == "put":
+        taking = next(verb for verb in _PUT_AWAY if verb in eyes.verbs)
+        return _spoken([eyes.language.say(Command(taking, goal.target))])
+    back = _OPPOSITES.get(goal.verb)
+    return _spoken([eyes.language.say(Command(back, goal.target))] if back else [])
+
+
+def _from_afar(eyes: Eyes, goal: Goal, metadata: Metadata, rng: random.Random) -> list[str]:
+    """The words for a goal without the way to it, from where the agent stands or from beside another thing."""
+    elsewhere = [kind for kind in eyes.far(metadata) if kind not in (goal.target, goal.place)]
+    steps = [[rng.choice(_STEPS) for _ in range(rng.randint(0, 2))] for _ in range(2)]
+    if elsewhere and rng.random() < 0.5:
+        steps[0] = [eyes.language.say(Command(eyes.going, rng.choice(elsewhere)))]
+    return [*steps[0], eyes.language.say(command_for(goal)), *steps[1]]
+
+
+def _spoken(texts: Sequence[str]) -> Script:
+    """Says these words one after the other, and then done."""
+    left = iter(texts)
+    return lambda metadata: next(left, "done")
 
 
 def _another_object(eyes: Eyes, goal: Goal, metadata: Metadata, rng: random.Random) -> Goal:

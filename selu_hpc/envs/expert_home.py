@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from selu_hpc.config import Simulator
-from selu_hpc.envs.goals import VIRTUALHOME_VERBS
+from selu_hpc.envs.goals import VIRTUALHOME_VERBS, command_for
 from selu_hpc.envs.language import Command
 from selu_hpc.envs.virtualhome_state import (
     HomeInventory,
@@ -56,14 +56,14 @@ class HomeEyes:
             place = meant(metadata, Command("open", goal.place), goal.place)
             if place is not None and goal.place in self.language.inside and "CLOSED" in place["states"]:
                 return self._acting(Command("open", goal.place), metadata)
-            return self._acting(Command("put", goal.target, goal.place), metadata)
-        node = meant(metadata, Command(_SAID.get(goal.verb, goal.verb), goal.target), goal.target)
+            return self._acting(command_for(goal), metadata)
+        node = meant(metadata, command_for(goal), goal.target)
         if node is not None and hidden(metadata, node["id"]):
             known = nodes_by_id(metadata)
             closed = [known[to] for to in related(metadata, node["id"], ("INSIDE",)) if "CLOSED" in known[to]["states"]]
             if closed:
                 return self._acting(Command("open", closed[0]["class_name"]), metadata)
-        return self._acting(Command(_SAID.get(goal.verb, goal.verb), goal.target), metadata)
+        return self._acting(command_for(goal), metadata)
 
     def goals(self, verb: str, metadata: Metadata) -> Sequence[Goal]:
         return HomeInventory(metadata).goals(verb)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from selu_hpc.config import Simulator
-from selu_hpc.envs.goals import THOR_VERBS
+from selu_hpc.envs.goals import THOR_VERBS, command_for
 from selu_hpc.envs.language import Command
 from selu_hpc.envs.thor_inventory import ThorInventory
 from selu_hpc.envs.thor_state import by_id, candidates, containers_of, goals_that_hold, held, meant, suits
@@ -43,7 +43,7 @@ class ThorEyes:
             closed = [box for box in containers_of(thing, known) if box["openable"] and not box["isOpen"]]
             if closed:
                 return self._acting(Command("open", closed[0]["objectType"]), metadata)
-        return self._acting(Command(goal.verb, goal.target), metadata)
+        return self._acting(command_for(goal), metadata)
 
     def goals(self, verb: str, metadata: Metadata) -> Sequence[Goal]:
         return ThorInventory(metadata).goals(verb)
@@ -67,7 +67,7 @@ class ThorEyes:
         place = meant(metadata, Command("put", "", goal.place), goal.place)
         if place is not None and place["openable"] and not place["isOpen"]:
             return self._acting(Command("open", goal.place), metadata)
-        return self._acting(Command("put", goal.target, goal.place), metadata)
+        return self._acting(command_for(goal), metadata)
 
     def _acting(self, command: Command, metadata: Metadata) -> tuple[Command, bool] | None:
         thing = meant(metadata, command, command.place or command.target)

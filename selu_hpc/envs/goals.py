@@ -42,9 +42,10 @@ def make_task(scene: str, goals: Sequence[Goal], *, simulator: Simulator) -> Tas
 
 
 @lru_cache(maxsize=4096)
-def _command(goal: Goal) -> Command:
+def command_for(goal: Goal) -> Command:
+    """What is said to bring a goal about."""
     return Command("sit on" if goal.verb == "sit" else goal.verb, goal.target, goal.place)
 
 
 def _say(goal: Goal, language: Language) -> str:
-    return language.say(_command(goal))
+    return language.say(command_for(goal))

@@ -2,7 +2,8 @@
 
 A results.json holds rows, one an outcome with its episode's id, so that every number can be traced:
 
-    critic   episode, verb, truth, first (the plain verdict), verdict (by the method's own procedure),
+    critic   episode, verb, way (which scripted actor played it), truth, first (the plain verdict),
+             verdict (by the method's own procedure),
              states (whether what the task speaks of is seen to hold in the same picture)
     actor    episode, verb, scene, success, ever, ended, steps
     probe    role, episode, kind, question, answer, expected, right
@@ -35,6 +36,7 @@ def numbers(rows: Rows, *, samples: int) -> dict[str, Any]:
         "critic_own_procedure": _plain(_critic(rows["critic"], "verdict", samples)),
         "critic_states": _plain(_critic(rows["critic"], "states", samples)) if asked_states(rows) else {},
         "critic_by_type": _typed(rows["critic"], lambda some: _critic(some, "first", samples)),
+        "critic_by_way": _by_way(rows["critic"], samples),
         "actor": _plain(_success(rows["actor"], samples)),
         "actor_by_type": _typed(rows["actor"], lambda some: _success(some, samples)),
         "probe": {
@@ -48,6 +50,23 @@ def numbers(rows: Rows, *, samples: int) -> dict[str, Any]:
 def asked_states(rows: Rows) -> bool:
     """Whether the states were asked about: evaluations from before the question was there are still read."""
     return all("states" in row for row in rows["critic"])
+
+
+def _by_way(rows: Sequence[Row], samples: int) -> dict[str, Any]:
+    """Of each way to fail, how often it is called a success; older evaluations do not say the way."""
+    failed = [row for row in rows if not row["truth"] and "way" in row]
+    return {
+        way: _plain(found)
+        for way, found in by_type(failed, lambda row: str(row["way"]), lambda some: _called_done(some, samples)).items()
+    }
+
+
+def _called_done(rows: Sequence[Row], samples: int) -> dict[str, Number]:
+    return {
+        name: number
+        for name in ("first", "verdict")
+        for number in mean_number([row[name] for row in rows], name=name, samples=samples, seed=SEED).values()
+    }
 
 
 def _critic(rows: Sequence[Row], field: str, samples: int) -> dict[str, Number]:

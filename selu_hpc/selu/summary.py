@@ -3,7 +3,8 @@
 Outcomes are kept as bits in the order of the frozen test sets, so that runs are compared episode by episode:
 
     {"recipe": "selu", "simulator": "thor", "world": "unknown", "seed": 0, "signature": …, "settings": …, "commit": …,
-     "base": …, "testset": …, "episodes": 960, "steps": 7431, "critic_verbs": ["open", …], "truth": "0101…",
+     "base": …, "testset": …, "episodes": 960, "steps": 7431, "critic_verbs": ["open", …], "critic_ways": ["expert", …],
+     "truth": "0101…",
      "actor_verbs": […],
      "rounds": [{"round": 0, "first": "0110…", "verdict": "0111…", "states": "0111…", "success": "0010…",
                  "probe": {"actor": .8, …}, "labels": {…}}, …]}
@@ -44,6 +45,7 @@ def summarise(run: RunDir, config: RunConfig) -> Summary | None:
         "episodes": sum(card["episodes"]["total"]["episodes"] for card in cards),
         "steps": sum(card["episodes"]["total"]["steps"] for card in cards),
         "critic_verbs": [row["verb"] for row in base["critic"]],
+        **({"critic_ways": ways} if any(ways := [row.get("way", "") for row in base["critic"]]) else {}),
         "truth": _bits(base["critic"], "truth"),
         "actor_verbs": [row["verb"] for row in base["actor"]],
         "rounds": [_round(round_id, rows) for round_id, rows in rounds],

@@ -49,6 +49,7 @@ class TableRow:
     steps: float
     minutes: float | None = None
     by_verb: dict[str, tuple[float, float, float, float]] = field(default_factory=dict)
+    by_way: dict[str, tuple[float, float, float, float]] = field(default_factory=dict)
 
 
 def make_rows(summaries: Sequence[Summary]) -> list[TableRow]:
@@ -97,6 +98,19 @@ def by_type_markdown(row: TableRow) -> str:
     lines += [
         f"| {verb} | {_arrow(critic_base, critic_last)} | {_arrow(actor_base, actor_last)} |"
         for verb, (critic_base, critic_last, actor_base, actor_last) in row.by_verb.items()
+    ]
+    return "\n".join([*lines, ""])
+
+
+def by_way_markdown(row: TableRow) -> str:
+    """How often a failure is called a success, base → last, by the way it failed; nothing where no way is known."""
+    if not row.by_way:
+        return ""
+    title = f"#### {_name(row)}, {row.simulator}, {row.world} world, round {row.rounds}: failures called successes"
+    lines = [title, "", "| failed by | plain verdict | own procedure |", "|---|--:|--:|"]
+    lines += [
+        f"| {way.replace('_', ' ')} | {_arrow(first_base, first_last)} | {_arrow(own_base, own_last)} |"
+        for way, (first_base, first_last, own_base, own_last) in row.by_way.items()
     ]
     return "\n".join([*lines, ""])
 
@@ -175,6 +189,7 @@ def _row(group: Sequence[Summary], settings: str) -> TableRow:
         steps=float(np.mean([one["steps"] for one in group])),
         minutes=float(np.mean(times)) if times else None,
         by_verb=_by_verb(first, right, actor),
+        by_way=_by_way(first, truth[0], critic, own),
     )
 
 
@@ -188,6 +203,20 @@ def _by_verb(
         acted = [percent(matrix[:, actor_verbs == verb]) for matrix in actor]
         found[verb] = (judged[0], judged[1], acted[0], acted[1])
     return found
+
+
+def _by_way(
+    first: Summary, truth: NDArray[Any], critic: Sequence[Matrix], own: Sequence[Matrix]
+) -> dict[str, tuple[float, float, float, float]]:
+    """Of the failures only, each way's share of yeses."""
+    ways = np.array(first.get("critic_ways", []))
+    found = {}
+    for way in dict.fromkeys(ways[truth == 0] if ways.size else ()):
+        plain, whole = (
+            [percent(said[:, (ways == way) & (truth == 0)]) for said in verdicts] for verdicts in (critic, own)
+        )
+        found[str(way)] = (plain[0], plain[1], whole[0], whole[1])
+    return dict(sorted(found.items()))
 
 
 def _pair(group: Sequence[Summary], name: str) -> tuple[Matrix, Matrix]:

@@ -120,6 +120,7 @@ def critic_rows(testset: ShardDir, config: RunConfig, speaking: Speaking) -> lis
             {
                 "episode": case.episode_id,
                 "verb": case.task.verb,
+                "way": _way(episodes, first + at),
                 "truth": truths[first + at].success,
                 "first": plain[at],
                 "verdict": label.verdict,
@@ -128,6 +129,12 @@ def critic_rows(testset: ShardDir, config: RunConfig, speaking: Speaking) -> lis
             for at, (case, label) in enumerate(zip(some, judge.judge(some), strict=True))
         ]
     return rows
+
+
+def _way(episodes: EpisodeReader, index: int) -> str:
+    """The scripted actor that played a test episode: its words are its name (stages/scripted.py)."""
+    name: str = episodes.meta(index)["actions"][0]["text"]
+    return name
 
 
 def _at_test(config: RunConfig) -> RunConfig:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from selu_hpc.config import Backend, EnvConfig, RunConfig, World
-from selu_hpc.envs.expert import Policy
+from selu_hpc.envs.expert import Policy, can_be_undone
 from selu_hpc.envs.goals import verbs_of
 from selu_hpc.envs.pool import EnvironmentPool
 from selu_hpc.envs.splits import test_scenes, test_seed
@@ -39,9 +39,13 @@ logger = logging.getLogger(__name__)
 TASKS, PROBE = "tasks.json", "probe.zarr"
 CELLS_AT_ONCE = 16
 MOST_TRIALS = 24
-TRIALS_OF_A_TYPE = 4
-"""After so many episodes that did not come out as wanted, a cell takes the next task type."""
-FAILING = (Policy.WRONG_OBJECT, Policy.WRONG_VERB, Policy.EARLY_STOP, Policy.RANDOM)
+TRIALS = 4
+"""After so many episodes that did not come out as wanted, a failure takes the next way to fail, a success the next
+task type."""
+FAILING = (
+    Policy.WRONG_OBJECT, Policy.OUT_OF_REACH, Policy.WRONG_VERB, Policy.UNDONE, Policy.EARLY_STOP, Policy.RANDOM,
+)  # fmt: skip
+"""The ways to fail: in the second and the fourth the right words are said, and only the picture tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,20 +104,28 @@ def share(total: int, num_shards: int, shard: int) -> range:
 
 
 def critic_cells(config: RunConfig, shard: int) -> list[Cell]:
-    """Successes and failures in turn, each task type as often in both."""
+    """Successes and failures in turn, each task type as often in both, and within each type every way to fail."""
     return [
         Cell(
             number,
             "c",
             wanted,
-            (Policy.EXPERT,)
-            if wanted
-            else tuple(FAILING[(number // 2 + n) % len(FAILING)] for n in range(len(FAILING))),
+            (Policy.EXPERT,) if wanted else _ways_to_fail(config.env, number // 2),
             lambda played, wanted=wanted: played.truth.success == wanted,  # type: ignore[misc]
         )
         for number in share(config.evaluate.critic_episodes, config.evaluate.num_shards, shard)
         for wanted in (number % 2 == 0,)
     ]
+
+
+def _ways_to_fail(config: EnvConfig, number: int) -> tuple[Policy, ...]:
+    """Of the number-th failure, the wanted one first: types change from one to the next, ways from one turn of all
+    types to the next."""
+    verbs = verbs_of(config)
+    turn, place = divmod(number, len(verbs))
+    ways = [way for way in FAILING if way is not Policy.UNDONE or can_be_undone(verbs[place])]
+    first = (turn + place) % len(ways)
+    return (*ways[first:], *ways[:first])
 
 
 def probe_cells(config: RunConfig, shard: int) -> list[Cell]:
@@ -172,8 +184,9 @@ def _fill(group: Sequence[Cell], config: EnvConfig, look: Look, players: Players
 
 def _work(cell: Cell, trial: int, config: EnvConfig, look: Look, voice: _Voice) -> Work:
     seed = test_seed("testset", cell.name, cell.number, trial)
-    voice.policies[seed] = cell.policies[trial % len(cell.policies)]
-    task = _task(config, cell.number // 2 + trial // TRIALS_OF_A_TYPE, seed, look)
+    again = trial // TRIALS
+    voice.policies[seed] = cell.policies[again % len(cell.policies)]
+    task = _task(config, cell.number // 2 + (again if cell.wanted else 0), seed, look)
     return Work(episode_id=f"test-{cell.name}{cell.number:04d}", task=task, seed=seed)
 
 

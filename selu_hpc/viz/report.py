@@ -29,6 +29,10 @@ Cells = Sequence[str]
 BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError)
 """What reading a file of any content may end with."""
 EACH = "Below each figure stand its 95 % interval and how many outcomes it rests on (n)."
+WAYS = (
+    "Out of reach, the right words are said from too far away; undone, what was achieved is taken back: in both only "
+    "the picture tells."
+)
 BANDS = (
     "Bands are 95 % intervals: bootstrap over {over}, Wilson’s where all came out alike. They say how sure a figure is "
     "of this run, not of another seed’s."
@@ -154,6 +158,7 @@ def _learned(run: RunDir, config: RunConfig, rounds: Sequence[RoundNumbers]) -> 
     yield f"<figcaption>{BANDS.format(over='episodes')}</figcaption></figure>"
     yield _by_round(rounds, LEARNING, name="Learning", base="base")
     yield from _by_type(rounds)
+    yield from _by_way(rounds)
     if labelled := [one for one in rounds if one.numbers.get("labels")]:
         name, judged = "How far the labels were from the truth", config.critic.mode is not CriticMode.NONE
         yield f"<h2>{name}</h2><p class=quiet>{WHOSE_LABELS.get(config.critic.mode, AFTERWARDS)}</p>"
@@ -212,7 +217,7 @@ def _by_round(rounds: Sequence[RoundNumbers], columns: Sequence[Column], *, name
 
 
 def _by_type(rounds: Sequence[RoundNumbers]) -> Iterable[str]:
-    ends = [rounds[0]] if len(rounds) == 1 else [rounds[0], rounds[-1]]
+    ends = _ends(rounds)
     kinds = sorted({*ends[-1].numbers["critic_by_type"], *ends[-1].numbers["actor_by_type"]})
     figures = {"critic accuracy": ("critic_by_type", "accuracy"), "actor success": ("actor_by_type", "success")}
     columns = [f"{name}, {_round(one.round_id, 'base')}" for name in figures for one in ends]
@@ -225,6 +230,30 @@ def _by_type(rounds: Sequence[RoundNumbers]) -> Iterable[str]:
     ]
     yield "<h2>By task type</h2>" + _table(["task type", *columns], rows, name="By task type")
     yield f"<p class=quiet>{EACH} A type has few: weigh a difference against them.</p>"
+
+
+def _by_way(rounds: Sequence[RoundNumbers]) -> Iterable[str]:
+    """Which failures of the critic's test set are called successes; older evaluations do not say the way."""
+    ends = _ends(rounds)
+    ways = sorted(ends[-1].numbers.get("critic_by_way", {}))
+    if not ways:
+        return
+    figures = {"plain verdict": "first", "own procedure": "verdict"}
+    columns = [f"{name}, {_round(one.round_id, 'base')}" for name in figures for one in ends]
+    rows = [
+        [
+            escaped(way.replace("_", " ")),
+            *(share_cell(one.figure("critic_by_way", way, name)) for name in figures.values() for one in ends),
+        ]
+        for way in ways
+    ]
+    name = "Failures called successes"
+    yield f"<h2>{name}</h2>" + _table(["failed by", *columns], rows, name=name)
+    yield f"<p class=quiet>{EACH} {WAYS}</p>"
+
+
+def _ends(rounds: Sequence[RoundNumbers]) -> list[RoundNumbers]:
+    return [rounds[0]] if len(rounds) == 1 else [rounds[0], rounds[-1]]
 
 
 def _cards(run: RunDir, config: RunConfig) -> Iterable[str]:

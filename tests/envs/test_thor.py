@@ -9,14 +9,16 @@ import pytest
 
 from selu_hpc.config import EnvConfig, World
 from selu_hpc.envs.base import Observation
-from selu_hpc.envs.expert import Policy, play
+from selu_hpc.envs.expert import Policy, can_be_undone, play
 from selu_hpc.envs.goals import THOR_VERBS, make_task
 from selu_hpc.envs.pool import EnvironmentPool
 from selu_hpc.envs.splits import test_scenes, train_scenes
 from selu_hpc.envs.tasks import sample_tasks
 from selu_hpc.envs.thor import ThorEnvironment
 from selu_hpc.envs.thor_local import world_environment
+from selu_hpc.envs.words import language_of
 from selu_hpc.records import Goal, Task
+from selu_hpc.selu.deeds import tried
 
 KNOWN = EnvConfig(world=World.KNOWN, width=96, height=96)
 UNKNOWN = EnvConfig(world=World.UNKNOWN, width=96, height=96)
@@ -94,6 +96,21 @@ def test_scripted_failures_do_fail(home: ThorEnvironment) -> None:
             play(home, task, seed=seed, policy=policy)
             successes += home.truth("e").success
         assert successes < len(tasks) / 2, policy
+
+
+def test_who_says_the_words_from_afar_or_takes_the_deed_back_fails_with_the_right_words(home: ThorEnvironment) -> None:
+    language = language_of(KNOWN.simulator)
+    for verb in THOR_VERBS:
+        tasks = sample_tasks(KNOWN.but(verbs=(verb,)), scenes=test_scenes(KNOWN), count=4, seed=5)
+        undone = 0
+        for policy in (Policy.OUT_OF_REACH, Policy.UNDONE):
+            for seed, task in enumerate(tasks):
+                played = play(home, task, seed=seed, policy=policy)
+                truth = home.truth("e")
+                assert played.results[-1].said_done
+                assert tried(task.goals, [result.parsed for result in played.results], language), played.texts
+                undone += policy is Policy.UNDONE and any(truth.success_after) and not truth.success
+        assert (undone > 0) == can_be_undone(verb) == (verb not in ("break", "slice"))
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,24 @@ def test_the_expert_does_every_kind_of_task_and_the_hasty_one_does_none(home: Vi
         assert not home.truth("e").success, task
 
 
+def test_who_takes_the_deed_back_had_done_it(home: VirtualHomeEnvironment) -> None:
+    for seed, task in enumerate(_tasks(home)):
+        played = play(home, task, seed=seed, policy=Policy.UNDONE, horizon=20)
+        truth = home.truth("e")
+        assert any(truth.success_after), (task, played.texts)
+        assert not truth.success, (task, played.texts)
+
+
+def test_who_says_the_words_from_afar_does_not_go_there(home: VirtualHomeEnvironment) -> None:
+    failed = 0
+    for seed, task in enumerate(_tasks(home) * 3):
+        played = play(home, task, seed=seed, policy=Policy.OUT_OF_REACH)
+        assert task.instruction.rpartition(" and ")[2] in played.texts
+        assert f"walk to the {task.goals[-1].target}" not in played.texts
+        failed += not home.truth("e").success
+    assert failed >= 7  # of 21, of which half begin at the thing
+
+
 def test_what_the_pictures_and_the_text_show_follows_the_state(home: VirtualHomeEnvironment) -> None:
     before = home.reset(FRIDGE, seed=3)
     assert before.text == "You hold nothing."

@@ -98,6 +98,22 @@ def test_shards_come_to_the_same_numbers_as_one_piece():
     assert numbers(whole, samples=50)["actor_by_type"]["open"]["success"]["value"] == 0.2
 
 
+def test_failures_are_counted_by_the_way_they_failed_where_it_is_told():
+    ways = ["undone", "random"] * 4 + ["expert"]
+    critic = [
+        row(n, truth=way == "expert", way=way, first=n == 2, verdict=n in (1, 2, 3, 8)) for n, way in enumerate(ways)
+    ]
+    rows = {"critic": critic, "actor": [], "probe": [], "labels": []}
+    found = numbers(rows, samples=10)["critic_by_way"]
+    assert set(found) == {"undone", "random"}
+    shares = [(found[way]["first"]["value"], found[way]["verdict"]["value"]) for way in ("undone", "random")]
+    assert shares == [(0.25, 0.25), (0.0, 0.5)]
+    assert found["undone"]["first"]["count"] == 4
+    for one in critic:
+        del one["way"]
+    assert numbers(rows, samples=10)["critic_by_way"] == {}
+
+
 def test_an_evaluation_that_did_not_ask_about_states_is_read_as_before():
     rows = {"critic": [row(0, truth=True, first=True, verdict=True)], "actor": [], "probe": [], "labels": []}
     assert numbers(rows, samples=10)["critic_states"] == {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from summaries import summary
 
-from selu_hpc.selu.table import by_round_markdown, by_type_markdown, make_rows, markdown
+from selu_hpc.selu.table import by_round_markdown, by_type_markdown, by_way_markdown, make_rows, markdown
 
 
 def test_base_last_and_gain_are_counted_over_seeds_and_episodes():
@@ -65,6 +65,15 @@ def test_states_count_where_they_were_asked_about():
     assert "| 75.0 → 75.0 |" in markdown([row])
     (before,) = make_rows([summary()])
     assert "| – → – |" in markdown([before])
+
+
+def test_yeses_to_failures_are_counted_by_the_way_they_failed():
+    ways = ["expert", "undone", "expert", "wrong_object"]
+    (row,) = make_rows([summary(critic_ways=ways, last={"round": 5, "first": "1101", "verdict": "1011"})])
+    assert row.by_way == {"undone": (0.0, 100.0, 0.0, 0.0), "wrong_object": (0.0, 100.0, 0.0, 100.0)}
+    assert by_way_markdown(row).splitlines()[-1] == "| wrong object | 0.0 → 100.0 | 0.0 → 100.0 |"
+    (before,) = make_rows([summary()])
+    assert by_way_markdown(before) == ""
 
 
 def test_runs_over_other_test_sets_bases_or_worlds_have_rows_of_their_own():

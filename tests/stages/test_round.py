@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections import Counter
 from dataclasses import replace
 
 import pytest
+import toy_home
 
-from selu_hpc.config import Learning
+from selu_hpc.config import Learning, Simulator
+from selu_hpc.envs.expert import Policy, can_be_undone
+from selu_hpc.envs.goals import VERBS
+from selu_hpc.recipes import load_recipe
 from selu_hpc.records import Label, Role, Sample, View
 from selu_hpc.rounds.provenance import open_run
 from selu_hpc.rounds.rundir import RunDir, Stage
 from selu_hpc.selu.results import merge
-from selu_hpc.stages import evaluate, models
+from selu_hpc.stages import evaluate, models, testset
 from selu_hpc.store.frames import FrameSource
 from selu_hpc.store.lines import LineReader
 from selu_hpc.store.trajectories import EpisodeReader
@@ -84,6 +89,8 @@ def test_an_evaluation_traces_every_number_to_its_episode(real_pool, collected, 
     critic = [row for one in results for row in one["rows"]["critic"]]
     assert [row["episode"] for row in critic] == [f"test-c{number:04d}" for number in range(12)]
     assert sum(row["truth"] for row in critic) == 6
+    assert {row["way"] for row in critic if row["truth"]} == {"expert"}
+    assert {row["way"] for row in critic if not row["truth"]} > {"wrong_object", "out_of_reach"}
     # The toy critic says no to every opening, and right to all else.
     assert all(row["first"] == (row["truth"] and row["verb"] != "open") for row in critic)
     assert all(row["verdict"] == row["truth"] for row in critic)
@@ -112,6 +119,30 @@ def test_the_test_sets_are_the_same_for_every_method_seed_and_cut(toy_run, toy_c
         return [store.meta(index) for store in stores for index in range(len(store))]
 
     assert metas(toy_run, 2) == metas(other, 1)
+
+
+@pytest.mark.parametrize("simulator", Simulator)
+def test_every_type_of_task_fails_in_every_way_equally_often(simulator):
+    config = load_recipe("selu", [f"env.simulator={simulator}"])
+    cells = [cell for shard in range(2) for cell in testset.critic_cells(config, shard)]
+    types = VERBS[simulator]
+    failed = Counter((types[cell.number // 2 % len(types)], cell.policies[0]) for cell in cells if not cell.wanted)
+    each = len(cells) // 2 // (6 * len(types))
+    for verb in types:
+        ways = {way: failed[verb, way] for way in testset.FAILING}
+        if can_be_undone(verb):
+            assert set(ways.values()) == {each}
+        else:
+            assert ways.pop(Policy.UNDONE) == 0
+            assert max(ways.values()) - min(ways.values()) <= 1
+
+
+def test_a_failure_is_tried_for_a_few_times_and_then_another_way(toy_config):
+    cell = testset.Cell(3, "c", False, (Policy.UNDONE, Policy.RANDOM), lambda played: False)
+    voice = testset._Voice()
+    work = [testset._work(cell, trial, toy_config.env, toy_home.look, voice) for trial in range(9)]
+    assert [voice.policies[one.seed] for one in work] == [Policy.UNDONE] * 4 + [Policy.RANDOM] * 4 + [Policy.UNDONE]
+    assert {one.task.verb for one in work} == {"break"}
 
 
 def test_a_scene_is_looked_at_once_a_run(toy_run, toy_config, toy_model, do, monkeypatch):

@@ -17,10 +17,11 @@ BEGUN = 1_795_700_000.25
 def selu_rows(*, sliced: bool) -> dict[str, list[dict[str, Any]]]:
     """The critic is right except for every third success; opening always succeeds, slicing always or never."""
     critic = [
-        {"verb": kind, "truth": n % 2 == 0, "first": n % 2 == 0 and n % 6 > 0, "verdict": n % 2 == 0}
+        {"verb": kind, "way": "expert" if n % 2 == 0 else "wrong_object", "truth": n % 2 == 0,
+         "first": n % 2 == 0 and n % 6 > 0, "verdict": n % 2 == 0}
         for kind in KINDS
         for n in range(A_TYPE)
-    ]
+    ]  # fmt: skip
     actor = [{"verb": kind, "success": kind == "open" or sliced} for kind in KINDS for _ in range(A_TYPE)]
     probe = [{"role": role, "right": n > 0} for role in ("actor", "critic") for n in range(10)]
     labels = [{**row, "relabelled": False, "relabelled_truth": None} for row in critic]

@@ -63,6 +63,11 @@ def test_a_type_that_always_came_out_alike_is_said_to_be_no_more_certain_than_it
     assert (sliced[0], *sliced[3:]) == ("slice", never, always)
 
 
+def test_failures_called_successes_stand_by_the_way_they_failed(evaluated):
+    never = "0.0 %<small>0.0 to 24.3, n 12</small>"
+    assert rows_of(text_of(evaluated), "Failures called successes") == [["wrong object", *[never] * 4]]
+
+
 def test_a_false_verdicts_share_says_how_many_could_be_false(evaluated):
     base = rows_of(text_of(evaluated), "Learning")[0]
     assert base[0] == "base"
