@@ -204,6 +204,8 @@ def _unplayable(config: RunConfig) -> Iterator[tuple[str, str]]:
         )
     if config.plays_games or env.backend is Backend.STAND_IN:
         return
+    if env.backend is Backend.CLOUD_RENDERING and env.simulator is Simulator.VIRTUALHOME:
+        yield "env.backend", f"{env.backend} is AI2-THOR's; VirtualHome's build draws under X: set env.backend to xvfb"
     if not env.unity_releases:
         yield "env.backend", f"{env.backend} needs env.unity_releases; {_FETCH}"
     if not env.unity_commit and env.simulator is Simulator.THOR:

@@ -103,6 +103,9 @@ def _faults_of_games(summary: Summary) -> Iterator[str]:
 def _faults_of_verdicts(summary: Summary) -> Iterator[str]:
     judged, acted = len(summary["critic_verbs"]), len(summary["actor_verbs"])
     yield from _faults_of_bits(summary, {"truth": judged})
+    ways = summary.get("critic_ways", [""] * judged)
+    if not isinstance(ways, list) or len(ways) != judged or not all(isinstance(way, str) for way in ways):
+        yield f"critic_ways is no list of {judged} names"
     for one in summary["rounds"]:
         states = {"states": judged} if "states" in one else {}
         place = f"round {one['round']}: "

@@ -365,6 +365,10 @@ def test_what_no_episode_could_be_played_with_is_refused_before_it_becomes_a_run
         "a build"
     ]
     assert load_recipe("selu", [*home, "env.unity_releases=/unity"]).env.unity_releases == "/unity"
+    headless = ["env.simulator=virtualhome", "env.backend=cloud_rendering", "env.unity_releases=/unity"]
+    assert "cloud_rendering is AI2-THOR's; VirtualHome's build draws under X: set env.backend to xvfb" in said(
+        *headless
+    )
 
 
 def test_a_game_asked_for_where_none_is_played_is_refused():

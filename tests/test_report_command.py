@@ -55,6 +55,7 @@ def test_a_report_may_be_written_elsewhere_where_the_run_has_no_room_for_it(smal
 
 
 SUMMARY = next((Path(__file__).parents[1] / "docs" / "results").glob("thor-selu-s0.json"))
+JUDGED = len(json.loads(SUMMARY.read_bytes())["critic_verbs"])
 
 
 def broken(name, tmp_path, **changes):
@@ -74,8 +75,10 @@ def broken(name, tmp_path, **changes):
         ({"seed": "0"}, "seed is '0', not a whole number"),
         ({"minutes": "11"}, "minutes is '11', not a number"),
         ({"rounds": []}, "it has no rounds"),
-        ({"truth": "01"}, "truth has 2 outcomes of 160"),
-        ({"last": {"first": "01"}}, "round 5: first has 2 outcomes of 160"),
+        ({"truth": "01"}, f"truth has 2 outcomes of {JUDGED}"),
+        ({"last": {"first": "01"}}, f"round 5: first has 2 outcomes of {JUDGED}"),
+        ({"critic_ways": ["expert"] * 3}, f"critic_ways is no list of {JUDGED} names"),
+        ({"critic_ways": "x" * JUDGED}, f"critic_ways is no list of {JUDGED} names"),
         ({"last": {"success": "x"}}, "round 5: success is not a string of 0 and 1"),
         ({"last": {"probe": {"actor": "high"}}}, "round 5: probe, actor is 'high', not a share"),
     ],

@@ -92,7 +92,7 @@ def exec_line(
 def passed_environment() -> dict[str, str]:
     """What crosses the wall, in the form apptainer wants: APPTAINERENV_NAME."""
     passed = {name: value for name, value in os.environ.items() if name.startswith(PASSED) or name in PASSED_ALSO}
-    return {f"APPTAINERENV_{name}": value for name, value in {**KEPT, **passed}.items()}
+    return {f"APPTAINERENV_{name}": value for name, value in {**passed, **KEPT}.items()}
 
 
 def outside_environment() -> dict[str, str]:

@@ -46,15 +46,18 @@ def put_aside_broken_shards(job: Job, round_id: int) -> None:
 
 
 def put_aside(job: Job, place: ShardDir, why: str) -> None:
-    """Keep the attempts' records, put everything else out of the way under a name nothing reads."""
+    """Keep the attempts' records, put everything else out of the way under a name nothing reads.
+
+    The marker goes last: where this is cut short, the shard is found broken again and the rest is put aside.
+    """
     target = place.path / f"broken-{time.strftime('%Y%m%dT%H%M%S')}"
     target.mkdir(parents=True, exist_ok=True)
-    place.marker_file.rename(target / place.marker_file.name)
     for part in list(place.path.iterdir()):
-        if not part.name.startswith(("attempt-", "broken-")):
+        if not part.name.startswith(("attempt-", "broken-")) and part != place.marker_file:
             part.rename(target / part.name)
     if place.truth.exists():
         place.truth.rename(place.truth.with_name(f"{place.truth.name}.{target.name}"))
+    place.marker_file.rename(target / place.marker_file.name)
     logger.warning("shard %s is broken and made anew: %s", place.name, why)
     job.journal.append("corrupt", shard=place.name, why=why)
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 NOT_FOR_JOBS = re.compile(
-    r"SLURM_(?!CONF|JWT$)|S(BATCH|ALLOC|RUN|QUEUE|ACCT|INFO|CANCEL|CONTROL)_|SUBMITIT_|SELU_(?!CLUSTER)|PYTHON"
+    r"SLURM_(?!CONF|JWT$)|S(BATCH|ALLOC|RUN|QUEUE|ACCT|INFO|CANCEL|CONTROL)_|SUBMITIT_|SELU_(?!CLUSTER|FEATURE_CACHE)|PYTHON"
     r"|((LOCAL_|GROUP_|ROLE_)?RANK|(LOCAL_|ROLE_)?WORLD_SIZE|MASTER_(ADDR|PORT))$|TORCHELASTIC_"
 )
 SHOW_CONFIG = ("scontrol", "show", "config")

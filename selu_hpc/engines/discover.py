@@ -134,14 +134,19 @@ def _partition(facts: PartitionFacts) -> SitePartition:
     )
 
 
-def with_memory(site: Site, slurm: Slurm) -> Site:
-    """The profile with the largest node's memory where it does not say; as it is where Slurm does not either."""
-    most: dict[str, int] = {}
-    for line in (slurm.text("sinfo", "--noheader", "--exact", "--format=%R|%m") or "").splitlines():
-        name, _, memory = line.partition("|")
-        most[name.strip()] = max(most.get(name.strip(), 0), read_gb(memory.strip()))
+def with_limits(site: Site, slurm: Slurm) -> Site:
+    """The profile with the largest node's memory and the partition's longest time where it does not say; as it is
+    where Slurm does not either."""
+    memory, minutes = dict[str, int](), dict[str, int]()
+    for line in (slurm.text("sinfo", "--noheader", "--exact", "--format=%R|%m|%l") or "").splitlines():
+        name, megabytes, limit = (part.strip() for part in f"{line}||".split("|")[:3])
+        memory[name] = max(memory.get(name, 0), read_gb(megabytes))
+        minutes[name] = read_minutes(limit)
     partitions = {
-        role: one if one.max_mem_gb else one.but(max_mem_gb=most.get(one.name, 0))
+        role: one.but(
+            max_mem_gb=one.max_mem_gb or memory.get(one.name, 0),
+            max_timeout_min=one.max_timeout_min or minutes.get(one.name, 0),
+        )
         for role, one in site.partitions.items()
     }
     return site.but(partitions=partitions)

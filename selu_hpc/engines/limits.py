@@ -78,8 +78,9 @@ def rounds_that_fit(now: Situation, limits: Limits, *, num_queued: int) -> tuple
             return fewer, decision
     if num_queued:
         return replace(now, last_round=-1), decide(replace(now, last_round=-1))
+    needed = "rounds 0 and 1 need" if any(key.round_id == 0 for key in now.due) else "one round needs"
     raise EngineError(
-        f"one round needs {_size(decision)} queue entries, Slurm takes {limits.max_submit_jobs} of this user: make "
+        f"{needed} {_size(decision)} queue entries, Slurm takes {limits.max_submit_jobs} of this user: make "
         "rollout.num_shards smaller and rollout.episodes_per_shard larger, so that a task does more episodes"
     )
 

@@ -11,6 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from selu_hpc.engines.attempts import count_failures, known_causes, read_attempts, tried_in_vain
@@ -167,12 +168,13 @@ class Submission:
         due = self.job.due()
         completed = self._completed(ledger, live, rows)
         deadline = time.monotonic() + self.grace_s
-        while hidden := {key for key, shard in completed if shard in due.get(key, ())}:
+        while hidden := [(key, shard) for key, shard in completed if shard in due.get(key, ())]:
             if time.monotonic() > deadline:
                 break
             time.sleep(0.5)
-            for key in hidden:
-                list(self.job.run.stage(key.round_id, key.stage).iterdir())
+            for key, shard in hidden:
+                with suppress(OSError):  # listing a folder makes NFS look at the server again
+                    list(self.job.run.shard(key.round_id, key.stage, shard).path.iterdir())
             due = self.job.due()
         return due
 
@@ -206,15 +208,16 @@ class Submission:
         return found
 
     def _measured(self, failures: Mapping[tuple[Key, int], Failures]) -> Site:
-        """The profile, with the memory of its nodes where more is needed and it does not say how much there is.
+        """The profile, with its nodes' memory and its partitions' time where more is needed and it does not say how
+        much there is.
 
-        A job is accepted on hold whatever it asks for, and one that asks for what no node has pends for ever.
+        A job is accepted on hold whatever it asks for, and one that asks for more than there is pends for ever.
         """
-        if not any(failed.num_oom for failed in failures.values()):
+        if not any(failed.num_oom or failed.num_timeout for failed in failures.values()):
             return self.site
-        from selu_hpc.engines.discover import with_memory
+        from selu_hpc.engines.discover import with_limits
 
-        return with_memory(self.site, self.slurm)
+        return with_limits(self.site, self.slurm)
 
     def _accounted(self, ledger: Ledger, tried: Mapping[tuple[Key, int], list[str]]) -> list[SacctRow]:
         names = {name for names in tried.values() for name in names}

@@ -119,17 +119,17 @@ def script(policy: Policy, task: Task, metadata: Metadata, *, seed: int) -> Scri
         case Policy.EXPERT:
             return _Planner(eyes, task.goals)
         case Policy.WRONG_OBJECT:
-            return _Planner(eyes, [_another_object(eyes, task.goals[0], metadata, rng)])
+            return _trying(eyes, _another_object(eyes, task.goals[0], metadata, rng), metadata)
         case Policy.WRONG_VERB:
-            return _Planner(eyes, [_another_verb(eyes, task.goals[0], metadata, rng)])
+            return _trying(eyes, _another_verb(eyes, task.goals[0], metadata, rng), metadata)
         case Policy.EARLY_STOP:
             return _Hasty(_Planner(eyes, task.goals), task.goals[-1], rng.randint(0, 3))
         case Policy.RANDOM:
             return _Wanderer(eyes, rng, rng.randint(3, 10))
         case Policy.OUT_OF_REACH:
-            return _spoken(_from_afar(eyes, task.goals[-1], metadata, rng))
+            return _spoken(_from_afar(eyes, task.goals, metadata, rng))
         case Policy.UNDONE:
-            return _Undoer(_Planner(eyes, task.goals), lambda state: _backwards(eyes, task.goals[-1], state, rng))
+            return _Undoer(_Planner(eyes, task.goals), lambda state: _backwards(eyes, task.goals, state, rng))
 
 
 class _Planner:
@@ -145,7 +145,7 @@ class _Planner:
     def __call__(self, metadata: Metadata) -> str:
         text = self._plan(metadata)
         pose = self._eyes.pose(metadata)
-        if (text, pose) == self._last and not text.startswith(self._eyes.going):
+        if (text, pose) == self._last and text != "done" and not text.startswith(self._eyes.going):
             text = self._otherwise()  # the same again from the same place: it did not work
         self._last = (text, pose)
         return text
@@ -226,8 +226,11 @@ def can_be_undone(verb: str) -> bool:
     return verb in (*_OPPOSITES, *_PUT_AWAY, "put", "sit")
 
 
-def _backwards(eyes: Eyes, goal: Goal, metadata: Metadata, rng: random.Random) -> Script:
-    """The actor that takes a goal back which it has just brought about."""
+def _backwards(eyes: Eyes, goals: Sequence[Goal], metadata: Metadata, rng: random.Random) -> Script:
+    """The actor that takes back the last of the goals it has just brought about that can be."""
+    goal = next((goal for goal in reversed(goals) if can_be_undone(goal.verb)), None)
+    if goal is None:
+        return _spoken([])
     if goal.verb in _PUT_AWAY:
         places = [other for other in eyes.goals("put", metadata) if other.target == goal.target]
         return _Planner(eyes, [rng.choice(places)] if places else [])
@@ -236,17 +239,17 @@ def _backwards(eyes: Eyes, goal: Goal, metadata: Metadata, rng: random.Random) -
     if goal.verb == "put":
         taking = next(verb for verb in _PUT_AWAY if verb in eyes.verbs)
         return _spoken([eyes.language.say(Command(taking, goal.target))])
-    back = _OPPOSITES.get(goal.verb)
-    return _spoken([eyes.language.say(Command(back, goal.target))] if back else [])
+    return _spoken([eyes.language.say(Command(_OPPOSITES[goal.verb], goal.target))])
 
 
-def _from_afar(eyes: Eyes, goal: Goal, metadata: Metadata, rng: random.Random) -> list[str]:
-    """The words for a goal without the way to it, from where the agent stands or from beside another thing."""
-    elsewhere = [kind for kind in eyes.far(metadata) if kind not in (goal.target, goal.place)]
+def _from_afar(eyes: Eyes, goals: Sequence[Goal], metadata: Metadata, rng: random.Random) -> list[str]:
+    """The words for the goals without the way there, from where the agent stands or from beside another thing."""
+    meant = {kind for goal in goals for kind in (goal.target, goal.place)}
+    elsewhere = [kind for kind in eyes.far(metadata) if kind not in meant]
     steps = [[rng.choice(_STEPS) for _ in range(rng.randint(0, 2))] for _ in range(2)]
     if elsewhere and rng.random() < 0.5:
         steps[0] = [eyes.language.say(Command(eyes.going, rng.choice(elsewhere)))]
-    return [*steps[0], eyes.language.say(command_for(goal)), *steps[1]]
+    return [*steps[0], *(eyes.language.say(command_for(goal)) for goal in goals), *steps[1]]
 
 
 def _spoken(texts: Sequence[str]) -> Script:
@@ -255,14 +258,36 @@ def _spoken(texts: Sequence[str]) -> Script:
     return lambda metadata: next(left, "done")
 
 
+def _trying(eyes: Eyes, goal: Goal, metadata: Metadata) -> Script:
+    """Brings a goal about; where it holds already, goes there and says the words all the same."""
+    if goal not in eyes.holding(metadata):
+        return _Planner(eyes, [goal])
+    commands = [Command(eyes.going, goal.place or goal.target), command_for(goal)]
+    return _spoken([eyes.language.say(command) for command in commands])
+
+
 def _another_object(eyes: Eyes, goal: Goal, metadata: Metadata, rng: random.Random) -> Goal:
-    """The same verb with another object of the scene; the same goal where there is no other."""
+    """The same verb with another object of the scene, for which it is still to be done if there is one; the same goal
+    where there is no other."""
     others = [other for other in eyes.goals(goal.verb, metadata) if other.target != goal.target]
-    return rng.choice(others) if others else goal
+    return rng.choice(_undone(others, eyes, metadata) or others or [goal])
 
 
 def _another_verb(eyes: Eyes, goal: Goal, metadata: Metadata, rng: random.Random) -> Goal:
-    """Another verb with the same object where it has one, else with any object."""
-    others = [other for verb in eyes.verbs if verb != goal.verb for other in eyes.goals(verb, metadata)]
+    """Another verb with the same object where it has one, else with any object; one that is still to be done first.
+
+    What was to be taken is not put somewhere: it would have been taken first, and then that undone.
+    """
+    others = [
+        other
+        for verb in eyes.verbs
+        for other in eyes.goals(verb, metadata)
+        if verb != goal.verb and not (verb == "put" and goal.verb in _PUT_AWAY and other.target == goal.target)
+    ]
     same = [other for other in others if other.target == goal.target]
-    return rng.choice(same or others or [goal])
+    return rng.choice(_undone(same, eyes, metadata) or same or _undone(others, eyes, metadata) or others or [goal])
+
+
+def _undone(goals: Sequence[Goal], eyes: Eyes, metadata: Metadata) -> list[Goal]:
+    holding = eyes.holding(metadata)
+    return [goal for goal in goals if goal not in holding]

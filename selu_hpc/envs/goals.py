@@ -41,6 +41,12 @@ def make_task(scene: str, goals: Sequence[Goal], *, simulator: Simulator) -> Tas
     return Task(instruction=instruction_for(goals, simulator=simulator), scene=scene, goals=tuple(goals))
 
 
+def is_named(goal: Goal, *, simulator: Simulator) -> bool:
+    """Whether all that a goal is about can be said: an apple can, not one of its slices."""
+    nouns = language_of(simulator).nouns
+    return all(kind in nouns for kind in (goal.target, goal.place) if kind)
+
+
 @lru_cache(maxsize=4096)
 def command_for(goal: Goal) -> Command:
     """What is said to bring a goal about."""

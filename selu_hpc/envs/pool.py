@@ -349,6 +349,8 @@ def _environment(spec: Spec) -> dict[str, str]:
         OPENBLAS_NUM_THREADS="1",
         NUMBA_NUM_THREADS="1",
     )
+    for name in ("no_proxy", "NO_PROXY"):  # VirtualHome's client would ask a site's proxy for this machine's port
+        variables[name] = ",".join(filter(None, (variables.get(name), "127.0.0.1", "localhost")))
     if spec.config.backend is not Backend.CLOUD_RENDERING:
         variables.pop("CUDA_VISIBLE_DEVICES", None)  # the client would look for vulkaninfo and nvidia-smi
     return variables

@@ -189,7 +189,10 @@ class VirtualHomeEnvironment(SpokenEnvironment):
         node = meant(self._graph, command, command.target)
         if node is None:
             return f"there is no {self._language.name(command.target)} here"
-        if command.verb != "walk to":
+        if command.verb == "walk to":
+            if node in held(self._graph):  # the official executor would put us where it was taken from
+                return f"you hold the {self._language.name(command.target)}"
+        else:
             self._touch(node)
         return f"<char0> [{_ON_OBJECTS[command.verb]}] {_named(node)}"
 
@@ -209,7 +212,7 @@ class VirtualHomeEnvironment(SpokenEnvironment):
         """The camera stays on what was last acted on, when that was in reach."""
         if node["id"] in close_to(self._graph) or node in held(self._graph):
             self._touched = str(node["id"])
-            self._filmed = camera.subject(filmable(self._graph), self._touched, None)
+            self._filmed = camera.subject(filmable(self._graph, self._touched), self._touched, None)
 
     def _run(self, *lines: str) -> tuple[bool, str]:
         ok, message = self._process.client().render_script(
@@ -232,7 +235,7 @@ class VirtualHomeEnvironment(SpokenEnvironment):
     def _film(self) -> None:
         """Both pictures of what the graph tells."""
         client = self._process.client()
-        scene = filmable(self._graph)
+        scene = filmable(self._graph, self._touched)
         self._filmed = camera.subject(scene, self._touched, self._filmed)
         shot = camera.shoot(self._filmed, scene)
         client.update_camera(self._cameras[1], list(shot.position), [shot.pitch, shot.yaw, 0.0], shot.field_of_view)

@@ -132,12 +132,17 @@ def _shut_in(known: dict[int, Node], inside: Iterable[int]) -> bool:
     return any("CLOSED" in known[to]["states"] for to in inside if known[to].get("category") != "Rooms")
 
 
-def filmable(graph: Graph) -> dict[str, Any]:
-    """The character's room as camera.py reads a scene: THOR's metadata, as much of it as a shot needs."""
+def filmable(graph: Graph, touched: str = "") -> dict[str, Any]:
+    """A room as camera.py reads a scene: THOR's metadata, as much of it as a shot needs.
+
+    It is the room of the thing last touched, by its number, which the camera stays with; else the character's.
+    """
     person = character(graph)
     assert person is not None, "a camera before a character"
     known, inside = nodes_by_id(graph), rooms_of(graph)
     room, in_hand, below = inside.get(person["id"]), {node["id"] for node in held(graph)}, containers(graph)
+    if touched and int(touched) not in in_hand:
+        room = inside.get(int(touched), room)
     above: dict[int, list[int]] = {}
     for number, places in below.items():
         for place in places:

@@ -65,7 +65,7 @@ def find(base: str) -> Path:
             "hub id, or `pocket`"
         )
     try:
-        return _checked(Path(snapshot_download(base, local_files_only=True)), base)
+        return _checked(Path(snapshot_download(base, local_files_only=True)), base, f"hf download {base}")
     except (LocalEntryNotFoundError, HfHubHTTPError, ValueError, OSError) as error:
         raise ModelError(
             f"model.base {base!r}: neither a folder nor in the hub cache {constants.HF_HUB_CACHE} (config.json, "
@@ -136,7 +136,8 @@ def pictures_only(full: Any) -> Any:
     return PicturesOnly
 
 
-def _checked(folder: Path, base: str) -> Path:
+def _checked(folder: Path, base: str, fetch: str = "") -> Path:
+    """The folder where it has all files; fetch: what brings them, for a folder of one's own by default."""
     missing = [name for name in ("config.json",) if not (folder / name).is_file()]
     if not any((folder / name).is_file() for name in ("processor_config.json", "preprocessor_config.json")):
         missing.append("processor_config.json or preprocessor_config.json")
@@ -148,7 +149,7 @@ def _checked(folder: Path, base: str) -> Path:
     if missing:
         raise ModelError(
             f"model.base {base!r}: {folder} lacks {', '.join(missing)}; on a login node run "
-            f"`hf download HUB_ID --local-dir {folder}`, which resumes where it stopped"
+            f"`{fetch or f'hf download HUB_ID --local-dir {folder}'}`, which resumes where it stopped"
         )
     return folder
 

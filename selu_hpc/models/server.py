@@ -178,6 +178,11 @@ class ServerGenerator:
                 f"model.server_url {self._config.server_url!r}: {self._url}/v1/models does not answer ({error}); "
                 "start the server, or set model.server_url to empty"
             ) from error
+        if reply.status_code in (http.codes.unauthorized, http.codes.forbidden):
+            raise ModelError(
+                f"model.server_url {self._config.server_url!r}: {self._url}/v1/models says HTTP {reply.status_code}; "
+                "no key is sent: start the server without one, where only the run's jobs reach it"
+            )
         try:
             return {str(one["id"]): str(one.get("owned_by")) for one in reply.json()["data"]}
         except (ValueError, KeyError, TypeError, AttributeError):

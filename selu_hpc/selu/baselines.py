@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from selu_hpc.config import CriticConfig, CriticFrames, CriticMode, Hindsight, Learning, RunConfig, Simulator
-from selu_hpc.envs.goals import make_task
+from selu_hpc.envs.goals import is_named, make_task
 from selu_hpc.models.vlm import Generator
-from selu_hpc.records import Exchange, Label, Truth, derive_seed
+from selu_hpc.records import Exchange, Goal, Label, Task, Truth, derive_seed
 from selu_hpc.selu import wording
 from selu_hpc.selu.actor import VOTES, VOTING_TEMPERATURE
 from selu_hpc.selu.critic import Critic, Judge
@@ -85,13 +85,20 @@ class Oracle:
         return [self._one(case, self.truths[case.episode_id]) for case in cases]
 
     def _one(self, case: Case, truth: Truth) -> Label:
-        verbs = {goal.verb for goal in case.task.goals}
-        any_verb = self.config.hindsight is Hindsight.ANY_VERB
-        done = [goal for goal in truth.achieved if (any_verb or goal.verb in verbs) and (goal,) != case.task.goals]
+        done = [goal for goal in truth.achieved if self._may_count(goal, case.task) and (goal,) != case.task.goals]
         if truth.success or not done or self.config.hindsight is Hindsight.OFF:
             return _label(case, truth.success)
         task = make_task(case.task.scene, (done[0],), simulator=self.simulator)
         return Label(episode_id=case.episode_id, first=False, verdict=False, relabelled=task)
+
+    def _may_count(self, goal: Goal, task: Task) -> bool:
+        """What hindsight could ask about: things that have a name, and of puts what the instruction was to put."""
+        if not is_named(goal, simulator=self.simulator):
+            return False
+        if goal.verb == "put":
+            return any(one.verb == "put" and one.target == goal.target for one in task.goals)
+        any_verb = self.config.hindsight is Hindsight.ANY_VERB
+        return any_verb or any(one.verb == goal.verb for one in task.goals)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from selu_hpc.config import Simulator
-from selu_hpc.envs.goals import HOLDING
+from selu_hpc.envs.goals import HOLDING, is_named
 from selu_hpc.envs.words import language_of
 from selu_hpc.records import Goal, Truth, derive_seed
 from selu_hpc.selu import wording
@@ -39,8 +39,10 @@ class ProbeQuestion:
 
 
 def probe_questions(truths: Sequence[Truth], *, simulator: Simulator) -> list[ProbeQuestion]:
-    """A yes, a no and a which about what each episode brought about."""
-    achieved = [truth.achieved[0] if truth.achieved else None for truth in truths]
+    """A yes, a no and a which about what each episode brought about of what has a name: the lettuce, no slice of it."""
+    achieved = [
+        next((goal for goal in truth.achieved if is_named(goal, simulator=simulator)), None) for truth in truths
+    ]
     targets = sorted({goal.target for goal in achieved if goal})
     found = []
     for place, (goal, truth) in enumerate(zip(achieved, truths, strict=True)):

@@ -7,7 +7,7 @@ knows of both seeds and episodes (measures.gain); base and last round are compar
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selu_hpc.measures import Gain, Matrix, gain, percent
-from selu_hpc.summaries import Summary, by_settings, without_copies
+from selu_hpc.summaries import Summary, by_settings, settings_of, without_copies
 
 ORDER = (
     "selu", "selu_one", "no_self_asking", "no_hindsight", "no_critic", "any_verb", "zero_shot", "self_consistency",
@@ -59,8 +59,34 @@ def make_rows(summaries: Sequence[Summary]) -> list[TableRow]:
     for one in without_copies(summaries):
         far = one["rounds"][-1]["round"]
         groups[one["simulator"], one["world"], one["recipe"], one.get("base", ""), _measured_on(one), far].append(one)
-    rows = [_row(part, settings) for group in groups.values() for settings, part in by_settings(group)]
+    parts = [(settings, part) for group in groups.values() for settings, part in by_settings(_once(group))]
+    rows = [_row(part, settings) for settings, part in _told_apart(parts)]
     return sorted(rows, key=_order)
+
+
+def _once(group: Sequence[Summary]) -> list[Summary]:
+    """A run measured twice on sets that differ in bytes only is one seed."""
+    return list({(one["signature"], one["seed"]): one for one in group}.values())
+
+
+def _told_apart(parts: Sequence[tuple[str, list[Summary]]]) -> Iterator[tuple[str, list[Summary]]]:
+    """Rows of one recipe that have gone equally far say by what they differ: settings, or else the test sets."""
+    alike: dict[tuple[Any, ...], list[list[Summary]]] = defaultdict(list)
+    for _, part in parts:
+        alike[_heading(part[0])].append(part)
+    for settings, part in parts:
+        others = alike[_heading(part[0])]
+        own = settings_of(part[0])
+        if len(others) == 1 or settings:
+            yield settings, part
+        elif own and [settings_of(other[0]) for other in others].count(own) == 1:
+            yield own, part
+        else:
+            yield f"test set {str(part[0]['testset'][0])[:8]}", part
+
+
+def _heading(one: Summary) -> tuple[Any, ...]:
+    return one["simulator"], one["world"], one["recipe"], one["rounds"][-1]["round"]
 
 
 def _measured_on(one: Summary) -> str:

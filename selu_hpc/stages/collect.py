@@ -19,6 +19,7 @@ from selu_hpc.stages.entry import Progress
 from selu_hpc.stages.playing import Played
 from selu_hpc.store.adopt import adopt
 from selu_hpc.store.lines import LineWriter
+from selu_hpc.store.roots import is_whole
 from selu_hpc.store.trajectories import EpisodeWriter
 from selu_hpc.store.truth import TruthWriter
 
@@ -96,8 +97,12 @@ def fill(
 
 
 def publish(made: Path, final: Path) -> None:
-    """Rename a finished store into place, unless an earlier attempt's is there already."""
-    if made.exists() and not final.exists():
+    """Rename a finished store into place, unless an earlier attempt's is there already and whole."""
+    if not made.exists():
+        return
+    if final.exists() and not is_whole(final):
+        final.rename(made.with_name(f"{final.name}.damaged"))
+    if not final.exists():
         made.rename(final)
         sync_folder(final.parent)
 

@@ -45,7 +45,7 @@ task type."""
 FAILING = (
     Policy.WRONG_OBJECT, Policy.OUT_OF_REACH, Policy.WRONG_VERB, Policy.UNDONE, Policy.EARLY_STOP, Policy.RANDOM,
 )  # fmt: skip
-"""The ways to fail: in the second and the fourth the right words are said, and only the picture tells."""
+"""The ways to fail: in the second and the fourth the words name the deed, and whether they do tells nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +111,28 @@ def critic_cells(config: RunConfig, shard: int) -> list[Cell]:
             "c",
             wanted,
             (Policy.EXPERT,) if wanted else _ways_to_fail(config.env, number // 2),
-            lambda played, wanted=wanted: played.truth.success == wanted,  # type: ignore[misc]
+            _succeeded if wanted else _failed,
         )
         for number in share(config.evaluate.critic_episodes, config.evaluate.num_shards, shard)
         for wanted in (number % 2 == 0,)
     ]
+
+
+def _succeeded(played: Played) -> bool:
+    return played.truth.success
+
+
+def _failed(played: Played) -> bool:
+    """A failure, and one of its way: what is undone had been done, whose only word was done stopped early."""
+    words = [action.parsed for action in played.episode.actions]
+    match played.episode.actions[0].text:
+        case Policy.UNDONE:
+            of_its_way = any(played.truth.success_after)
+        case Policy.EARLY_STOP:
+            of_its_way = True
+        case _:
+            of_its_way = words[0] != "done"
+    return of_its_way and not played.truth.success
 
 
 def _ways_to_fail(config: EnvConfig, number: int) -> tuple[Policy, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import google_crc32c
 
-from selu_hpc.errors import RunFolderError
+from selu_hpc.errors import CorruptShardError, RunFolderError
 from selu_hpc.store import arrays
 from selu_hpc.store.arrays import damaged
 
@@ -23,6 +23,16 @@ VERSION = 1
 
 def is_finished(folder: Path) -> bool:
     return (folder / ROOT).is_file()
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a store is finished and every file of it is what was written; reads all of it."""
+    try:
+        kind = json.loads((folder / ROOT).read_bytes())["attributes"]["kind"]
+        read_root(folder, kind, verify=True)
+    except (FileNotFoundError, ValueError, KeyError, TypeError, CorruptShardError):
+        return False
+    return True
 
 
 def content_digest(records: Sequence[dict[str, Any]]) -> str:

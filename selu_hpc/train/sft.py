@@ -131,6 +131,11 @@ def train(
             job.name, resumed, len(samples), len(steps), settings.global_batch, team.world, engine.stage,
             pictures.num_encoded, time.monotonic() - begin,
         )  # fmt: skip
+        if (longest := max(len(row.answer_ids) for row in dataset.rows)) > job.model.max_new_tokens:
+            logger.warning(
+                "%s: teaches answers of up to %s tokens, model.max_new_tokens lets it say %s: set that to %s",
+                job.name, longest, job.model.max_new_tokens, longest,
+            )  # fmt: skip
     try:
         loop_s, waited_s = _loop(run, steps[begun:], wish, on_step)
         weights = engine.weights()

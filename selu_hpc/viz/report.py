@@ -30,8 +30,8 @@ BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError)
 """What reading a file of any content may end with."""
 EACH = "Below each figure stand its 95 % interval and how many outcomes it rests on (n)."
 WAYS = (
-    "Out of reach, the right words are said from too far away; undone, what was achieved is taken back: in both only "
-    "the picture tells."
+    "Out of reach, the right words are said from too far away; undone, what was achieved is taken back: in both the "
+    "words name the deed."
 )
 BANDS = (
     "Bands are 95 % intervals: bootstrap over {over}, Wilson’s where all came out alike. They say how sure a figure is "

@@ -1,6 +1,7 @@
 """Doctor's questions against a Slurm of shell scripts: every bad answer is one, and comes with what to do."""
 
 import json
+import re
 import time
 
 import pytest
@@ -33,7 +34,7 @@ PARTITIONS = (
     "cpu|up|1-00:00:00|2|(null)|64000\ncpu|up|1-00:00:00|1|(null)|191000\n"
     "gpu|up|4:00:00|1|gpu:a100:4|515000\nold|down|infinite|9|(null)|8000\n"
 )
-MEMORY = "cpu|64000\ncpu|191000\ngpu|515000\nold|8000\n"
+MEMORY = "cpu|64000|1-00:00:00\ncpu|191000|1-00:00:00\ngpu|515000|4:00:00\nold|8000|infinite\n"
 
 
 def scontrol(limit):
@@ -223,7 +224,23 @@ def test_a_run_above_the_submit_limit_is_a_warning_and_a_round_above_it_a_proble
     tools(scontrol=scontrol(30))
     grade, answer = one(check_limits(SITE, config(*large), Slurm()))
     assert grade is Grade.PROBLEM
-    assert answer.startswith("arrays of 1000, 30 jobs in the queue; a round has ")
+    told = re.fullmatch(r"arrays of 1000, 30 jobs in the queue; rounds 0 and 1 are (\d+) at once", answer)
+    assert told
+    # what submit finds out when it comes to it: just enough is enough, one less is refused
+    tools(scontrol=scontrol(told[1]))
+    assert one(check_limits(SITE, config(*large), Slurm()))[0] is Grade.WARNING
+    tools(scontrol=scontrol(int(told[1]) - 1))
+    assert one(check_limits(SITE, config(*large), Slurm()))[0] is Grade.PROBLEM
+
+
+def test_a_profile_without_a_time_limit_is_checked_against_the_partitions(tools):
+    tools()
+    silent = SITE.but(partitions={role: one.but(max_timeout_min=0) for role, one in SITE.partitions.items()})
+    found = {
+        name.check: one(name)
+        for name in check_partitions(silent, config("resources.finetune.timeout_min=1500"), Slurm())
+    }
+    assert found["partition cpu"] == (Grade.PROBLEM, "finetune_actor asks for 1500 min of 1440")
 
 
 def test_a_folder_that_can_not_be_made_is_a_problem(tmp_path):

@@ -475,14 +475,17 @@ def test_a_truncated_shard_of_a_sealed_round_is_put_aside_with_its_label(job, sq
         told.next.split(" && (cd ")[1],
         told.next.rpartition(") && ")[2],
     )
-    assert aside.endswith("mkdir broken-1 && mv done.json lines.jsonl broken-1)")
+    assert aside.endswith("mkdir broken-1 && mv lines.jsonl done.json broken-1)")
     assert label.partition(") && ")[0].endswith("mkdir broken-1 && mv done.json broken-1")
     assert submit.startswith("python -m selu_hpc.submit")
 
 
 def test_a_shard_of_the_right_size_with_wrong_bytes_is_broken_too(job, squeue, truncated):
     (truncated.path / "lines.jsonl").write_text("whale\n")
-    assert explain(job.run, PLACE, squeue.calls).shard.state == "broken"
+    told = explain(job.run, PLACE, squeue.calls)
+    assert told.shard.state == "broken"
+    assert "its marker says 6 bytes, hash " in told.shard.reason
+    assert "explain" not in told.shard.reason
 
 
 def test_a_stage_that_failed_names_the_broken_shards_it_reads(job, squeue, truncated):

@@ -1,11 +1,14 @@
 """The local engine's decisions, on a fork server whose shards do what a test tells them."""
 
+import errno
 import signal
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from selu_hpc.engines.base import Job
+from selu_hpc.engines.broken import put_aside_broken_shards
 from selu_hpc.engines.calls import Calls
 from selu_hpc.engines.local import Interrupted, LocalEngine, tail
 from selu_hpc.engines.why.explaining import explain
@@ -240,6 +243,28 @@ def test_a_shard_whose_bytes_were_changed_is_made_anew_with_its_label_before_the
         rollout.name,
         label.name,
     ]
+
+
+def test_a_shard_whose_putting_aside_was_cut_short_is_found_broken_again(job, monkeypatch):
+    run(job, ScriptedShards())
+    rollout = job.run.shard(2, Stage.ROLLOUT, 0)
+    (rollout.path / "episodes").write_text("whole")
+    rollout.write_marker(content="", names=["episodes"], summary={})
+    (rollout.path / "episodes").write_text("torn")
+    rename = Path.rename
+
+    def fail_at_the_second(path, target):
+        if path.parent == rollout.path and list(rollout.path.glob("broken-*/*")):
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", fail_at_the_second)
+        with pytest.raises(OSError, match="quota"):
+            put_aside_broken_shards(job, 2)
+    assert [path.name for path in rollout.path.glob("broken-*/*")] == ["episodes"]
+    put_aside_broken_shards(job, 2)
+    assert not rollout.marker_file.exists()
 
 
 def test_a_signal_before_the_workers_are_up_ends_the_run_at_once(job):

@@ -113,6 +113,37 @@ def test_what_cannot_be_done_is_a_failed_step_that_says_why(home: VirtualHomeEnv
         assert reason in result.error
 
 
+def test_the_camera_films_what_was_touched_and_no_wall_after_the_character_has_left(
+    home: VirtualHomeEnvironment,
+) -> None:
+    home.reset(FRIDGE, seed=3)
+    home.step("walk to the fridge")
+    seen = [home.step("open the fridge").observation.third_person]
+    seen += [home.step(f"walk to the {thing}").observation.third_person for thing in ("bed", "toilet", "sofa", "bed")]
+    assert min(picture.reshape(-1, 3).std(axis=0).max() for picture in seen) > 15
+    assert home.step("close the fridge").ok is False
+
+
+def test_who_walks_to_what_is_held_stays_where_the_pictures_show(home: VirtualHomeEnvironment) -> None:
+    """The official executor would put the character where the thing was taken from, and its body stays."""
+    home.reset(FRIDGE, seed=3)
+    for text in ("walk to the mug", "grab the mug", "walk to the bed"):
+        assert home.step(text).ok, text
+    before = home.metadata
+    again = home.step("walk to the mug")
+    assert (again.ok, again.error) == (False, "you hold the mug")
+    assert home.metadata == before
+    assert home.step("put the mug on the bed").ok
+
+
+def test_a_sites_proxy_is_not_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "site.example")
+    with EnvironmentPool(CONFIG, 1) as pool:
+        pool.reset(0, FRIDGE, 3)
+        assert pool.step({0: "walk to the fridge"})[0].ok
+
+
 def test_whose_port_it_is() -> None:
     code = "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:

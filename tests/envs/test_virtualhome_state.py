@@ -59,6 +59,18 @@ def test_the_camera_finds_what_was_put_whatever_room_its_own_edge_names(after: l
     assert camera.subject(filmable(put), str(APPLE), stood).focus == inside
 
 
+def test_the_camera_stays_in_the_room_of_what_was_touched_when_the_character_has_left() -> None:
+    left = _graph([(APPLE, "ON", CHAIR)], apple=(1, 1, 0))
+    left["edges"] = [edge for edge in left["edges"] if edge["from_id"] != PERSON]
+    left["edges"].append({"from_id": PERSON, "relation_type": "INSIDE", "to_id": OTHER})
+    stayed = filmable(left, str(APPLE))
+    assert stayed["sceneBounds"]["center"]["x"] == 0
+    assert camera.subject(stayed, str(APPLE), None).focus == (1, 1, 0)
+    assert filmable(left)["sceneBounds"]["center"]["x"] == 6
+    carried = _graph([(PERSON, "HOLDS_RH", APPLE), (APPLE, "INSIDE", OTHER)], apple=(0.3, 1.0, 0.2))
+    assert filmable(carried, str(APPLE))["sceneBounds"]["center"]["x"] == 0
+
+
 def test_what_two_things_hold_each_other_in_has_its_own_room() -> None:
     rooms = rooms_of(_graph([(APPLE, "ON", CHAIR), (CHAIR, "ON", APPLE)], apple=(1, 1, 0)))
     assert rooms[CHAIR] == ROOM

@@ -78,9 +78,12 @@ class Fake(http.server.BaseHTTPRequestHandler):
     asked: list[tuple[str, dict]]
     served: list[str]
     owner = "vllm"
+    refuses = 0
 
     def do_GET(self) -> None:
-        self._reply(200, json.dumps({"data": [{"id": name, "owned_by": self.owner} for name in self.served]}))
+        self._reply(
+            self.refuses or 200, json.dumps({"data": [{"id": name, "owned_by": self.owner} for name in self.served]})
+        )
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -147,6 +150,14 @@ def test_only_who_knows_how_is_told_to_leave_the_bases_own_sampling_out(fake, as
     ServerGenerator(ModelConfig(base="base", server_url=url), adapters={}).generate(ask(1), adapter=None)
     [(_, body)] = handler.asked
     assert {name: body[name] for name in ("top_k", "min_p", "repetition_penalty") if name in body} == told
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_server_that_wants_a_key_is_not_taken_for_one_without_adapters(fake, adapters, status):
+    handler, url = fake
+    handler.refuses = status
+    with pytest.raises(ModelError, match=f"HTTP {status}; no key is sent: start the server without one"):
+        ServerGenerator(ModelConfig(base="base", server_url=url), adapters={"actor": adapters["actor"]})
 
 
 def test_an_adapter_the_server_lacks_is_loaded_by_name(fake, adapters):

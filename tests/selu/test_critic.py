@@ -344,6 +344,22 @@ def test_the_oracle_takes_verdict_and_relabelling_from_the_truth():
     assert [label.relabelled for label in labels] == [None, task("open", "Cabinet")]
 
 
+def test_the_oracle_relabels_to_what_hindsight_could_have_asked_about():
+    """Not to what has no name, nor to where something else came to lie."""
+    sliced = Goal(verb="put", target="AppleSliced", place="CounterTop")
+    elsewhere = Goal(verb="put", target="Pen", place="Desk")
+    asked = make_task("FloorPlan1", (Goal(verb="put", target="Mug", place="Desk"),), simulator=Simulator.THOR)
+    config = RunConfig.of({"critic": {"mode": CriticMode.ORACLE}})
+    for achieved, relabelled in [
+        ((sliced, elsewhere), None),
+        ((sliced, Goal(verb="put", target="Mug", place="Shelf")), "put the mug on the shelf"),
+    ]:
+        truth = Truth(episode_id="r01-s0000-e0000", success_after=(False, False), achieved=achieved)
+        judge = judge_of(config, None, adapter=None, truths={truth.episode_id: truth})
+        (label,) = judge.judge([case(asked)])
+        assert (label.relabelled.instruction if label.relabelled else None) == relabelled
+
+
 def test_the_oracle_relabels_a_composition_to_the_goal_that_was_reached():
     truth = Truth(episode_id="r01-s0000-e0000", success_after=(False, False), achieved=(OPENED,))
     config = RunConfig.of({"critic": {"mode": CriticMode.ORACLE}})

@@ -9,6 +9,14 @@ from selu_hpc.selu.probe import is_right, probe_questions
 PUT = Goal(verb="put", target="Apple", place="CounterTop")
 
 
+def test_what_has_no_name_is_not_asked_about():
+    sliced = (Goal(verb="put", target="LettuceSliced", place="CounterTop"), Goal(verb="slice", target="Lettuce"))
+    truth = Truth(episode_id="e", success_after=(False, True), achieved=sliced)
+    assert {one.goal.target for one in probe_questions([truth], simulator=Simulator.THOR)} == {"Lettuce"}
+    nothing = Truth(episode_id="e", success_after=(False, True), achieved=sliced[:1])
+    assert probe_questions([nothing], simulator=Simulator.THOR) == []
+
+
 @pytest.mark.parametrize(
     ("answer", "right"),
     [("counter top", True), ("The apple is on the counter top.", True), ("apple", False), ("in the fridge", False)],

@@ -92,6 +92,19 @@ def test_test_sets_that_differ_in_bytes_only_are_one_where_the_base_was_measured
     assert len(make_rows(unmeasured)) == 2
 
 
+def test_rows_over_other_test_sets_say_so():
+    other = summary(testset=["0123456789"], settings="other-0", signature="other-0")
+    other["rounds"] = [{**one, "first": "0001"} for one in other["rounds"]]
+    assert [row.settings for row in make_rows([summary(), other])] == ["other-0", "selu-0"]
+    other["settings"] = "selu-0"
+    assert [row.settings for row in make_rows([summary(), other])] == ["test set 01234567", "test set a"]
+
+
+def test_a_run_measured_twice_on_sets_that_differ_in_bytes_only_is_one_seed():
+    (row,) = make_rows([summary(), summary(testset=["drawn on another CPU"]), summary(seed=1)])
+    assert row.seeds == (0, 1)
+
+
 def test_a_run_found_twice_is_one_seed_and_as_far_as_it_came():
     further = summary(seed=1, last={"round": 5, "first": "1010"})
     first = summary(last={"round": 5})

@@ -195,6 +195,7 @@ def test_what_another_job_or_shell_set_neither_leaks_into_ours_nor_changes_an_an
     leaking |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "x", "MASTER_PORT": "29500"}
     leaking |= {"TORCHELASTIC_RUN_ID": "none", "SELU_PARENT_STORE": "x:1"}
     kept = {"SLURM_CONF": "/etc/slurm.conf", "HOME": "/h", "PATH": "/bin", "RANKED": "1", "MASTER_KEY": "x"}
+    kept |= {"SELU_CLUSTER": "x", "SELU_FEATURE_CACHE": "/local", "SELU_FEATURE_CACHE_GB": "64"}
     cleaned = clean_environment(leaking | kept)
     assert cleaned.items() >= kept.items()
     assert not leaking.keys() & cleaned.keys()

@@ -256,7 +256,6 @@ def test_a_completed_shard_whose_marker_comes_late_is_not_made_again(job, naps):
     finish(job, 0)
     for stage in ("rollout", "label"):
         slurm.states[ids_of(slurm)[f"r01-{stage}"], 1] = "COMPLETED"
-        job.run.stage(1, Stage(stage)).mkdir(parents=True, exist_ok=True)
     naps.bring.append(lambda: finish(job, 1))
     decision = gate_at_work(job, slurm, grace_s=60.0)
     assert naps.taken == [0.5]
@@ -365,6 +364,19 @@ def test_a_gate_asks_for_no_more_memory_than_a_node_has(job, nodes, mem_gb):
     decision = gate_at_work(job, slurm)
     assert decision.submit[0].label == "r01-rollout"
     assert decision.submit[0].resources.mem_gb == mem_gb
+
+
+@pytest.mark.parametrize(("nodes", "minutes"), [("cpu|3000|1:30:00\ngpu|900000|infinite\n", 90), ("", 120)])
+def test_a_gate_asks_for_no_more_time_than_a_partition_allows(job, nodes, minutes):
+    """A job is taken on hold whatever it asks for; above the limit it would pend for ever."""
+    slurm = SlurmInMemory(nodes=nodes)
+    submit(job, slurm)
+    finish(job, 0)
+    record(job, slurm, "rollout", 1, "c1", 75, signal="USR2", timeout=True)
+    slurm.states[ids_of(slurm)["r01-rollout"], 1] = "TIMEOUT"
+    decision = gate_at_work(job, slurm)
+    assert decision.submit[0].label == "r01-rollout"
+    assert decision.submit[0].resources.timeout_min == minutes
 
 
 @pytest.mark.parametrize("setting", ["model.base", "env.unity_releases", "finetune.deepspeed"])

@@ -82,6 +82,23 @@ def test_a_kill_between_rename_and_marker_costs_nothing(undisturbed, toy_run, to
     assert ours.check().content == theirs.check().content
 
 
+@pytest.mark.parametrize("store", ["episodes.zarr", "truth.zarr"])
+def test_a_damaged_store_without_a_marker_is_made_anew_and_out_of_the_way(undisturbed, toy_run, do, store):
+    """As where putting a broken shard aside was cut short by hand, or the damage came before the marker."""
+    do(Stage.ROLLOUT, 1, 0)
+    place = toy_run.shard(1, Stage.ROLLOUT, 0)
+    place.marker_file.unlink()
+    folder = place.path if store == "episodes.zarr" else place.truth
+    file = max((folder / store).rglob("c.*"), key=lambda path: path.stat().st_size)
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    do(Stage.ROLLOUT, 1, 0, attempt=1)
+    assert place.check().content == undisturbed.shard(1, Stage.ROLLOUT, 0).check().content
+    assert len(EpisodeReader(place.episodes, verify=True)) == 14
+    assert len(TruthReader(place.truth / "truth.zarr", purpose="evaluation").truths) == 14
+
+
 def test_labels_killed_and_resumed_equal_those_that_were_not(undisturbed, toy_run, toy_model, do, monkeypatch):
     from selu_hpc.stages import label
     from selu_hpc.store.lines import LineWriter

@@ -285,6 +285,13 @@ def test_a_sample_longer_than_the_model_reads_is_named(trainer):
         train()
 
 
+@pytest.mark.parametrize(("limit", "warns"), [(1, True), (64, False)])
+def test_answers_longer_than_the_model_may_say_are_told_of(trainer, caplog, limit, warns):
+    trainer(**{"model.max_new_tokens": limit})()
+    told = [record.getMessage() for record in caplog.records if "lets it say 1: set that to" in record.getMessage()]
+    assert bool(told) == warns
+
+
 def test_an_adapter_of_another_base_is_refused(trainer, qwen2_vl):
     train, other = trainer(folder="one"), trainer(qwen2_vl, folder="other")
     train()

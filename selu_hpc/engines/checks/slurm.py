@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from selu_hpc.config import RunConfig
 from selu_hpc.engines.checks.finding import Finding, bad, ok, warn
-from selu_hpc.engines.discover import with_memory
+from selu_hpc.engines.discover import with_limits
 from selu_hpc.engines.limits import ask_limits
 from selu_hpc.engines.sbatch import JobSpec, sbatch_text
 from selu_hpc.engines.scheduler import TRANSIENT, Slurm
@@ -50,7 +50,7 @@ def check_partitions(site: Site, config: RunConfig, slurm: Slurm) -> Iterator[Fi
     """Every partition the plan asks for is there, up, long enough and has the GPUs."""
     listed = slurm.text("sinfo", "--noheader", "--format=%R|%a|%l|%D|%G") or ""
     known = {line.split("|")[0].strip(): line.split("|") for line in listed.splitlines() if "|" in line}
-    site = with_memory(site, slurm)
+    site = with_limits(site, slurm)
     stages = list(make_plan(config))
     for role in sorted({stage.resources.partition for stage in stages}):
         partition = site.partitions.get(role)
@@ -128,12 +128,10 @@ def check_limits(site: Site, config: RunConfig, slurm: Slurm) -> Finding:
     answer = f"arrays of {limits.max_array_size}, " + (
         f"{limits.max_submit_jobs} jobs in the queue" if limits.max_submit_jobs else "no submit limit known"
     )
-    largest_round = max(
-        sum(stage.num_shards for stage in plan if stage.key.round_id == round_id) for round_id in (0, 1)
-    )
-    if limits.max_submit_jobs and largest_round >= limits.max_submit_jobs:
+    at_once = 1 + sum(stage.num_shards for stage in plan if stage.key.round_id <= 1)  # and the job that closes the run
+    if limits.max_submit_jobs and at_once > limits.max_submit_jobs:
         fix = "fewer rollout.num_shards with more episodes_per_shard"
-        return bad("limits", f"{answer}; a round has {largest_round} tasks", fix)
+        return bad("limits", f"{answer}; rounds 0 and 1 are {at_once} at once", fix)
     if limits.max_submit_jobs and plan.num_tasks > limits.max_submit_jobs:
         return warn("limits", f"{answer}; the run has {plan.num_tasks} tasks", "none needed: gates submit later rounds")
     return ok("limits", answer)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from selu_hpc.errors import CorruptShardError
 from selu_hpc.rounds.plan import Key
-from selu_hpc.rounds.rundir import Marker, RunDir, ShardDir, Stage
+from selu_hpc.rounds.rundir import MARKER, Marker, RunDir, ShardDir, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,16 @@ def damage_of(place: ShardDir, why: str) -> Damage:
 
 
 def _aside(folder: Path) -> Aside:
-    names = sorted(path.name for path in folder.iterdir())
+    # the marker last, as a gate does it: cut short, the shard is found broken again
+    names = sorted((path.name for path in folder.iterdir()), key=lambda name: (name == MARKER, name))
     kept = [name for name in names if name.startswith(("attempt-", "broken-"))]
     target = next(name for number in count(1) if (name := f"broken-{number}") not in kept)
     return Aside(folder, tuple(name for name in names if name not in kept), target)
+
+
+def without_remedy(place: ShardDir, error: CorruptShardError) -> str:
+    """What is wrong; where to look is where one is looking."""
+    return str(error).removesuffix(place.remedy).removesuffix("when its storage is well, ").removesuffix("; ")
 
 
 def wrong_sizes(run: RunDir, key: Key, shards: Iterable[int]) -> dict[int, Damage]:
@@ -58,7 +64,7 @@ def wrong_sizes(run: RunDir, key: Key, shards: Iterable[int]) -> dict[int, Damag
             marker = place.read_marker()
             why = next(_differences(place, marker), "") if marker else ""
         except CorruptShardError as error:
-            why = str(error)
+            why = without_remedy(place, error)
         if why:
             found[shard] = damage_of(place, why)
     return found

@@ -19,7 +19,7 @@ from selu_hpc.engines.calls import Calls
 from selu_hpc.engines.ledger import Entry, Ledger
 from selu_hpc.engines.overview import Known, ShardState, ask, attempt_numbers, part_done, plan_shape, shard_states
 from selu_hpc.engines.slurm_state import Cause, QueueRow, SacctRow
-from selu_hpc.engines.why.damage import Damage, damage_of
+from selu_hpc.engines.why.damage import Damage, damage_of, without_remedy
 from selu_hpc.engines.why.logs import Said, read_said
 from selu_hpc.engines.why.rules import Asked, Rules, read_asked, read_rules
 from selu_hpc.errors import CorruptShardError
@@ -216,7 +216,7 @@ def _look_at_marker(one: ShardFacts, *, hashes: bool) -> None:
             if hashes:
                 one.place.check()
     except CorruptShardError as error:
-        one.damage = damage_of(one.place, str(error).partition("; run `")[0])
+        one.damage = damage_of(one.place, without_remedy(one.place, error))
 
 
 def account(facts: Facts, shards: Iterable[ShardFacts], calls: Calls) -> None:
