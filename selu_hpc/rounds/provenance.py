@@ -194,9 +194,10 @@ def provenance(config: RunConfig) -> dict[str, Any]:
 
 @functools.cache
 def code_state(source: Path = SOURCE) -> Mapping[str, Any]:
-    """Commit and dirty flag of the code, asked once; both None where it is not a git checkout."""
+    """Commit and dirty flag of the code, asked once; both None where it is not a git checkout. Pages are no code."""
+    code = ("--", ".", ":(exclude)docs", ":(exclude)*.md")
     try:
-        said = _git(source, "status", "--porcelain=v2", "--branch", "--untracked-files=no").splitlines()
+        said = _git(source, "status", "--porcelain=v2", "--branch", "--untracked-files=no", *code).splitlines()
     except (OSError, subprocess.SubprocessError):
         return {"commit": None, "dirty": None}
     head = next((line.split()[2] for line in said if line.startswith("# branch.oid ")), None)

@@ -6,6 +6,7 @@ import math
 import os
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from selu_hpc.recipes import load_recipe, load_run
 from selu_hpc.rounds import provenance, rundir
 from selu_hpc.rounds.gate import needed_by
 from selu_hpc.rounds.journal import Journal
-from selu_hpc.rounds.provenance import open_run
+from selu_hpc.rounds.provenance import code_state, open_run
 from selu_hpc.rounds.rundir import Stage, shard_of
 
 
@@ -218,3 +219,21 @@ def test_a_page_goes_through_a_link_to_the_file_it_names_and_into_a_pipe_as_it_i
     assert os.read(reader, 99) == b"page"
     os.close(reader)
     assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize(
+    ("file", "dirty"), [("selu_hpc/a.py", True), ("configs/a.yaml", True), ("docs/results.md", False), ("R.md", False)]
+)
+def test_code_that_was_changed_is_told_from_pages_that_were(tmp_path, file, dirty):
+    def git(*words):
+        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        subprocess.run(["git", "-C", str(tmp_path), *who, *words], check=True, capture_output=True)
+
+    git("init")
+    for name in ("selu_hpc/a.py", "configs/a.yaml", "docs/results.md", "R.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    git("add", "-A")
+    git("commit", "-m", "a")
+    (tmp_path / file).write_text("changed\n")
+    assert code_state(tmp_path)["dirty"] is dirty
