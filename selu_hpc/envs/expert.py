@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from selu_hpc.envs.base import Environment, Observation, StepResult
 from selu_hpc.envs.expert_home import HomeEyes
 from selu_hpc.envs.expert_thor import ThorEyes
-from selu_hpc.envs.goals import command_for
+from selu_hpc.envs.goals import OPPOSITES, command_for
 from selu_hpc.envs.language import Command, Language
 from selu_hpc.records import Goal, Task
 
@@ -27,13 +27,6 @@ MOST_APPROACHES = 4
 _STEPS = ("move ahead", "turn left", "turn right")
 _PUT_AWAY = ("pick up", "grab")
 """What is taken back by putting the thing somewhere."""
-_OPPOSITES = {
-    "open": "close",
-    "close": "open",
-    "toggle on": "toggle off",
-    "toggle off": "toggle on",
-    "switch on": "switch off",
-}
 
 
 class Policy(StrEnum):
@@ -223,7 +216,7 @@ class _Undoer:
 
 def can_be_undone(verb: str) -> bool:
     """Whether what a verb does can be taken back; nothing makes a broken vase whole."""
-    return verb in (*_OPPOSITES, *_PUT_AWAY, "put", "sit")
+    return verb in (*OPPOSITES, *_PUT_AWAY, "put", "sit")
 
 
 def _backwards(eyes: Eyes, goals: Sequence[Goal], metadata: Metadata, rng: random.Random) -> Script:
@@ -239,7 +232,7 @@ def _backwards(eyes: Eyes, goals: Sequence[Goal], metadata: Metadata, rng: rando
     if goal.verb == "put":
         taking = next(verb for verb in _PUT_AWAY if verb in eyes.verbs)
         return _spoken([eyes.language.say(Command(taking, goal.target))])
-    return _spoken([eyes.language.say(Command(_OPPOSITES[goal.verb], goal.target))])
+    return _spoken([eyes.language.say(Command(OPPOSITES[goal.verb], goal.target))])
 
 
 def _from_afar(eyes: Eyes, goals: Sequence[Goal], metadata: Metadata, rng: random.Random) -> list[str]:

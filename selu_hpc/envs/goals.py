@@ -19,6 +19,15 @@ VIRTUALHOME_VERBS = ("grab", "open", "close", "sit", "switch on", "put")
 VERBS = {Simulator.THOR: THOR_VERBS, Simulator.VIRTUALHOME: VIRTUALHOME_VERBS}
 HOLDING = {Simulator.THOR: "pick up", Simulator.VIRTUALHOME: "grab"}
 """What each calls taking something into the hand."""
+OPPOSITES = {
+    "open": "close",
+    "close": "open",
+    "toggle on": "toggle off",
+    "toggle off": "toggle on",
+    "switch on": "switch off",
+    "switch off": "switch on",
+}
+"""What undoes what a verb does, where another verb does it; no task of VirtualHome asks to switch off."""
 
 
 def verbs_of(config: EnvConfig) -> tuple[str, ...]:

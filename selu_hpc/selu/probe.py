@@ -10,21 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from selu_hpc.config import Simulator
-from selu_hpc.envs.goals import HOLDING, is_named
+from selu_hpc.envs.goals import HOLDING, OPPOSITES, is_named
 from selu_hpc.envs.words import language_of
 from selu_hpc.records import Goal, Truth, derive_seed
 from selu_hpc.selu import wording
 from selu_hpc.selu.reading import read_which, read_yes_no
 
 QUESTIONS_AN_EPISODE = 3
-_OPPOSITE = {
-    "open": "close",
-    "close": "open",
-    "toggle on": "toggle off",
-    "toggle off": "toggle on",
-    "switch on": "switch off",
-    "switch off": "switch on",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +66,8 @@ def _state(goal: Goal, simulator: Simulator) -> str:
 
 def _false_goal(goal: Goal, truth: Truth, targets: Sequence[str], simulator: Simulator) -> Goal:
     """Something near the goal that does not hold: its opposite, holding it, or holding something else."""
-    if goal.verb in _OPPOSITE:
-        return Goal(verb=_OPPOSITE[goal.verb], target=goal.target)
+    if goal.verb in OPPOSITES:
+        return Goal(verb=OPPOSITES[goal.verb], target=goal.target)
     holding = HOLDING[simulator]
     if goal.verb != holding:
         return Goal(verb=holding, target=goal.target)
