@@ -7,7 +7,7 @@ knows of both seeds and episodes (measures.gain); base and last round are compar
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -119,25 +119,24 @@ def markdown(rows: Sequence[TableRow]) -> str:
 
 def by_type_markdown(row: TableRow) -> str:
     """Critic and actor by task type, base → last."""
-    title = f"#### {_name(row)}, {row.simulator}, {row.world} world, round {row.rounds}: by task type"
-    lines = [title, "", "| type | critic | actor |", "|---|--:|--:|"]
-    lines += [
-        f"| {verb} | {_arrow(critic_base, critic_last)} | {_arrow(actor_base, actor_last)} |"
-        for verb, (critic_base, critic_last, actor_base, actor_last) in row.by_verb.items()
-    ]
-    return "\n".join([*lines, ""])
+    return _parts(row, "by task type", ("type", "critic", "actor"), row.by_verb)
 
 
 def by_way_markdown(row: TableRow) -> str:
     """How often a failure is called a success, base → last, by the way it failed; nothing where no way is known."""
-    if not row.by_way:
-        return ""
-    title = f"#### {_name(row)}, {row.simulator}, {row.world} world, round {row.rounds}: failures called successes"
-    lines = [title, "", "| failed by | plain verdict | own procedure |", "|---|--:|--:|"]
-    lines += [
-        f"| {way.replace('_', ' ')} | {_arrow(first_base, first_last)} | {_arrow(own_base, own_last)} |"
-        for way, (first_base, first_last, own_base, own_last) in row.by_way.items()
-    ]
+    ways = {way.replace("_", " "): figures for way, figures in row.by_way.items()}
+    return (
+        _parts(row, "failures called successes", ("failed by", "plain verdict", "own procedure"), ways) if ways else ""
+    )
+
+
+def _parts(
+    row: TableRow, what: str, columns: tuple[str, str, str], parts: Mapping[str, tuple[float, float, float, float]]
+) -> str:
+    """Two figures of each part of the test sets, base → last."""
+    title = f"#### {_name(row)}, {row.simulator}, {row.world} world, round {row.rounds}: {what}"
+    lines = [title, "", f"| {' | '.join(columns)} |", "|---|--:|--:|"]
+    lines += [f"| {name} | {_arrow(*figures[:2])} | {_arrow(*figures[2:])} |" for name, figures in parts.items()]
     return "\n".join([*lines, ""])
 
 
