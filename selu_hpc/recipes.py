@@ -202,7 +202,21 @@ def _unplayable(config: RunConfig) -> Iterator[tuple[str, str]]:
             "game",
             f"learning is {config.learning}, which plays no card games: add `--recipe rl4vlm`, or leave it out",
         )
-    if config.plays_games or env.backend is Backend.STAND_IN:
+    if config.plays_games:
+        return
+    if config.learning is Learning.SCORING and config.model.server_url:
+        yield (
+            "model.server_url",
+            "learning scoring weighs given answers, which a server does not tell; leave model.server_url empty",
+        )
+    critic = config.critic
+    if 0 < critic.sure_yes and not critic.self_asking:
+        yield (
+            "critic.sure_yes",
+            f"{critic.sure_yes} sends an unsure yes to self-asking, and critic.self_asking is false: set one of them "
+            "(critic.sure_yes=0 takes every yes)",
+        )
+    if env.backend is Backend.STAND_IN:
         return
     if env.backend is Backend.CLOUD_RENDERING and env.simulator is Simulator.VIRTUALHOME:
         yield "env.backend", f"{env.backend} is AI2-THOR's; VirtualHome's build draws under X: set env.backend to xvfb"

@@ -371,6 +371,16 @@ def test_what_no_episode_could_be_played_with_is_refused_before_it_becomes_a_run
     )
 
 
+def test_what_the_critic_could_not_do_is_refused_before_a_round_is_paid_for():
+    remote = "model.server_url=http://gpu01:8000"
+    words = "model.server_url: learning scoring weighs given answers, which a server does not tell; leave"
+    assert words in said("learning=scoring", remote)
+    assert load_recipe("selu", [remote]).model.server_url
+    assert "critic.sure_yes: 0.98 sends an unsure yes to self-asking, and critic.self_asking is false" in said(
+        "critic.self_asking=false", "critic.sure_yes=0.98"
+    )
+
+
 def test_a_game_asked_for_where_none_is_played_is_refused():
     assert "game: learning is selu, which plays no card games: add `--recipe rl4vlm`" in said("game.name=blackjack")
     assert load_recipe("rl4vlm", ["game.name=blackjack"]).game.name == "blackjack"

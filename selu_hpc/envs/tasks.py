@@ -41,10 +41,11 @@ Look = Callable[[EnvConfig, str], Inventory]
 
 
 def sample_tasks(
-    config: EnvConfig, *, scenes: Sequence[str], count: int, seed: int, look: Look | None = None
+    config: EnvConfig, *, scenes: Sequence[str], count: int, seed: int, first: int = 0, look: Look | None = None
 ) -> list[Task]:
     """`count` tasks over the scenes, each task type about as often as any other.
 
+    first: how many tasks were drawn elsewhere before these, so that many short draws have every type as well.
     The objects of a scene's task type are the same in every call: two or three, so that a run meets them again.
     """
     look = look or look_by_simulator
@@ -54,7 +55,7 @@ def sample_tasks(
     for index in range(count):
         composed = rng.random() < config.composed_fraction
         order = rng.sample(list(scenes), len(scenes))
-        verb = verbs[(index + seed) % len(verbs)]
+        verb = verbs[(first + index + seed) % len(verbs)]
         task = next(filter(None, (_sample(config, scene, verb, composed, rng, look) for scene in order)), None)
         if task is None:
             task = next(filter(None, (_any(config, scene, rng, look) for scene in order)), None)

@@ -199,10 +199,12 @@ class LocalGenerator:
                 shapes = tuple(tuple(v.shape) for part in row.encoded.images for v in part.tensors.values())
                 missing[row.adapter, _widths(row.encoded)[0], shapes].setdefault(row.prefix_key, row)
         size = self.config.batch_size
+        wanted = {row.prefix_key for row in rows}
         for group in missing.values():
             fresh = list(group.values())
             for start in range(0, len(fresh), size):
                 batch = fresh[start : start + size]
+                self._prefixes.make_room(size, _widths(batch[0].encoded)[0], besides=wanted)
                 self._prefixes.put([row.prefix_key for row in batch], self._prefix(batch), keep=size)
 
     # ---- forward passes

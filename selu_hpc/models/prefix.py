@@ -6,7 +6,7 @@ Owns how they are kept, bounded in bytes, and stacked again into a batch. Does n
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Container, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +61,15 @@ class PrefixCache:
 
     def get(self, key: Hashable) -> Prefix:
         return self._rows[key]
+
+    def make_room(self, num_rows: int, num_tokens: int, *, besides: Container[Hashable]) -> None:
+        """Let go of what would be dropped for so many new prefixes before they are computed, not after."""
+        wanted = self._token_bytes * num_rows * num_tokens
+        for key in list(self._rows):
+            if self._used_bytes + wanted <= self.budget_bytes:
+                return
+            if key not in besides:
+                self._used_bytes -= self._rows.pop(key).num_bytes
 
     def put(self, keys: Sequence[Hashable], prefixes: Sequence[Prefix], *, keep: int) -> None:
         for key, prefix in zip(keys, prefixes, strict=True):

@@ -124,9 +124,10 @@ class ServerGenerator:
             listed = (choice.get("logprobs") or {}).get("content") or []
             total = sum(float(one["logprob"]) for one in listed) if listed else math.nan
             sure = sureness(listed)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+            said = text.strip()
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise ModelError(f"{self._url}: not a chat completion: {str(answer)[:300]}") from error
-        return Answer(text.strip(), tokens, total, sure=sure)
+        return Answer(said, tokens, total, sure=sure)
 
     def _adapter(self, name: str, folder: Path, served: Mapping[str, str]) -> dict[str, str]:
         """What a request says to mean this adapter: its name where the server has it or loads it, else a folder."""
@@ -171,13 +172,7 @@ class ServerGenerator:
 
     def _served(self) -> dict[str, str]:
         """The names the server answers to, each with whom it says they belong to ("vllm", "sglang", …)."""
-        try:
-            reply = self._session.get(f"{self._url}/v1/models", timeout=_TIMEOUT_S)
-        except http.RequestException as error:
-            raise ModelError(
-                f"model.server_url {self._config.server_url!r}: {self._url}/v1/models does not answer ({error}); "
-                "start the server, or set model.server_url to empty"
-            ) from error
+        reply = self._ask_models()
         if reply.status_code in (http.codes.unauthorized, http.codes.forbidden):
             raise ModelError(
                 f"model.server_url {self._config.server_url!r}: {self._url}/v1/models says HTTP {reply.status_code}; "
@@ -187,8 +182,27 @@ class ServerGenerator:
             return {str(one["id"]): str(one.get("owned_by")) for one in reply.json()["data"]}
         except (ValueError, KeyError, TypeError, AttributeError):
             # transformers' server lists the hub's cache and fails where there is none; it serves folders all the same.
-            logger.debug("%s/v1/models: HTTP %s, no list of models", self._url, reply.status_code)
+            logger.warning("%s/v1/models: HTTP %s, no list of models", self._url, reply.status_code)
             return {}
+
+    def _ask_models(self) -> http.Response:
+        """The reply; a server that is busy or starting is asked again, for what it is decides what it is told."""
+        url, wait = f"{self._url}/v1/models", _FIRST_WAIT_S
+        for left in reversed(range(_TRIES)):
+            try:
+                reply = self._session.get(url, timeout=_TIMEOUT_S)
+            except http.RequestException as error:
+                if not left:
+                    raise ModelError(
+                        f"model.server_url {self._config.server_url!r}: {url} does not answer ({error}); "
+                        "start the server, or set model.server_url to empty"
+                    ) from error
+            else:
+                if not left or reply.status_code not in _WORTH_REPEATING:
+                    return reply
+            time.sleep(wait)
+            wait *= 2
+        raise AssertionError("the last try returns or raises")
 
     def _try(self, path: str, body: dict[str, Any]) -> http.Response | None:
         try:

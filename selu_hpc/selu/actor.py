@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from selu_hpc.config import Learning, RunConfig, Simulator
 from selu_hpc.envs.words import language_of
 from selu_hpc.models.vlm import Generator, Request
-from selu_hpc.records import FrameHWC, derive_seed
+from selu_hpc.records import LONGEST_KEPT, FrameHWC, derive_seed
 from selu_hpc.selu import wording
 from selu_hpc.selu.reading import clean
 
@@ -74,7 +74,7 @@ class Actor:
             return self._vote(requests, situations)
         seeds = [_seed(one, 0) for one in situations] if self.temperature > 0 else None
         answers = self.generator.generate(requests, adapter=self.adapter, temperature=self.temperature, seeds=seeds)
-        return [clean(answer.text) for answer in answers]
+        return [spoken(answer.text) for answer in answers]
 
     def shape(self, one: Situation) -> int:
         """Situations whose prompts are about as long are best answered together."""
@@ -94,7 +94,7 @@ class Actor:
             temperature=self.temperature or VOTING_TEMPERATURE,
             seeds=[_seed(one, vote) for one in situations for vote in range(count)],
         )
-        said = [clean(answer.text) for answer in answers]
+        said = [spoken(answer.text) for answer in answers]
         return [self._majority(said[at : at + count]) for at in range(0, len(said), count)]
 
     def _majority(self, said: Sequence[str]) -> str:
@@ -104,6 +104,12 @@ class Actor:
             text if command is None else language.say(command) for text, command in zip(said, commands, strict=True)
         ]
         return Counter(meant).most_common(1)[0][0]
+
+
+def spoken(text: str) -> str:
+    """Words that are safe to read, line by line: a "not" in one line denies nothing in the next."""
+    lines = map(clean, text[: 4 * LONGEST_KEPT].split("\n"))
+    return "\n".join(filter(None, lines))[:LONGEST_KEPT].rstrip()
 
 
 def _seed(one: Situation, vote: int) -> int:

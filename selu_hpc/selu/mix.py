@@ -156,7 +156,8 @@ def _mix(
 ) -> list[Sample]:
     """At most `size` samples, of which `kept_fraction` come from the last set where it has as many.
 
-    Of the last set at least FEWEST_KEPT are kept where there is room beside the fresh; none if `kept_fraction` is 0.
+    Of the last set at least FEWEST_KEPT are kept where there is room beside the fresh, all of it where nothing is
+    fresh, and none if `kept_fraction` is 0.
     """
     fresh = _without_repeats(fresh, key=_meaning)
     if balance and config.balance:
@@ -166,7 +167,7 @@ def _mix(
     floor = FEWEST_KEPT if share else 0
     wanted = max(round(len(new) * share / (1 - share)), floor) if share < 1 else size
     old = [replace(sample, kept=True) for sample in last]
-    return [*_spread(old, min(wanted if new else size, size - len(new)), chance), *new]
+    return [*_spread(old, min(wanted if new or not share else size, size - len(new)), chance), *new]
 
 
 def _balanced(samples: Sequence[Sample], chance: random.Random) -> list[Sample]:

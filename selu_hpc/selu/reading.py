@@ -14,8 +14,10 @@ from selu_hpc.envs.language import Language
 from selu_hpc.records import LONGEST_KEPT, Goal
 from selu_hpc.records import clean as clean
 
-_YES = frozenset(["yes", "yeah", "yep", "true", "correct", "affirmative", "y"])
-_NO = frozenset(["no", "nope", "not", "false", "incorrect", "negative", "isnt", "wasnt", "hasnt", "didnt", "n"])
+_YES = frozenset(["yes", "yeah", "yep", "true", "correct", "affirmative"])
+_NO = frozenset(["no", "nope", "not", "false", "incorrect", "negative", "isnt", "wasnt", "hasnt", "didnt"])
+_LETTERS = {"y": True, "n": False}
+"""Alone they are an answer; among other words "y" is Spanish for "and"."""
 NONE = "none"
 _NOTHING = frozenset(["none", "nothing", "nowhere", "no", "nobody", "neither", "unknown", "unsure", "na"])
 _NEGATED = frozenset(
@@ -24,7 +26,8 @@ _NEGATED = frozenset(
 """An object named behind one of these is said not to be it."""
 _DENIED = re.compile(r"\b(?:(?:is|are|was|were|does|do|did)(?:nt| not)|none|nothing)\b")
 """In these words whatever is named is."""
-_ECHO = re.compile(r"\byes\s*(?:or|/|\||,)\s*no\b")
+_ECHO = re.compile(r"\byes\s*(?:(?:or|/|\|)\s*no\b|,\s*no\b(?=\W*(?:or\b|$)))")
+"""The question's own choice said back; "yes, no other object is open" is a yes."""
 _NOT_APPLICABLE = re.compile(r"\bn\s*/\s*a\b|\bnot applicable\b")
 _STATES = {
     "open": ["open"],
@@ -37,6 +40,13 @@ _STATES = {
     "switch off": ["turned", "off"],
 }
 """What a sentence says of the object that the verb was done to: "the fridge is open"."""
+_HOLDING = frozenset(["holding", "holds", "hold", "carrying", "carries", "grabbing", "gripping"])
+_DOING = {
+    "pick up": _HOLDING,
+    "grab": _HOLDING,
+    "sit on": frozenset(["sitting", "sits", "sit", "sat", "seated"]),
+}
+"""Behind which word it says what the verb was done to: "standing at the counter, it is holding a mug"."""
 _OBJECT_IS = re.compile(r"(?<!\bother )\bobject\b[a-z0-9 ]*? is (?=(?:an?|the)\b)")
 """What follows is the answer: "the open object is the microwave"."""
 _PLACING = frozenset(["in", "on", "inside", "into", "onto", "at"])
@@ -54,7 +64,10 @@ def read_yes_no(text: str) -> bool | None:
     "yes or no" echoed from the prompt is neither, nor is "N/A".
     """
     plain = _NOT_APPLICABLE.sub(" ", _ECHO.sub(" ", _fold(text)))
-    for word in _WORD.findall(plain)[:_MOST_READ_WORDS]:
+    words = _WORD.findall(plain)[:_MOST_READ_WORDS]
+    if len(words) == 1 and words[0] in _LETTERS:
+        return _LETTERS[words[0]]
+    for word in words:
         if word in _YES:
             return True
         if word in _NO:
@@ -110,6 +123,11 @@ def _asked_for(folded: str, goal: Goal, language: Language) -> str | None:
     told = read_object(folded[answer.end() :], language) if answer else None
     if told is not None:
         return told
+    begun = _DOING.get(goal.verb, frozenset())
+    at = next((at for at, word in enumerate(words) if word in begun), len(words))
+    behind = next((kind for start, _, kind in named if start > at), None)
+    if behind is not None:
+        return behind
     state = _STATES.get(goal.verb, [])
     said = [kind for _, end, kind in named if state and words[end : end + 1 + len(state)] == ["is", *state]]
     return said[0] if said else None

@@ -39,6 +39,8 @@ def assemble(run: RunDir, config: RunConfig, seal: Seal) -> str:
         write_bytes(run.dataset(seal.round_id, role), lines.encode())
         parts.append(lines)
         logger.info("%s: %s samples, %s", role, len(made.samples[role]), made.card[str(role)]["by_source"])
+        if made.samples[role] and all(sample.kept for sample in made.samples[role]):
+            logger.warning("%s: this round taught nothing new, so it is trained on the last round's set again", role)
     write_json(run.shard(seal.round_id, Stage.GATE).path / "card.json", made.card)
     return digest([*parts, _line(made.card)])
 

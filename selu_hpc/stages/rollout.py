@@ -44,11 +44,13 @@ def run(*, run: str, round_id: int, shard: int, attempt: int) -> None:
 
 def episodes_of(config: RunConfig, round_id: int, shard: int, *, look: Look | None = None) -> list[Work]:
     """The shard's episodes: the same for the same config, whatever was played before."""
+    count = config.rollout.episodes_per_shard
     tasks = sample_tasks(
         config.env,
         scenes=train_scenes(config.env),
-        count=config.rollout.episodes_per_shard,
+        count=count,
         seed=train_seed(config.seed, round_id, shard),
+        first=shard * count,
         look=look,
     )
     seeds = [train_seed(config.seed, round_id, shard, index) for index in range(len(tasks))]

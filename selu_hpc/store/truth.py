@@ -1,5 +1,6 @@
 """What the simulator knows of success: written by rollouts, read by evaluation and reports, closed to learning.
 
+The frozen test set and what evaluation found lie beside what learning reads; they are as closed to it.
 `forbid_truth` is a guard against mistakes, not against malice: it sees every file that is opened through Python, and
 what a started program is told on its command line. Native code of one's own would get past it, and a program that
 looks through whole folders by itself.
@@ -9,6 +10,7 @@ Does not own how lines are stored (lines.py) or who may evaluate.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +27,8 @@ _spelled: dict[str, str] = {}
 """As the run was opened, with links in it, to what that means."""
 _BEHIND_PYTHON = "tensorstore"
 """Opens files without Python's `open`, so a learning process does not get to load it."""
+_EVALUATION = re.compile(r"/rounds/\d+/(?:evaluate/shard-\d+/results\.json|testset/shard-\d+/[^/]+\.zarr)(?:/|$)")
+"""What evaluation reads and writes, from a run's folder on."""
 _FILES = {
     *("open", "os.listdir", "os.scandir", "os.link", "os.symlink", "os.rename", "os.chdir", "shutil.copytree"),
     "sqlite3.connect",
@@ -56,7 +60,8 @@ class TruthReader:
 
 
 def forbid_truth(truth: Path) -> None:
-    """From now on nothing in this process may open a path under `truth` (a run's `RunDir.truth`); not to be undone."""
+    """From now on nothing in this process may open a path under `truth` (a run's `RunDir.truth`), nor the run's test
+    sets and evaluations beside it; not to be undone."""
     folder = os.path.realpath(truth)
     _spelled[os.path.abspath(truth)] = folder  # noqa: PTH100 - links stay as they are written
     if folder in _forbidden:
@@ -90,7 +95,7 @@ def _refuse_path(path: str | bytes | os.PathLike[Any]) -> None:
     for folder in _forbidden:
         path = Path(text)
         starts = [Path()] if path.is_absolute() else [Path(), *Path(folder).parents]  # hooks are not told of a dir_fd
-        if any(_is_under(os.path.realpath(start / path), folder) for start in starts):
+        if any(_is_closed(os.path.realpath(start / path), folder) for start in starts):
             raise TruthLeakError(f"{text}: a learning stage may not open what the simulator knows of success")
 
 
@@ -105,8 +110,11 @@ def _refuse_word(text: str, start: Path) -> None:
         _refuse_path(start / text)
 
 
-def _is_under(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder + os.sep)
+def _is_closed(path: str, folder: str) -> bool:
+    run = os.path.dirname(folder)  # noqa: PTH120 - called for every file that is opened
+    if not path.startswith(run + os.sep):
+        return False
+    return path == folder or path.startswith(folder + os.sep) or bool(_EVALUATION.match(path, len(run)))
 
 
 def _texts(value: Any) -> Iterator[str]:

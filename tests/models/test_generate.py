@@ -191,6 +191,11 @@ def test_prefixes_beyond_the_memory_budget_are_dropped_and_made_again(pocket_con
     requests = ask(9)
     said = small.generate(requests, adapter="actor")
     assert len(small._prefixes._rows) <= 4
+    held = []
+    plain = small._prefix
+    small._prefix = lambda batch: held.append(len(small._prefixes._rows)) or plain(batch)
+    small.generate(ask(13)[9:], adapter="actor")
+    assert held == [0]  # what has to go for new ones is gone before they are computed
     assert said == LocalGenerator.load(pocket_config, adapters=adapters).generate(requests, adapter="actor")
 
 

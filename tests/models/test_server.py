@@ -79,11 +79,11 @@ class Fake(http.server.BaseHTTPRequestHandler):
     served: list[str]
     owner = "vllm"
     refuses = 0
+    busy: list[int]
 
     def do_GET(self) -> None:
-        self._reply(
-            self.refuses or 200, json.dumps({"data": [{"id": name, "owned_by": self.owner} for name in self.served]})
-        )
+        status = self.busy.pop(0) if self.busy else self.refuses or 200
+        self._reply(status, json.dumps({"data": [{"id": name, "owned_by": self.owner} for name in self.served]}))
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -103,7 +103,7 @@ class Fake(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[type[Fake], str]]:
     monkeypatch.setattr(server, "_FIRST_WAIT_S", 0.0)
-    handler = type("Scripted", (Fake,), {"script": [], "asked": [], "served": ["base"]})
+    handler = type("Scripted", (Fake,), {"script": [], "asked": [], "served": ["base"], "busy": []})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield handler, f"http://127.0.0.1:{running.server_address[1]}/v1/"
@@ -272,12 +272,26 @@ def test_a_server_that_takes_no_adapters_is_told_of_with_the_way_out(fake, adapt
 
 def test_a_busy_server_is_asked_again(fake, ask):
     handler, url = fake
+    handler.busy[:] = [503, 429]
     generator = ServerGenerator(ModelConfig(base="base", server_url=url), adapters={})
     handler.script[:] = [(503, "busy"), (200, "not json"), said("no")]
     assert generator.generate(ask(1), adapter=None)[0].text == "no"
+    assert handler.asked[0][1]["top_k"] == -1  # who it is decides how it samples, so that is asked again, too
 
 
-@pytest.mark.parametrize("reply", [(400, "prompt too long"), (200, "{}"), (200, '{"choices": []}')])
+STRANGE = ["null", '{"content": ["yes"]}', '{"content": 7}']
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        (400, "prompt too long"),
+        (200, "{}"),
+        (200, '{"choices": []}'),
+        (200, '{"choices": [{"message": {"content": "yes"}, "logprobs": ["yes"]}]}'),
+        *((200, f'{{"choices": [{{"message": {message}}}]}}') for message in STRANGE),
+    ],
+)
 def test_a_refusal_or_a_strange_reply_is_an_error_with_its_words(fake, ask, reply):
     handler, url = fake
     generator = ServerGenerator(ModelConfig(base="base", server_url=url), adapters={})

@@ -169,8 +169,9 @@ def test_a_poor_round_keeps_some_of_the_last_set_for_the_rounds_to_come(last, fr
 def test_a_run_that_keeps_nothing_keeps_nothing():
     before = {Role.ACTOR: actor_samples([judged(n, verdict=True) for n in range(1000, 1020)])}
     settings = config(mix={"kept_fraction": 0.0})
-    made = build([judged(0, verdict=True)], before, settings, round_id=2).samples[Role.ACTOR]
-    assert Counter(sample.kept for sample in made) == {False: 3}
+    for episodes, samples in ([judged(0, verdict=True)], {False: 3}), ([judged(0)], {}):
+        made = build(episodes, before, settings, round_id=2).samples[Role.ACTOR]
+        assert Counter(sample.kept for sample in made) == samples
 
 
 def test_a_round_without_successes_lives_on_the_last_set():

@@ -86,6 +86,13 @@ def test_a_hundred_thousand_hostile_answers_are_read_without_exception():
         ("n / a", None),
         ("Not applicable.", None),
         ("n", False),
+        ("Y.", True),
+        ("Il y a une pomme.", None),
+        ("yes/no", None),
+        ("Yes, no?", None),
+        ("(yes, no or unsure)", None),
+        ("Yes, no further action is needed.", True),
+        ("Yes. No other object is open.", True),
         ("N/A, but yes", True),
     ],
 )
@@ -180,6 +187,10 @@ def test_a_name_that_begins_with_the_things_own_is_no_place():
         ("toggle on", "Next to the sink the desk lamp is turned on.", "DeskLamp"),
         ("toggle on", "The desk lamp is on the dresser.", "DeskLamp"),
         ("pick up", "The object the robot is holding near the fridge is an apple.", "Apple"),
+        ("pick up", "In the kitchen with a fridge and a sink, the robot is holding a mug.", "Mug"),
+        ("pick up", "The robot is near the fridge and holds the apple", "Apple"),
+        ("pick up", "The mug is held by the robot at the fridge.", "Mug"),
+        ("pick up", "The robot at the fridge is not holding a mug", "none"),
         ("open", "the fridge in front of the microwave", "Fridge"),
         ("open", "The fridge. The other object is the microwave.", "Fridge"),
         ("open", "The open object is the spaceship beside the fridge", "Fridge"),
@@ -188,6 +199,17 @@ def test_a_name_that_begins_with_the_things_own_is_no_place():
 )
 def test_of_several_objects_the_one_that_is_said_to_be_so_is_read(verb, text, found):
     assert read_which(text, THOR, goal=Goal(verb=verb, target="Cabinet")) == found
+
+
+@pytest.mark.parametrize(
+    ("verb", "text", "found"),
+    [
+        ("sit on", "Beside the bed, the person sits on the chair.", "chair"),
+        ("grab", "At the table they are carrying a mug.", "mug"),
+    ],
+)
+def test_what_a_person_holds_or_sits_on_is_read_behind_those_words(verb, text, found):
+    assert read_which(text, HOME, goal=Goal(verb=verb, target="sofa")) == found
 
 
 @pytest.mark.parametrize("language", [THOR, HOME], ids=["thor", "virtualhome"])

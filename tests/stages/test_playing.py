@@ -68,6 +68,16 @@ def test_a_slot_takes_the_next_episode_at_once():
     assert len([full for full in pool.filled if full < 4]) <= 6  # thin at the very end only
 
 
+def test_a_not_in_one_line_denies_nothing_in_the_next_and_the_record_is_one_line():
+    class Tells(ToyModel):
+        def act(self, prompt):
+            return "The apple is not here.\r\n\n \n I can not see it\nTurn left\n"
+
+    (played,) = play(LocalPool(1), 1, Tells(), horizon=1)
+    (action,) = played.episode.actions
+    assert (action.parsed, action.text) == ("turn left", "The apple is not here. I can not see it Turn left")
+
+
 def test_an_episode_keeps_what_was_seen_said_and_told():
     (played,) = play(LocalPool(2), 1)
     episode = played.episode

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
+from dataclasses import replace
 
 import pytest
 from toy_home import ToyModel
 
 from selu_hpc.config import CriticMode, Learning
+from selu_hpc.envs.goals import verbs_of
 from selu_hpc.errors import CorruptShardError, MissingShardError, TruthLeakError
+from selu_hpc.records import Role
 from selu_hpc.rounds.provenance import open_run
 from selu_hpc.rounds.rundir import Stage
 from selu_hpc.store.trajectories import EpisodeReader, EpisodeWriter
@@ -210,6 +214,31 @@ def test_a_run_moved_elsewhere_goes_on(undisturbed, toy_model, do, unkind_path):
     for stage, shard in ((Stage.ROLLOUT, 1), (Stage.LABEL, 1), (Stage.GATE, 0)):
         do(stage, 1, shard, run=RunDir(moved))
     assert RunDir(moved).dataset(1, "actor").read_text()
+
+
+def test_a_round_that_is_trained_on_the_last_ones_set_again_says_so(undisturbed, toy_model, do, monkeypatch, caplog):
+    from selu_hpc.stages import assemble
+
+    def all_kept(*arguments, **settings):
+        made = build(*arguments, **settings)
+        return replace(made, samples={role: [replace(s, kept=True) for s in made.samples[role]] for role in Role})
+
+    do(Stage.ROLLOUT, 1, 1, run=undisturbed)
+    do(Stage.LABEL, 1, 1, run=undisturbed)
+    build = assemble.build
+    monkeypatch.setattr(assemble, "build", all_kept)
+    do(Stage.GATE, 1, run=undisturbed)
+    assert "actor: this round taught nothing new, so it is trained on the last round's set again" in caplog.text
+
+
+@pytest.mark.parametrize("count", [1, 3, 5, 8])
+def test_over_many_short_shards_each_task_type_is_as_frequent_as_any_other(toy_config, count):
+    from selu_hpc.stages.rollout import episodes_of
+
+    short = toy_config.but(rollout=toy_config.rollout.but(episodes_per_shard=count, num_shards=400))
+    verbs = Counter(work.task.verb for shard in range(400) for work in episodes_of(short, 1, shard))
+    assert set(verbs) == set(verbs_of(short.env))
+    assert min(verbs.values()) > 0.6 * 400 * count / len(verbs)
 
 
 def test_a_share_of_the_first_rounds_episodes_explores_and_none_of_the_laters(toy_config):

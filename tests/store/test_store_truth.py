@@ -44,6 +44,9 @@ ATTACKS = {
     "a database": "import sqlite3; sqlite3.connect(chunk)",
     "a program beside it": "import subprocess; subprocess.run(['cat', 'truth/01/truth.zarr/zarr.json'], cwd=run)",
     "a program below it": "import subprocess; subprocess.run(['ls', '../truth'], cwd=run + '/rounds')",
+    "an evaluation": "open(run + '/rounds/01/evaluate/shard-0000/results.json')",
+    "a test set": "os.listdir(run + '/rounds/00/testset/shard-0000/episodes.zarr')",
+    "a test set's frames": "open(run + '/rounds/00/testset/shard-0000/episodes.zarr/frames', 'rb')",
 }
 PREPARE = """
 import os, sys
@@ -64,6 +67,9 @@ def run(tmp_path: Path) -> Path:
             writer.append_truth(truth)
         writer.finish()
     (tmp_path / "run/rounds/link").symlink_to(tmp_path / "run/truth")
+    (tmp_path / "run/rounds/01/evaluate/shard-0000").mkdir(parents=True)
+    (tmp_path / "run/rounds/01/evaluate/shard-0000/results.json").write_text("{}")
+    (tmp_path / "run/rounds/00/testset/shard-0000/episodes.zarr").mkdir(parents=True)
     return tmp_path / "run"
 
 
@@ -86,9 +92,10 @@ def test_every_way_in_is_closed(run: Path) -> None:
             f"try:\n{body}\nexcept TruthLeakError:\n    pass\nelse:\n    print({name!r}, 'leaked')\nos.chdir(home)\n"
         )
     code += "print('own files:', open(run + '/rounds/mine', 'w').write('x'), len(os.listdir(run + '/rounds')))\n"
+    code += "os.listdir(run + '/rounds/01/evaluate/shard-0000')\n"  # a gate sees what is finished
     done = python(code, run)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "own files: 1 2\n"
+    assert done.stdout == "own files: 1 4\n"
 
 
 def test_a_run_that_was_opened_by_a_link_is_closed_to_programs_by_that_name_too(run: Path) -> None:
