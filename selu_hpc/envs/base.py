@@ -8,10 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from selu_hpc.errors import ConfigError
 from selu_hpc.records import FrameHWC, Task, Truth
 
 NEAR_START = 0.4
 """Share of episodes that start within reach of the first goal's object, or of where it is to go."""
+
+
+class NoSuchSceneError(ConfigError):
+    """The build is there and lacks the scene: starting it again would not help."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from selu_hpc.envs.thor_state import Metadata, Thing, by_id, centre, extent
+from selu_hpc.envs.thor_state import Metadata, Thing, box_of, by_id, centre, extent
 
 Point = tuple[float, float, float]
 
@@ -95,6 +95,8 @@ def subject(metadata: Metadata, touched: str, stood: Subject | None) -> Subject:
     thing = known.get(touched)
     if thing is not None and thing["isPickedUp"]:
         return Subject(centre(thing), max(HAND_SPAN, _span(thing)), yaw, thing=touched, beside=_beside(thing))
+    if thing is not None and stood is not None and _in_pieces(thing, stood):
+        return stood
     if thing is not None:
         yaw, beside = (stood.yaw, stood.beside) if stood else (yaw, frozenset())
         return Subject(centre(thing), _span(thing), yaw, _height(thing, known), touched, beside | _beside(thing))
@@ -127,6 +129,12 @@ def shoot(filmed: Subject, metadata: Metadata) -> Shot:
         yaw=round(math.degrees(math.atan2(dx, dz)) % 360, DECIMALS),
         field_of_view=round(min(max(wide, 20.0), WIDEST), DECIMALS),
     )
+
+
+def _in_pieces(thing: Thing, stood: Subject) -> bool:
+    """Whether a thing went to pieces where it stood; what fell first lies elsewhere."""
+    gone = (thing.get("isSliced") or thing.get("isBroken")) and not box_of(thing)
+    return bool(gone) and math.dist(centre(thing), stood.focus) < stood.span / 2
 
 
 def _span(thing: Thing) -> float:

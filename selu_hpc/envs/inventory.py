@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 from selu_hpc.config import Backend, EnvConfig, Simulator
 from selu_hpc.envs.pool import EnvironmentPool
@@ -25,24 +26,34 @@ def look(config: EnvConfig, scene: str) -> SceneSurvey:
 
 
 class PoolSurvey:
-    """A survey in the pool's process; asks each question once."""
+    """A survey in a pool's process; asks each question once. A pool that an error closed is followed by a new one."""
 
-    def __init__(self, pool: EnvironmentPool) -> None:
-        self._pool = pool
+    def __init__(self, config: EnvConfig) -> None:
+        self._config = config
+        self._pool: EnvironmentPool | None = None
 
     @lru_cache(maxsize=4096)  # noqa: B019 - lives as long as the process
     def goals(self, scene: str, verb: str) -> Sequence[Goal]:
-        found: Sequence[Goal] = self._pool.survey("goals", scene, verb)
+        found: Sequence[Goal] = self._ask("goals", scene, verb)
         return found
 
     @lru_cache(maxsize=4096)  # noqa: B019 - lives as long as the process
     def compositions(self, scene: str) -> Sequence[tuple[Goal, ...]]:
-        found: Sequence[tuple[Goal, ...]] = self._pool.survey("compositions", scene)
+        found: Sequence[tuple[Goal, ...]] = self._ask("compositions", scene)
         return found
 
     @lru_cache(maxsize=4096)  # noqa: B019 - lives as long as the process
     def possible(self, task: Task) -> bool:
-        return bool(self._pool.survey("possible", task))
+        return bool(self._ask("possible", task))
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.close()
+
+    def _ask(self, what: str, *arguments: Any) -> Any:
+        if self._pool is None or self._pool.closed:
+            self._pool = EnvironmentPool(self._config, 1)
+        return self._pool.survey(what, *arguments)
 
 
 @lru_cache(maxsize=8)
@@ -55,9 +66,9 @@ def _source(config: EnvConfig) -> Source:
         from selu_hpc.envs.thor_local import blind_environment
 
         return Survey(blind_environment(config))
-    pool = EnvironmentPool(config, 1)
-    atexit.register(pool.close)
-    return PoolSurvey(pool)
+    survey = PoolSurvey(config)
+    atexit.register(survey.close)
+    return survey
 
 
 def _what_matters(config: EnvConfig) -> EnvConfig:

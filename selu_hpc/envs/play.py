@@ -18,15 +18,17 @@ from msgspec import ValidationError
 from PIL import Image
 
 from selu_hpc.config import Backend, EnvConfig, Simulator, World
-from selu_hpc.envs.base import Observation
+from selu_hpc.envs.base import NoSuchSceneError, Observation
 from selu_hpc.envs.goals import make_task, verbs_of
 from selu_hpc.envs.pool import EnvironmentPool
 from selu_hpc.envs.tasks import feasible_goals
 from selu_hpc.errors import ConfigError, SeluError, SimulatorError
 from selu_hpc.logs import set_up_logging
 from selu_hpc.records import Task, derive_seed
-from selu_hpc.terminal import enter
+from selu_hpc.terminal import count, enter, seconds
 
+MAX_RESTARTS = 1
+"""Somebody waits for the answer: a build that does not start is tried once more, and no oftener."""
 _SCENES = {Simulator.THOR: "FloorPlan1 … FloorPlan430", Simulator.VIRTUALHOME: "home0 … home49"}
 _FIRST = {Simulator.THOR: "FloorPlan3", Simulator.VIRTUALHOME: "home0"}
 _HELP = "move ahead · turn left · look down · go to the fridge · open the fridge · pick up the apple · drop · done"
@@ -58,6 +60,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--unity-commit", default="", help="a Unity build's commit")
     parser.add_argument("--unity-releases", default="", help="the folder of fetched Unity builds")
+    parser.add_argument(
+        "--start-timeout",
+        type=seconds,
+        metavar="SECONDS",
+        default=EnvConfig().start_timeout_s,
+        help="how long a simulator may take to start (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--vulkan-devices",
+        type=count,
+        nargs="+",
+        metavar="NUMBER",
+        default=[],
+        help="Vulkan's device number of each CUDA device; the AI2-THOR client asks vulkaninfo when left out",
+    )
     return parser
 
 
@@ -93,6 +110,9 @@ def _config(options: argparse.Namespace) -> EnvConfig:
                 "height": options.size,
                 "unity_commit": options.unity_commit,
                 "unity_releases": options.unity_releases,
+                "start_timeout_s": options.start_timeout,
+                "vulkan_devices": options.vulkan_devices,
+                "max_restarts": MAX_RESTARTS,
             }
         )
     except ValidationError as error:  # of what is typed only the size has bounds
@@ -104,7 +124,7 @@ def _task(config: EnvConfig, scene: str, seed: int) -> Task:
     verbs = verbs_of(config)
     try:
         goals = [goal for verb in verbs for goal in feasible_goals(config, scene, verb)]
-    except ValueError as error:
+    except (ValueError, NoSuchSceneError) as error:
         raise ConfigError(f"--scene {scene}: {config.simulator} has {_SCENES[config.simulator]} ({error})") from error
     if not goals:
         raise SimulatorError(f"{scene} has no task of {', '.join(verbs)}; choose another --scene or --verb")

@@ -29,7 +29,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from selu_hpc.config import Backend, EnvConfig
-from selu_hpc.envs.base import Observation, StepResult
+from selu_hpc.envs.base import NoSuchSceneError, Observation, StepResult
 from selu_hpc.envs.worker import Spec
 from selu_hpc.errors import SimulatorError
 from selu_hpc.records import Task, Truth
@@ -75,6 +75,11 @@ class EnvironmentPool:
     def num_restarts(self) -> int:
         """Worker processes that were started again so far."""
         return sum(worker.num_restarts for worker in self._workers)
+
+    @property
+    def closed(self) -> bool:
+        """True after `close`, and after an error that a request ended with."""
+        return self._closed
 
     def reset(self, slot: int, task: Task, seed: int) -> Observation:
         return self.reset_many({slot: (task, seed)})[slot]
@@ -168,6 +173,8 @@ class EnvironmentPool:
                     self._failures.pop(request[0], None)
                 answers[request[0]] = value
             self._advance(worker)
+        elif outcome == "no scene":
+            raise NoSuchSceneError(value)
         elif outcome == "hopeless":
             raise SimulatorError(f"the {self._config.simulator} simulator can't be started: {value}")
         else:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from ai2thor.controller import Controller
 
+from selu_hpc.envs.base import NoSuchSceneError
 from selu_hpc.envs.launch import Launch
 from selu_hpc.envs.thor import INITIALIZE
 from selu_hpc.envs.thor_state import Metadata
@@ -24,6 +25,8 @@ from selu_hpc.errors import SimulatorError
 from selu_hpc.records import FrameHWC
 
 LOOK_EVERY_S = 0.05
+_NO_SCENE = "not contained in build"
+"""The client's words; the rest of its message is a list of every scene."""
 
 
 class ThorClient:
@@ -53,10 +56,16 @@ class ThorClient:
         )
 
     def reset(self, scene: str) -> Metadata:
-        if self._controller is None:
-            self.start(scene)
-        else:
-            self._controller.reset(scene)
+        try:
+            if self._controller is None:
+                self.start(scene)
+            else:
+                self._controller.reset(scene)
+        except ValueError as error:
+            if _NO_SCENE not in str(error):
+                raise
+            build = f"the build of env.unity_commit {self._launch.config.unity_commit!r}"
+            raise NoSuchSceneError(f"{build} has no scene {scene}; name one that has") from error
         found: Metadata = self._controller.last_event.metadata
         return found
 

@@ -132,14 +132,24 @@ def meant(metadata: Metadata, command: Command, kind: str) -> Thing | None:
     return min(zip(ranks, range(len(found)), found, strict=True), default=(None, 0, None))[2] if found else None
 
 
+def box_of(thing: Thing) -> dict[str, Any]:
+    """A thing's bounding box, or nothing.
+
+    Unity keeps what went to pieces among the objects, with a box of no size at the world's origin: that is none.
+    """
+    box: dict[str, Any] = thing.get("axisAlignedBoundingBox") or {}
+    size = box.get("size")
+    return {} if size and not any(size.values()) else box
+
+
 def centre(thing: Thing) -> tuple[float, float, float]:
     """The middle of a thing's bounding box, or its position where the build gives no box."""
-    box = thing.get("axisAlignedBoundingBox") or {}
-    point = box.get("center") or thing["position"]
+    # A home's things, as camera.py is told of them, have a box only.
+    point = box_of(thing).get("center") or thing.get("position") or thing["axisAlignedBoundingBox"]["center"]
     return float(point["x"]), float(point["y"]), float(point["z"])
 
 
 def extent(thing: Thing) -> float:
     """The longest side of a thing's bounding box in metres."""
-    size = (thing.get("axisAlignedBoundingBox") or {}).get("size") or {"x": 0.2, "y": 0.2, "z": 0.2}
+    size = box_of(thing).get("size") or {"x": 0.2, "y": 0.2, "z": 0.2}
     return float(max(size["x"], size["y"], size["z"]))

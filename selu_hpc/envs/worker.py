@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from selu_hpc.config import EnvConfig
-from selu_hpc.envs.base import Environment
+from selu_hpc.envs.base import Environment, NoSuchSceneError
 from selu_hpc.errors import ConfigError, SimulatorError
 
 SIMULATOR_DIED = 70
@@ -125,6 +125,8 @@ def main() -> None:
 def _outcome(worker: Worker, slot: int, what: str, arguments: tuple[Any, ...]) -> tuple[str, Any]:
     try:
         return "ok", worker.answer(slot, what, arguments)
+    except NoSuchSceneError as error:
+        return "no scene", str(error)
     except (ConfigError, FileNotFoundError, PermissionError) as error:
         return "hopeless", f"{type(error).__name__}: {error}"
     except SimulatorError as error:

@@ -18,6 +18,7 @@ def thing(name: str, centre: Point, size: Point, **more: Any) -> dict[str, Any]:
     kind = name.split("|")[0]
     box = {"center": dict(zip("xyz", centre, strict=True)), "size": dict(zip("xyz", size, strict=True))}
     plain = {"isPickedUp": False, "openable": False, "isOpen": False, "parentReceptacles": None}
+    plain["position"] = box["center"]
     return plain | {"objectId": name, "objectType": kind, "axisAlignedBoundingBox": box} | more
 
 
@@ -30,6 +31,10 @@ def kitchen(*things: dict[str, Any], yaw: float = 0.0) -> dict[str, Any]:
 
 
 LETTUCE = thing("Lettuce|1", (0.0, 0.98, 1.0), (0.2, 0.16, 0.2), parentReceptacles=["CounterTop|1"])
+PLATE = thing("Plate|1", (0.3, 0.92, 0.9), (0.24, 0.03, 0.24), parentReceptacles=["CounterTop|1"])
+NOWHERE = dict.fromkeys("xyz", 0.0)
+IN_PIECES = {"axisAlignedBoundingBox": {"cornerPoints": None, "center": NOWHERE, "size": NOWHERE}}
+"""What Unity tells of a thing that went to pieces: it stays among the objects, with no box to speak of."""
 TOASTER = thing("Toaster|1", (0.22, 1.05, 0.8), (0.2, 0.3, 0.3), parentReceptacles=["CounterTop|1"])
 
 
@@ -38,7 +43,8 @@ def hidden(filmed: camera.Subject, shot: camera.Shot, *by: dict[str, Any]) -> bo
     return any(camera._crosses(shot.position, filmed.focus, box["center"], box["size"]) for box in boxes)
 
 
-def test_what_is_sliced_is_filmed_past_what_stands_beside_it() -> None:
+@pytest.mark.parametrize("told", [{}, IN_PIECES], ids=["stand-in", "unity"])
+def test_what_is_sliced_is_filmed_past_what_stands_beside_it(told: dict[str, Any]) -> None:
     scene = kitchen(LETTUCE, TOASTER)
     touched = camera.subject(scene, "Lettuce|1", None)
     slices = [
@@ -47,14 +53,34 @@ def test_what_is_sliced_is_filmed_past_what_stands_beside_it() -> None:
         )
         for i in range(4)
     ]
-    whole = LETTUCE | {"parentReceptacles": None}  # as THOR tells it after a slice
+    whole = LETTUCE | {"parentReceptacles": None, "isSliced": True} | told
     after = kitchen(whole, TOASTER, *slices)
     filmed = camera.subject(after, "Lettuce|1", touched)
+    assert filmed.focus == touched.focus
     shot = camera.shoot(filmed, after)
     assert hidden(filmed, replace(shot, position=(0.4, 1.5, 0.4)), TOASTER), (
         "the toaster is in the way of the first place"
     )
     assert not hidden(filmed, shot, TOASTER)
+
+
+def test_what_is_broken_to_pieces_is_filmed_where_it_stood() -> None:
+    touched = camera.subject(kitchen(PLATE), "Plate|1", None)
+    after = kitchen(PLATE | {"parentReceptacles": None, "isBroken": True} | IN_PIECES)
+    filmed = camera.subject(after, "Plate|1", touched)
+    assert filmed.focus == touched.focus
+    assert camera.subject(after, "Plate|1", filmed) == filmed
+    unseen = camera.subject(after, "Plate|1", None)
+    assert unseen.focus == pytest.approx(touched.focus), "its position is told all the same"
+
+
+def test_what_broke_in_its_fall_is_filmed_where_it_lies() -> None:
+    in_hand = PLATE | {"isPickedUp": True, "parentReceptacles": None}
+    touched = camera.subject(kitchen(in_hand), "Plate|1", None)
+    fallen = PLATE | {"position": {"x": 0.3, "y": 0.02, "z": 0.5}, "isBroken": True} | IN_PIECES
+    filmed = camera.subject(kitchen(fallen), "Plate|1", touched)
+    assert filmed.focus == (0.3, 0.02, 0.5)
+    assert camera.subject(kitchen(fallen), "Plate|1", filmed).focus == filmed.focus
 
 
 def test_among_tall_things_it_looks_from_steeply_above() -> None:
@@ -107,6 +133,12 @@ def test_a_home_is_read_as_a_scene_of_the_persons_room() -> None:
     assert told["22"]["parentReceptacles"] == ["21"]
     assert told["21"]["receptacleObjectIds"] == ["22"]
     assert scene["sceneBounds"]["size"]["x"] == 4.0
+
+
+def test_in_a_home_a_box_of_no_size_is_filmed_all_the_same() -> None:
+    graph = home(turn=0.0, holds=False)
+    graph["nodes"][5]["bounding_box"]["size"] = [0.0, 0.0, 0.0]
+    assert camera.subject(filmable(graph), "22", None).focus == (1.0, 0.86, 2.0)
 
 
 def test_in_a_home_the_camera_zooms_on_what_was_touched_and_goes_with_the_hand() -> None:

@@ -1,8 +1,25 @@
 """Walking a scene by words: what can't be walked is named with what can."""
 
+import shlex
+from ctypes.util import find_library
+
 import pytest
 
+from selu_hpc.config import Backend, EnvConfig
 from selu_hpc.envs import play
+from selu_hpc.sim.thor_build import write_release
+
+
+@pytest.fixture
+def release(tmp_path, monkeypatch):
+    """The stand-in as a Unity build, the words that name it, and the file that has a line for each of its starts."""
+    if find_library("vulkan") is None:
+        pytest.skip("the client's CloudRendering platform wants libvulkan1 installed")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    build, starts = write_release(tmp_path / "releases", commit="known"), tmp_path / "starts"
+    build.write_text(build.read_text().replace("\nexec", f"\necho >> {shlex.quote(str(starts))}\nexec"))
+    words = ["--backend", "cloud_rendering", "--unity-commit", "known", "--unity-releases", str(build.parents[1])]
+    return build, [*words, "--frames", str(tmp_path / "frames"), "--actions", "done"], starts
 
 
 @pytest.mark.parametrize(
@@ -33,3 +50,29 @@ def test_a_walk_says_each_outcome_and_leaves_its_pictures(tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[1].startswith("'turn left': ok")
     names = [f"{number:02d}-{view}.png" for number in range(3) for view in ("first", "third")]
     assert sorted(path.name for path in (tmp_path / "frames").iterdir()) == names
+
+
+def test_a_scene_that_a_build_lacks_is_refused_after_one_start(release, capsys):
+    _, words, starts = release
+    assert play.main([*words, "--scene", "FloorPlan31"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: --scene FloorPlan31: thor has FloorPlan1 … FloorPlan430 (the build of")
+    assert starts.read_text() == "\n"
+
+
+def test_a_build_that_never_starts_is_started_twice(release, capsys):
+    build, words, starts = release
+    build.write_text(build.read_text().replace("\nexec", "\nexit 3\nexec"))
+    assert play.main(words) == 1
+    assert "failed 2 times" in capsys.readouterr().err
+    assert starts.read_text() == "\n\n"
+
+
+def test_what_a_slow_build_needs_can_be_said():
+    words = ["--backend", "cloud_rendering", "--unity-commit", "f08", "--unity-releases", "/builds"]
+    said = play._parser().parse_args([*words, "--start-timeout", "600", "--vulkan-devices", "0", "2", "1"])
+    config = play._config(said)
+    assert config.backend is Backend.CLOUD_RENDERING
+    assert (config.start_timeout_s, config.vulkan_devices) == (600.0, (0, 2, 1))
+    plain = play._config(play._parser().parse_args([]))
+    assert (plain.start_timeout_s, plain.vulkan_devices) == (EnvConfig().start_timeout_s, ())
