@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def read_value(text: str) -> Any:
-    """A value as YAML, or the text itself where it is none."""
+    """A value as YAML, or the text itself where it is none or YAML would drop a part: a path may have ` #` in it."""
     try:
-        return yaml.load(text, Loader=_Loader) if text else ""
+        if not text or _has_comment(text):
+            return text
+        return yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError):
         return text
+
+
+def _has_comment(text: str) -> bool:
+    """Whether ` #` stands between what YAML reads, and not in quotes."""
+    tokens = yaml.scan(text) if "#" in text else ()
+    return any("#" in text[one.end_mark.index : other.start_mark.index] for one, other in pairwise(tokens))
 
 
 class _Loader(yaml.SafeLoader):

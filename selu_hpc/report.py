@@ -13,7 +13,7 @@ from pathlib import Path
 
 from selu_hpc.errors import RunFolderError, SeluError
 from selu_hpc.rounds.rundir import RunDir
-from selu_hpc.terminal import enter
+from selu_hpc.terminal import REFUSED, enter
 
 
 def write_report(run: RunDir) -> Path:
@@ -56,7 +56,8 @@ def make(run: RunDir, out: Path | None) -> Path:
     try:
         return make_report(run, out)
     except OSError as error:
-        raise RunFolderError(f"{run.path}: no report: {error}") from error
+        advice = f"; {REFUSED[error.errno]}" if error.errno in REFUSED else ""
+        raise RunFolderError(f"{error.filename or run.path}: no report: {error.strerror or error}{advice}") from error
 
 
 if __name__ == "__main__":

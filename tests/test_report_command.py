@@ -1,5 +1,6 @@
 """The commands that write down what a run has measured, where its files or its folder are in the way."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -9,8 +10,9 @@ import pytest
 
 from selu_hpc import evaluate, report
 from selu_hpc.rounds.plan import make_plan
-from selu_hpc.rounds.rundir import Stage
+from selu_hpc.rounds.rundir import RunDir, Stage
 from selu_hpc.summaries import commit_of
+from selu_hpc.terminal import REFUSED
 
 
 @pytest.fixture
@@ -127,6 +129,17 @@ def test_another_place_is_named_where_writing_failed_and_nowhere_else(small_run,
     page = Path(capsys.readouterr().out.removesuffix("\n")).read_text()
     assert "<h2>Time</h2><p class=quiet>Cannot be shown: IsADirectoryError: " in page
     assert "--out" not in page
+
+
+def test_a_folder_that_may_not_be_read_is_named_with_what_to_do(small_run, monkeypatch, capsys):
+    def refuse(run):
+        raise PermissionError(errno.EACCES, "Permission denied", str(run.config_file))
+
+    monkeypatch.setattr(RunDir, "require", refuse)  # root may read everything
+    assert report.main(["--run", str(small_run.path)]) == 1
+    assert capsys.readouterr().err == (
+        f"error: {small_run.config_file}: no report: Permission denied; {REFUSED[errno.EACCES]}\n"
+    )
 
 
 def test_submit_says_of_a_finished_run_that_only_its_report_is_missing(finished):

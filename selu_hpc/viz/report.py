@@ -108,9 +108,11 @@ def make_report(run: RunDir, out: Path | None = None) -> Path:
     rounds = list(read_rounds(run, config))
     plays = config.plays_games
     learned = _games if plays else _learned
+    sets, learned_from = (_played, "Games played to learn from") if plays else (_cards, "Fine-tuning sets")
     sections = [
         _head(run, config),
-        *(learned(run, config, rounds) if rounds else ["<p>No round has been evaluated yet.</p>"]),
+        *(learned(config, rounds) if rounds else ["<p>No round has been evaluated yet.</p>"]),
+        *_or_why(learned_from, lambda: sets(run, config, name=learned_from)),
         *_or_why("An episode", lambda: show_film(run, views=1 if plays else 2)),
         *_or_why("Time", lambda: _time(run, base="warm-up" if plays else "base")),
         f"<h2>Settings</h2><details><summary>resolved config</summary><pre>{escaped(to_yaml(config))}</pre></details>",
@@ -139,8 +141,17 @@ def _or_why(what: str, make: Callable[[], Iterable[str]]) -> list[str]:
 
 def _head(run: RunDir, config: RunConfig) -> str:
     words = f"recipe {config.recipe} · {world_of(config)} · seed {config.seed}"
-    origin = f"signature {config.signature} · {_commit(run)} · image {config.image}"
+    origin = f"{_signature(run, config)} · {_commit(run)} · image {config.image}"
     return f"<h1>{escaped(run.path.name)}</h1><p class=quiet>{escaped(words)}</p><p class=quiet>{escaped(origin)}</p>"
+
+
+def _signature(run: RunDir, config: RunConfig) -> str:
+    """The one the run began with; this code, with other settings, may read another from the same file."""
+    try:
+        began = str(json.loads(run.provenance_file.read_bytes())["signature"])
+    except BROKEN:
+        return f"signature not known, read today as {config.signature}"
+    return f"signature {began}" + (f", read today as {config.signature}" if began != config.signature else "")
 
 
 def _commit(run: RunDir) -> str:
@@ -151,7 +162,7 @@ def _commit(run: RunDir) -> str:
         return f"commit not known ({run.provenance_file.name}: {type(error).__name__})"
 
 
-def _learned(run: RunDir, config: RunConfig, rounds: Sequence[RoundNumbers]) -> Iterable[str]:
+def _learned(config: RunConfig, rounds: Sequence[RoundNumbers]) -> Iterable[str]:
     """What SELU and its baselines came to."""
     yield _tiles(config, rounds, LINES, base="base")
     yield f"<h2>Learning</h2><figure>{learning_curve(rounds)}"
@@ -163,20 +174,21 @@ def _learned(run: RunDir, config: RunConfig, rounds: Sequence[RoundNumbers]) -> 
         name, judged = "How far the labels were from the truth", config.critic.mode is not CriticMode.NONE
         yield f"<h2>{name}</h2><p class=quiet>{WHOSE_LABELS.get(config.critic.mode, AFTERWARDS)}</p>"
         yield _by_round(labelled, LABELS if judged else LABELS[:1], name=name, base="base")
-    yield from _or_why("Fine-tuning sets", lambda: _cards(run, config))
 
 
-def _games(run: RunDir, config: RunConfig, rounds: Sequence[RoundNumbers]) -> Iterable[str]:
-    """What RL4VLM came to: fresh deals by round, and the games that were learned from."""
+def _games(config: RunConfig, rounds: Sequence[RoundNumbers]) -> Iterable[str]:
+    """What RL4VLM came to: fresh deals by round."""
     yield _tiles(config, rounds, GAME_LINES, base="warm-up")
     drawing = learning_curve(rounds, GAME_LINES, base="warm-up", of="% of games of fresh deals")
     words = f"Games of fresh deals, sampled as in training. {BANDS.format(over='games')}"
     yield f"<h2>Learning</h2><figure>{drawing}<figcaption>{words}</figcaption></figure>"
     yield _by_round(rounds, GAMES, name="Learning", base="warm-up")
-    yield from _or_why("Games played to learn from", lambda: _played(run, config))
 
 
-def _played(run: RunDir, config: RunConfig) -> Iterable[str]:
+def _played(run: RunDir, config: RunConfig, *, name: str) -> Iterable[str]:
+    cards = read_cards(run, config)
+    if not cards:
+        return
     rows = [
         [
             _round(round_id, "warm-up"),
@@ -185,9 +197,8 @@ def _played(run: RunDir, config: RunConfig) -> Iterable[str]:
             f"{100 * card['success']:.1f} %<small>n {escaped(card['episodes'])}</small>",
             f"{card['return']:.2f}",
         ]
-        for round_id, card in read_cards(run, config).items()
+        for round_id, card in cards.items()
     ]
-    name = "Games played to learn from"
     yield f"<h2>{name}</h2>"
     yield "<p class=quiet>The warm-up’s are the expert’s, whose moves are random for a share of the steps.</p>"
     yield _table(["round", "games", "steps of all", "games won", "mean return"], rows, name=name)
@@ -256,7 +267,7 @@ def _ends(rounds: Sequence[RoundNumbers]) -> list[RoundNumbers]:
     return [rounds[0]] if len(rounds) == 1 else [rounds[0], rounds[-1]]
 
 
-def _cards(run: RunDir, config: RunConfig) -> Iterable[str]:
+def _cards(run: RunDir, config: RunConfig, *, name: str) -> Iterable[str]:
     cards = read_cards(run, config)
     if not cards:
         return
@@ -272,7 +283,7 @@ def _cards(run: RunDir, config: RunConfig) -> Iterable[str]:
     seen = {name for card in cards.values() for role in roles for name in card[role]["by_source"]}
     sources = SOURCES | (UNJUDGED if config.critic.mode is CriticMode.NONE else {})
     columns = ["round", "actor samples", "critic samples", "actor’s sources", "critic’s sources"]
-    yield "<h2>Fine-tuning sets</h2>" + _table(columns, rows, name="Fine-tuning sets", words=(3, 4))
+    yield f"<h2>{name}</h2>" + _table(columns, rows, name=name, words=(3, 4))
     yield _meanings({"kept": "taken over from the last round’s set", **{k: v for k, v in sources.items() if k in seen}})
 
 

@@ -114,6 +114,19 @@ def test_a_stage_that_failed_when_run_by_hand_is_told_with_its_error(job, squeue
     assert last.said
 
 
+@pytest.mark.parametrize("code", [None, 137])
+def test_an_attempt_that_the_marker_names_is_done_whatever_was_written_down_of_its_end(job, told, code):
+    job.journal.append("started", engine="local", pid=1)
+    for number in (0, 1):
+        attempted(job, "r00/testset/0", number, log="2026-01-01 00:00:01.000 INFO    - x: begun\n")
+    if code is not None:
+        job.journal.append("ended", shard="r00-testset-s0000", attempt=1, code=code, seconds=2.0)
+    job.run.shard(0, Stage.TESTSET, 0).write_marker(content="x", names=[], summary={"attempt": 1})
+    first, second = (line for line in told("r00/testset/0").splitlines() if line.startswith("  attempt "))
+    assert first.endswith(": vanished, the local run that watched it was killed, or this machine stopped")
+    assert second.endswith(": done, it finished")
+
+
 def test_a_failed_shard_that_a_gate_sends_again_needs_nobody(job, squeue, told, chain):
     attempted(job, "r01/rollout/1", 0, name=chain[0], job="7_1", ended=BEGUN + 9, code=1, log=FAILURE)
     lines = told().splitlines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -167,6 +168,16 @@ def test_a_run_of_an_unknown_commit_has_a_report_that_says_so(evaluated, provena
     assert rows_of(page, "Learning")
 
 
+def test_the_signature_is_the_one_the_run_began_with(evaluated):
+    began = json.loads(evaluated.provenance_file.read_bytes())
+    signature = began["signature"]
+    assert f"<p class=quiet>signature {signature} · " in text_of(evaluated)
+    evaluated.provenance_file.write_text(json.dumps({**began, "signature": "0123456789ab"}))
+    assert f"<p class=quiet>signature 0123456789ab, read today as {signature} · " in text_of(evaluated)
+    evaluated.provenance_file.unlink()
+    assert f"<p class=quiet>signature not known, read today as {signature} · " in text_of(evaluated)
+
+
 def test_a_card_that_does_not_say_what_was_kept_is_shown_and_one_of_another_make_is_named(evaluated):
     sets = {"samples": 40, "by_source": {"success": 30}}
     write_card(evaluated, 1, {"actor": sets, "critic": sets})
@@ -219,6 +230,18 @@ def test_a_run_that_was_not_evaluated_yet_says_so(small_run):
     assert "No round has been evaluated yet." in text_of(small_run)
 
 
+def test_what_was_learned_from_is_shown_before_the_first_evaluation(evaluated, played_games):
+    for run, heading, num_rows in ((evaluated, "Fine-tuning sets", 1), (played_games, "Games played to learn from", 2)):
+        for marker in run.path.glob("rounds/*/evaluate/shard-*/done.json"):
+            marker.unlink()
+        page = text_of(run)
+        assert "No round has been evaluated yet." in page
+        assert len(rows_of(page, heading)) == num_rows
+        for marker in run.path.glob("rounds/*/gate/shard-*/done.json"):
+            marker.unlink()
+        assert heading not in text_of(run)
+
+
 def test_the_drawing_has_the_pages_colours_only(evaluated):
     drawing = text_of(evaluated).partition("<svg")[2].partition("</svg>")[0]
     colours = set(re.findall(r"(?:fill|stroke): ([^;\"]+)", drawing))
@@ -246,6 +269,20 @@ def test_on_a_phone_the_report_is_as_wide_as_the_window_and_no_interval_is_broke
     assert in_a_browser(page, "page.documentElement.scrollWidth", tmp_path, width=width) == width
     assert in_a_browser(page, NUM_BROKEN, tmp_path, width=width) == 0
     assert "<meta name=viewport" in page.read_text(encoding="utf-8")
+
+
+@needs_browser
+def test_the_learning_table_is_seen_whole_where_the_window_has_room_and_else_shows_that_it_scrolls(evaluated, tmp_path):
+    for round_id in range(3):
+        rows = selu_rows(sliced=round_id > 0)
+        write_evaluation(evaluated, round_id, {name: 20 * found for name, found in rows.items()})
+    page, table = make_report(evaluated), "page.querySelector('[aria-label=Learning]')"
+    hidden = f"{table}.scrollWidth - {table}.clientWidth"
+    assert in_a_browser(page, hidden, tmp_path, width=1280) == 0
+    assert in_a_browser(page, "page.documentElement.scrollWidth", tmp_path, width=1280) == 1280
+    assert in_a_browser(page, hidden, tmp_path, width=400) > 0
+    shade = f"getComputedStyle({table}).backgroundAttachment"
+    assert in_a_browser(page, shade, tmp_path, width=400) == "local, scroll"
 
 
 @needs_browser

@@ -110,8 +110,10 @@ def _try(facts: Facts, one: ShardFacts, at: int) -> Try:
 def _how(facts: Facts, one: ShardFacts, at: int) -> tuple[How, str]:
     start, is_last = one.starts[at], at == len(one.starts) - 1
     record, code = start.record, _code(start)
+    if start.number == one.done_by:  # whoever watched it may have gone before it could write down the end
+        return How.DONE, ""
     if code == 0:
-        return _ended_well(one, start, is_last=is_last), ""
+        return _ended_well(one, is_last=is_last), ""
     if is_last and code is None and one.state is ShardState.RUNNING:
         return How.RUNNING, ""
     if record and (record.requeued or not _is_last_of_its_job(one, at)):
@@ -155,8 +157,9 @@ def _no_end(facts: Facts, record: Attempt) -> tuple[How, str]:
     return How.VANISHED, ""
 
 
-def _ended_well(one: ShardFacts, start: Start, *, is_last: bool) -> How:
-    if one.key.stage is Stage.GATE and one.done_by != start.number:
+def _ended_well(one: ShardFacts, *, is_last: bool) -> How:
+    """Of an attempt that the marker does not name."""
+    if one.key.stage is Stage.GATE:
         return How.SENT_AGAIN
     return How.DONE if one.state is ShardState.DONE or not is_last else How.UNMARKED
 
