@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +18,9 @@ from rich.table import Table
 from selu_hpc.containers.apptainer import Apptainer
 from selu_hpc.containers.build import BuildOptions, build
 from selu_hpc.containers.bundle import bundle, unbundle
-from selu_hpc.containers.digest import require_digest, short
+from selu_hpc.containers.digest import digest_of, require_digest, short
 from selu_hpc.containers.origin import compare
-from selu_hpc.containers.pinned import read_pinned
+from selu_hpc.containers.pinned import locate, read_pinned
 from selu_hpc.containers.registry import Place, pull, push
 from selu_hpc.containers.shelf import Shelf
 from selu_hpc.containers.trust import require_trusted, sign, signers
@@ -73,17 +74,18 @@ def build_parser() -> argparse.ArgumentParser:
         ("verify", "check digest and signatures"),
     ):
         one = commands.add_parser(name, help=text)
-        one.add_argument("image", help="name, name@sha256:…, or file")
+        which = "a file on the shelf" if name == "sign" else "any file"
+        one.add_argument("image", help=f"name, name@sha256:…, or {which}")
         if name == "verify":
             one.add_argument("--site", help="also demand one of this site's trusted keys")
         if name == "sign":
             one.add_argument("--key-index", type=int, help="which private key (apptainer key list --secret)")
 
     out = commands.add_parser("push", help="copy an image to oras://HOST/REPOSITORY:TAG or a shared folder")
-    out.add_argument("image", help="name, name@sha256:…, or file")
+    out.add_argument("image", help="name, name@sha256:…, or a file on the shelf")
     out.add_argument("place", help="oras://HOST/REPOSITORY:TAG or a folder")
     back = commands.add_parser("pull", help="bring an image here by digest, once per cluster")
-    back.add_argument("place", help="the line that push printed")
+    back.add_argument("place", help="the line that push printed, or FILE@sha256:…")
     for one in (out, back):
         one.add_argument("--plain-http", action="store_true", help="the registry has no TLS")
     commands.add_parser("list", help="the images on the shelf")
@@ -94,6 +96,9 @@ def build_parser() -> argparse.ArgumentParser:
     packed.add_argument("--with-image", action="store_true", help="put the image itself in")
     packed.add_argument("--with-results", action="store_true", help="put adapters, metrics and the report in")
     packed.add_argument("--image-place", default="", help="where to pull the image from, when it is not put in")
+    packed.add_argument(
+        "--accept-code", action="store_true", help="pack the code that is there, where it isn't what the run began with"
+    )
     opened = commands.add_parser("unbundle", help="check a bundle and lay out a run folder from it")
     opened.add_argument("source", type=Path, help="the .tar that bundle wrote")
     opened.add_argument("target", type=Path, help="the run folder to make")
@@ -154,9 +159,19 @@ def _build(options: argparse.Namespace, shelf: Shelf, apptainer: Apptainer) -> l
 
 
 def _test(options: argparse.Namespace, shelf: Shelf, apptainer: Apptainer) -> list[str]:
-    entry = shelf.find(options.image)
-    apptainer.run(["test", "--cleanenv", str(shelf.file(entry))], show=True)
-    return [f"{entry.title}: its test passed"]
+    title, file, _ = _find(options.image, shelf)
+    apptainer.run(["test", "--cleanenv", str(file)], show=True)
+    return [f"{title}: its test passed"]
+
+
+def _find(wanted: str, shelf: Shelf) -> tuple[str, Path, str]:
+    """How to call an image on the shelf or any other file, the file, and the digest it must have ('' for any)."""
+    file, digest = locate(wanted)
+    named = wanted.removesuffix(f"@{digest}")
+    if file.is_file() and not any(one.name == named or shelf.file(one) == file for one in shelf.entries()):
+        return str(file), file, digest
+    entry = shelf.find(wanted)
+    return entry.title, shelf.file(entry), entry.digest
 
 
 def _sign(options: argparse.Namespace, shelf: Shelf, apptainer: Apptainer) -> list[str]:
@@ -166,23 +181,26 @@ def _sign(options: argparse.Namespace, shelf: Shelf, apptainer: Apptainer) -> li
 
 
 def _verify(options: argparse.Namespace, shelf: Shelf, apptainer: Apptainer) -> list[str]:
-    entry = shelf.find(options.image)
-    require_digest(shelf.file(entry), entry.digest)
+    title, file, digest = _find(options.image, shelf)
+    if digest:
+        require_digest(file, digest)
     if options.site:
-        require_trusted(shelf.file(entry), load_site(options.site).trusted_keys, apptainer=apptainer)
-    found = signers(shelf.file(entry), apptainer=apptainer)
-    return [f"{entry.title}: digest holds", *(f"signed by {one}" for one in found)]
+        require_trusted(file, load_site(options.site).trusted_keys, apptainer=apptainer)
+    found = signers(file, apptainer=apptainer)
+    said = "digest holds" if digest else f"its digest is {digest_of(file)}"
+    return [f"{title}: {said}", *(f"signed by {one}" for one in found)]
 
 
 def _push(options: argparse.Namespace, shelf: Shelf, apptainer: Apptainer) -> list[str]:
     place = Place.parse(options.place)
     made = push(shelf.find(options.image), place, shelf=shelf, apptainer=apptainer, plain_http=options.plain_http)
-    return [f"pushed; others pull it with: python -m selu_hpc.images pull '{made}'"]
+    return [f"pushed; others pull it with: python -m selu_hpc.images pull {shlex.quote(str(made))}"]
 
 
 def _pull(options: argparse.Namespace, shelf: Shelf, apptainer: Apptainer) -> list[str]:
     entry = pull(Place.parse(options.place), shelf=shelf, apptainer=apptainer, plain_http=options.plain_http)
-    return [str(shelf.file(entry)), f"run with it: --set image={shelf.file(entry)}@{entry.digest}"]
+    wanted = shlex.quote(f"image={shelf.file(entry)}@{entry.digest}")
+    return [str(shelf.file(entry)), f"run with it: --set {wanted}"]
 
 
 def _list(options: argparse.Namespace, shelf: Shelf, _apptainer: Apptainer) -> list[str]:
@@ -204,6 +222,7 @@ def _bundle(options: argparse.Namespace, _shelf: Shelf, _apptainer: Apptainer) -
         with_image=options.with_image,
         with_results=options.with_results,
         image_place=options.image_place,
+        accept_code=options.accept_code,
     )
     return [f"{options.target}: {len(sizes)} files, {sum(sizes.values()) / 1e6:.1f} MB"]
 
@@ -215,9 +234,12 @@ def _unbundle(options: argparse.Namespace, _shelf: Shelf, _apptainer: Apptainer)
 
 def _compare(options: argparse.Namespace, _shelf: Shelf, _apptainer: Apptainer) -> list[str]:
     found = compare(RunDir(options.run.absolute()))
+    lines = [str(one) for one in found]
     if any(one.differ for one in found):
-        raise ImageError("\n".join(str(one) for one in found) + "\nother code, versions, image or processor?")
-    return [str(one) for one in found]
+        raise ImageError("\n".join([*lines, "other code, versions, image or processor?"]))
+    if any(one.missing for one in found):
+        raise ImageError("\n".join([*lines, "finish the run by submit, then compare again"]))
+    return lines
 
 
 def _prune(options: argparse.Namespace, shelf: Shelf, _apptainer: Apptainer) -> list[str]:

@@ -2,6 +2,7 @@
 
 Holds the resolved recipe, provenance, the code as it was, a site template to fill in, the image or where to get it,
 and on request adapters and metrics. `manifest.json` has the SHA-256 of every file; unbundling checks all of them first.
+Where the code as it was is not known, it packs other code only when told to, and `origin.json` says which.
 """
 
 from __future__ import annotations
@@ -9,26 +10,35 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
+import secrets
 import shlex
 import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 import yaml
 
-from selu_hpc.containers.origin import ORIGIN, contents
+from selu_hpc.containers.origin import contents
 from selu_hpc.containers.pinned import read_pinned
 from selu_hpc.errors import ImageError, RunFolderError
-from selu_hpc.rounds.copying import FILES_BESIDE, FOLDERS_BESIDE, PARTS
-from selu_hpc.rounds.provenance import SOURCE
+from selu_hpc.rounds.copying import FILES_BESIDE, FOLDERS_BESIDE, PARTS, code_digest
+from selu_hpc.rounds.journal import Journal
+from selu_hpc.rounds.provenance import ORIGIN, SOURCE, UNKNOWN, code_state
 from selu_hpc.rounds.rundir import RunDir, sync_folder
+
+logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 IMAGE = "image-wanted.json"
 """Not RUN/image.json, which is the choice of the new site."""
+PROVENANCE = "provenance.json"
+LAID_OUT_AS = {PROVENANCE: "origin-provenance.json"}
+"""The new site writes its own when the run begins there."""
 RESULTS = ("rounds/*/finetune_*/shard-*/adapter/*", "rounds/*/evaluate/shard-*/results.json", "report/*")
 SITE_TEMPLATE = """\
 # Fill in the lines marked with FILL; `python -m selu_hpc.doctor --write-site` makes this file from your Slurm.
@@ -50,22 +60,31 @@ class Unbundled:
     to_do: tuple[str, ...]
 
 
-def bundle(run: RunDir, target: Path, *, with_image: bool, with_results: bool, image_place: str = "") -> dict[str, int]:
+def bundle(
+    run: RunDir,
+    target: Path,
+    *,
+    with_image: bool,
+    with_results: bool,
+    image_place: str = "",
+    accept_code: bool = False,
+) -> dict[str, int]:
     """Write the bundle under a temporary name, then rename it; returns size by name."""
-    run.require()
     hashes: dict[str, str] = {}
     sizes: dict[str, int] = {}
-    target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial")
     try:
+        run.require()
+        code, packed = _choose_code(run, accept=accept_code)
+        target.parent.mkdir(parents=True, exist_ok=True)
         with tarfile.open(partial, "w", format=tarfile.PAX_FORMAT) as tar:
-            for name, file in _contents(run, with_image=with_image, with_results=with_results):
+            for name, file in _contents(run, code, with_image=with_image, with_results=with_results):
                 hashes[name] = _add(tar, name, file)
                 sizes[name] = file.stat().st_size
             extra = {
                 "site.yaml": SITE_TEMPLATE,
                 IMAGE: json.dumps(_image(run, image_place), indent=1),
-                ORIGIN: json.dumps({"contents": contents(run)}, indent=1, sort_keys=True),
+                ORIGIN: json.dumps({"code": packed, "contents": contents(run)}, indent=1, sort_keys=True),
             }
             for name, text in extra.items():
                 hashes[name] = _add_text(tar, name, text)
@@ -73,29 +92,78 @@ def bundle(run: RunDir, target: Path, *, with_image: bool, with_results: bool, i
         partial.rename(target)
         sync_folder(target.parent)
     except OSError as error:
-        raise ImageError(f"{target}: could not be written: {error.strerror or error}") from error
+        file = Path(error.filename or target)
+        if file == partial or target.is_relative_to(file):
+            raise ImageError(f"{target}: could not be written: {error.strerror or error}") from error
+        raise ImageError(f"{file}: cannot be read: {error.strerror}; the bundle of {run.path} needs it") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
     return sizes
+
+
+def _choose_code(run: RunDir, *, accept: bool) -> tuple[Path, dict[str, Any]]:
+    """The folder to pack, its digest and commit: the run's snapshot, else this checkout if the run began with it."""
+    folder = run.code if run.code.is_dir() else SOURCE
+    now = code_state(folder)
+    packed = {"digest": code_digest(str(folder)), **now}
+    noted = {event.get("digest") for event in Journal(run.journal_file) if event["event"] == "code"}
+    if folder == run.code and packed["digest"] in noted:
+        return folder, packed
+    began = _began_with(run)
+    if began == now == {"commit": began["commit"] or "?", "dirty": False}:
+        return folder, packed
+    told = f"{run.path}: began with {_told(began)}, what is there to pack, {folder}, is {_told(now)}"
+    if not accept:
+        can_be_had = began["commit"] and not began["dirty"] and folder == SOURCE
+        do = f"check out {began['commit']}, or " if can_be_had else ""
+        raise ImageError(f"{told}; {do}say --accept-code to pack what is there")
+    logger.warning("%s; it is packed all the same", told)
+    return folder, packed
+
+
+def _began_with(run: RunDir) -> Mapping[str, Any]:
+    try:
+        code = json.loads(run.provenance_file.read_bytes())["code"]
+        return {name: code[name] for name in UNKNOWN}
+    except (ValueError, LookupError, TypeError):
+        return UNKNOWN
+
+
+def _told(code: Mapping[str, Any]) -> str:
+    return f"commit {code['commit']}{' (changed)' if code['dirty'] else ''}" if code["commit"] else "an unknown commit"
 
 
 def unbundle(source: Path, target: Path) -> Unbundled:
     """Check every file of a bundle, then lay out a run folder from it; says what the new site must fill in."""
-    if target.exists() and any(target.iterdir()):
-        raise RunFolderError(f"{target}: is not empty; unbundle into a new folder")
+    if target.is_file() or (target.is_dir() and any(target.iterdir())):
+        raise RunFolderError(f"{target}: is a file or not empty; unbundle into a new folder")
     _check(source)
-    target.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(source) as tar:
-        for member in tar:
-            if member.name != MANIFEST:
-                _lay_out(tar, member, target)
+    place = target.resolve()
+    partial = place.with_name(f".{place.name}.{secrets.token_hex(4)}.partial")
+    try:
+        partial.mkdir(parents=True)
+        with tarfile.open(source) as tar:
+            for member in tar:
+                if member.name != MANIFEST:
+                    _lay_out(tar, member, partial)
+        partial.rename(place)
+        sync_folder(place.parent)
+    except (OSError, tarfile.TarError) as error:
+        why = error.strerror if isinstance(error, OSError) else None
+        raise ImageError(
+            f"{target}: {source} could not be laid out there: {why or error}; nothing was kept: make room, or give "
+            "another place"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     image = json.loads((target / IMAGE).read_text())
     return Unbundled(run=RunDir(target.absolute()), to_do=tuple(_to_do(target, image)))
 
 
-def _lay_out(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
+def _lay_out(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
     """A plain file, as the check has found it to be. tarfile's own filter came with Python 3.11.4."""
-    file = target / member.name
+    file = folder / LAID_OUT_AS.get(member.name, member.name)
     file.parent.mkdir(parents=True, exist_ok=True)
     source = tar.extractfile(member)
     assert source is not None
@@ -104,10 +172,9 @@ def _lay_out(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> Non
     file.chmod((member.mode | 0o600) & 0o755)
 
 
-def _contents(run: RunDir, *, with_image: bool, with_results: bool) -> Iterator[tuple[str, Path]]:
+def _contents(run: RunDir, code: Path, *, with_image: bool, with_results: bool) -> Iterator[tuple[str, Path]]:
     yield "config.yaml", run.config_file
-    yield "provenance.json", run.provenance_file
-    code = run.code if run.code.is_dir() else SOURCE
+    yield PROVENANCE, run.provenance_file
     for name in FILES_BESIDE:
         if (code / name).is_file():
             yield f"code/{name}", code / name
@@ -138,10 +205,11 @@ def _to_do(target: Path, image: dict[str, str | None]) -> Iterator[str]:
     if image["digest"] is None:
         yield "the run used no image: install the code in code/ with `make install`, or build its Apptainer.def"
     elif (target / "images" / str(image["file"])).is_file():
-        yield f"pass --set image={target / 'images' / str(image['file'])}@{image['digest']}"
+        wanted = f"image={target / 'images' / str(image['file'])}@{image['digest']}"
+        yield f"pass --set {shlex.quote(wanted)}"
     else:
         place = image["place"]
-        how = f"`python -m selu_hpc.images pull '{place}'`" if place else "get it from its makers"
+        how = f"`python -m selu_hpc.images pull {shlex.quote(place)}`" if place else "get it from its makers"
         yield f"bring the image here: {how}; then pass --set image=FILE@{image['digest']}"
     code = f"{RunDir(target).own_code} python -m selu_hpc"
     named, site = shlex.quote(str(target)), shlex.quote(str(target / "site.yaml"))

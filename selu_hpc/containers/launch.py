@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from selu_hpc.containers.apptainer import Apptainer
@@ -107,13 +107,14 @@ def shared_cache(digest: str, *, private: Path) -> Path:
     The first task of an image on a node removes what no task of another image used for long. Where others could write
     the folder, the task has one of its own.
     """
-    place = node_folder("selu-cache")
-    folder = place / short(digest).removeprefix("sha256:") if place else private / "cache"
-    if place and not folder.is_dir():
-        with wait_for_lock(place / ".lock", purpose="making room for an image's cache"):
-            make_room(place)
-    for inside in KEPT.values():
-        (folder / Path(inside).name).mkdir(parents=True, exist_ok=True)
+    with _told_by_node():
+        place = node_folder("selu-cache")
+        folder = place / short(digest).removeprefix("sha256:") if place else private / "cache"
+        if place and not folder.is_dir():
+            with wait_for_lock(place / ".lock", purpose="making room for an image's cache"):
+                make_room(place)
+        for inside in KEPT.values():
+            (folder / Path(inside).name).mkdir(parents=True, exist_ok=True)
     used_now(folder)
     return folder
 
@@ -121,13 +122,25 @@ def shared_cache(digest: str, *, private: Path) -> Path:
 @contextmanager
 def private_folder(scratch: str = "") -> Iterator[Path]:
     """A folder for this task's /tmp and HOME on node-local disk, gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="selu-task-", dir=scratch or None))
-    try:
-        for name in ("home", "tmp"):
-            (folder / name).mkdir(mode=0o700)
+    with ExitStack() as made:
+        with _told_by_node():
+            folder = Path(tempfile.mkdtemp(prefix="selu-task-", dir=scratch or None))
+            made.callback(shutil.rmtree, folder, ignore_errors=True)
+            for name in ("home", "tmp"):
+                (folder / name).mkdir(mode=0o700)
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _told_by_node() -> Iterator[None]:
+    """What a node's disk refuses, with the way out."""
+    try:
+        yield
+    except OSError as error:
+        raise ImageError(
+            f"{error.filename or 'the temporary folder'}: no folder for a task on {os.uname().nodename}: "
+            f"{error.strerror or error}; make room there, or name node-local disk by `scratch:` in the site profile"
+        ) from error
 
 
 def stage_command(stage: Stage, *, run: Path, round_id: int, shard: int, attempt: int | None) -> list[str]:

@@ -9,9 +9,8 @@ import json
 from dataclasses import dataclass
 
 from selu_hpc.errors import ImageError
+from selu_hpc.rounds.provenance import ORIGIN
 from selu_hpc.rounds.rundir import RunDir, shard_of
-
-ORIGIN = "origin.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +50,8 @@ def compare(run: RunDir) -> list[Comparison]:
         raise ImageError(
             f"{run.path}: has no {ORIGIN}: it does not come from a bundle of a run that had begun"
         ) from None
+    if not there:
+        raise ImageError(f"{run.path}: nothing to compare: where it came from, no shard was finished")
     here = contents(run)
     rounds = sorted({name.partition("/")[0] for name in there})
     return [

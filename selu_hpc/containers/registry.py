@@ -8,7 +8,6 @@ oras://HOST/REPOSITORY@sha256:M#sha256:F         pull; M is the registry's manif
 from __future__ import annotations
 
 import logging
-import os
 import re
 import shlex
 import shutil
@@ -96,6 +95,11 @@ def push(entry: Entry, place: Place, *, shelf: Shelf, apptainer: Apptainer, plai
 def pull(place: Place, *, shelf: Shelf, apptainer: Apptainer, plain_http: bool = False) -> Entry:
     """Bring an image onto the shelf, once: whoever comes second waits and finds it there."""
     if not place.file_digest and not place.manifest:
+        if not place.is_registry:
+            raise ImageError(
+                f"{place.reference}: pull by digest: `pull FILE@sha256:…` (sha256sum FILE says it), or the line that "
+                "`images push` printed"
+            )
         raise ImageError(
             f"{place.reference}: pull by digest, not by tag, since tags move: `oras resolve` or the line that "
             "`images push` printed names it"
@@ -113,29 +117,17 @@ def _pull_oras(place: Place, *, shelf: Shelf, apptainer: Apptainer, plain_http: 
     with shelf.locked(f"pulling {place.reference}", name=".pull.lock"):
         if here := _already(place, shelf):
             return here
-        partial = shelf.path / f".{place.name}.{os.getpid()}.partial"
         reference = place.reference
         if place.manifest:
             found = resolve(place.reference, plain_http=plain_http) if ":" in place.name_and_tag else place.manifest
             if found != place.manifest:
                 logger.warning("%s now names %s; pulling the %s you asked for", reference, found, place.manifest)
             reference = f"{_without_tag(place)}@{place.manifest}"
-        try:
-            apptainer.run(
-                [
-                    "pull",
-                    "--force",
-                    "--disable-cache",
-                    *(["--no-https"] if plain_http else []),
-                    str(partial),
-                    reference,
-                ],
-                show=True,
-            )
+        http = ["--no-https"] if plain_http else []
+        with shelf.partial(place.name) as partial:
+            apptainer.run(["pull", "--force", "--disable-cache", *http, str(partial), reference], show=True)
             entry = shelf.add(partial, name=place.name, place=str(place), expected=place.file_digest)
             return shelf.describe(entry, _made(shelf.file(entry), apptainer=apptainer))
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 def resolve(reference: str, *, plain_http: bool) -> str:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -98,29 +100,35 @@ class Shelf:
             return self._write(entry)
 
     def copy_in(self, source: Path, *, name: str, made: Made = Made(), expected: str = "", place: str = "") -> Entry:
-        partial = self.path / f".{name}.{os.getpid()}.partial"
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            copy_shown(source, partial)
-            return self.add(partial, name=name, made=made, place=place or str(source), expected=expected)
+            with self.partial(name) as partial:
+                copy_shown(source, partial)
+                return self.add(partial, name=name, made=made, place=place or str(source), expected=expected)
         except OSError as error:
             raise ImageError(f"{source} could not be copied to {self.path}: {error.strerror or error}") from error
-        finally:
-            with suppress(OSError):
-                partial.unlink()
 
     def sign(self, entry: Entry, signer: Callable[[Path], None]) -> Entry:
         """Sign a copy and shelve it under its new digest: a signature lies in the file and so changes it."""
-        partial = self.path / f".{entry.name}.{os.getpid()}.partial"
         try:
-            shutil.copyfile(self.file(entry), partial)
-            signer(partial)
-            return self.add(partial, name=entry.name, made=entry.made)
+            with self.partial(entry.name) as partial:
+                shutil.copyfile(self.file(entry), partial)
+                signer(partial)
+                return self.add(partial, name=entry.name, made=entry.made)
         except OSError as error:
             raise ImageError(f"{self.file(entry)} could not be signed: {error.strerror or error}") from error
+
+    @contextmanager
+    def partial(self, name: str) -> Iterator[Path]:
+        """A file nobody else writes, for what is not whole yet: shelved, or gone. Two machines have processes of one
+        number. prune knows the ending."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        opened, text = tempfile.mkstemp(prefix=f".{name}.", suffix=".partial", dir=self.path)
+        os.close(opened)
+        try:
+            yield Path(text)
         finally:
             with suppress(OSError):
-                partial.unlink()
+                Path(text).unlink()
 
     def note_place(self, entry: Entry, place: str) -> None:
         with self.locked("noting where an image lies"):
@@ -179,7 +187,8 @@ class Shelf:
         except PermissionError as error:
             raise ImageError(
                 f"{self.lock_file}: {error.strerror}; whoever keeps this shelf must let others read it "
-                f"(chmod a+rX {self.path} {self.lock_file}), or choose another by --images or SELU_IMAGES"
+                f"(chmod a+rX {shlex.quote(str(self.path))} {shlex.quote(str(self.lock_file))}), or choose another by "
+                "--images or SELU_IMAGES"
             ) from error
         except OSError as error:
             raise ImageError(
@@ -189,7 +198,8 @@ class Shelf:
             raise ImageError(
                 f"{self.lock_file}: no list of images that this version reads ({type(error).__name__}: {error}); use "
                 "the version that wrote it, or move it away and list each image anew by "
-                f"`python -m selu_hpc.images --images {self.path} pull FILE@sha256:…` (sha256sum FILE says the digest)"
+                f"`python -m selu_hpc.images --images {shlex.quote(str(self.path))} pull FILE@sha256:…` (sha256sum "
+                "FILE says the digest)"
             ) from error
 
     def _write(self, entry: Entry) -> Entry:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import shutil
 import stat
 import time
@@ -44,6 +45,8 @@ def held_code(
     Yields what waits until the snapshot is whole and in the journal; no job may be let go before. The copy is made by
     another process, which `calls` may have begun: a thread would take turns with those that send the jobs.
     """
+    if not recorded and run.code.is_dir():
+        recorded = _note_code(run, journal, source)
     if not _is_wanted(run, recorded, accept=accept, source=source):
         yield lambda: None
         return
@@ -53,6 +56,14 @@ def held_code(
             yield made.result
         finally:
             made.result()
+
+
+def _note_code(run: RunDir, journal: Journal, source: Path) -> dict[str, object]:
+    """Write down the code in the run's folder that no submit has noted: a bundle brought it, or a submit was killed."""
+    digest = code_digest(str(run.code))
+    state = code_state(source if code_digest(str(source)) == digest else run.code)
+    journal.append("code", digest=digest, **state)
+    return {"digest": digest, **state}
 
 
 def _is_wanted(run: RunDir, recorded: dict[str, object], *, accept: bool, source: Path) -> bool:
@@ -101,7 +112,7 @@ def refuse_open_folders(run: RunDir) -> None:
         if _mode(folder) & stat.S_IWOTH:
             raise RunFolderError(
                 f"{folder}: everyone may write in it, so anyone could change what your jobs run; "
-                f"`chmod o-w {folder}` (a Unix group can share it: chgrp, chmod g+ws), then try again"
+                f"`chmod o-w {shlex.quote(str(folder))}` (a Unix group can share it: chgrp, chmod g+ws), then try again"
             )
     above = _mode(run.path.parent)
     if above & stat.S_IWOTH and not above & stat.S_ISVTX:

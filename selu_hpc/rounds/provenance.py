@@ -1,6 +1,6 @@
 """Opens a run folder: makes it with its config and provenance, or checks that it belongs to the same config.
 
-Owns config.yaml and provenance.json. Does not own what lies in rounds/ (rundir.py).
+Owns config.yaml and provenance.json, and says which commit code is of. Does not own what lies in rounds/ (rundir.py).
 """
 
 from __future__ import annotations
@@ -21,12 +21,16 @@ from typing import Any
 from selu_hpc.config import RunConfig
 from selu_hpc.errors import RunFolderError
 from selu_hpc.recipes import differences, load_run, to_yaml
+from selu_hpc.rounds.copying import code_digest
 from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.rundir import RunDir, write_bytes, write_json
 
 logger = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).resolve().parents[2]
+ORIGIN = "origin.json"
+"""In a run from a bundle: what its code is, and the digests of the shards made where it came from."""
+UNKNOWN: Mapping[str, Any] = {"commit": None, "dirty": None}
 PACKAGES = (
     "ai2thor", "deepspeed", "numpy", "peft", "tokenizers", "torch", "transformers",
     "virtualhome", "zarr", "zstandard",
@@ -94,15 +98,20 @@ def make_run(run: RunDir, config: RunConfig) -> None:
 
 
 def keep_config(run: RunDir, config: RunConfig) -> None:
-    """Write the config that a run goes on with, where it is another than before; hold the run's lock."""
+    """Write the config that a run goes on with, where it is another than before; hold the run's lock.
+
+    A run from a bundle has a config and no provenance of its own yet.
+    """
     with _told_by_folder(run):
         text = to_yaml(config)
-        if text != run.config_file.read_text(encoding="utf-8"):
+        changed = text != run.config_file.read_text(encoding="utf-8")
+        if changed:
             old = load_run(run.path)
             if old.identity != config.identity:
                 _merge(run, old, config)  # another submit may have begun it since we looked
-            if not has_begun(run):
-                write_json(run.provenance_file, provenance(config))
+        if (changed or not run.provenance_file.exists()) and not has_begun(run):
+            write_json(run.provenance_file, provenance(config))
+        if changed:
             write_bytes(run.config_file, text.encode())
 
 
@@ -192,18 +201,36 @@ def provenance(config: RunConfig) -> dict[str, Any]:
     }
 
 
-@functools.cache
 def code_state(source: Path = SOURCE) -> Mapping[str, Any]:
-    """Commit and dirty flag of the code, asked once; both None where it is not a git checkout. Pages are no code."""
+    """Commit and dirty flag of the code; both None where nobody knows. Pages are no code."""
+    return _checked_out(source) or _state_told(source)
+
+
+@functools.cache
+def _checked_out(source: Path) -> Mapping[str, Any] | None:
+    """What git says of a checkout, asked once."""
     code = ("--", ".", ":(exclude)docs", ":(exclude)*.md")
     try:
+        if _git(source, "rev-parse", "--show-cdup"):  # a way up: the repository of something that this lies in
+            return None
         said = _git(source, "status", "--porcelain=v2", "--branch", "--untracked-files=no", *code).splitlines()
     except (OSError, subprocess.SubprocessError):
-        return {"commit": None, "dirty": None}
+        return None
     head = next((line.split()[2] for line in said if line.startswith("# branch.oid ")), None)
     if head in (None, "(initial)"):
-        return {"commit": None, "dirty": None}
+        return None
     return {"commit": head, "dirty": any(not line.startswith("#") for line in said)}
+
+
+def _state_told(source: Path) -> Mapping[str, Any]:
+    """What a run's journal, or the bundle it came in, says of the code in its folder, while that is the same code."""
+    run = RunDir(source.parent)
+    told = [event for event in Journal(run.journal_file) if event["event"] == "code"]
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        told.append(json.loads((run.path / ORIGIN).read_bytes())["code"])
+    digest = code_digest(str(source)) if told else ""
+    same = (one for one in told if one.get("digest") == digest)
+    return next(({name: one.get(name) for name in UNKNOWN} for one in same), UNKNOWN)
 
 
 def _git(source: Path, *arguments: str) -> str:

@@ -8,6 +8,7 @@
     RUN/rounds/01/evaluate/shard-0000/{results.json, episodes.zarr, done.json}
     RUN/truth/01/rollout/shard-0003/truth.zarr       for evaluation, what shows runs, and the oracle's labels alone
     RUN/{image.json, jobs/, scenes/, report/}        the image, what Slurm was sent, surveyed scenes, pages
+    RUN/{origin.json, origin-provenance.json}        of a run from a bundle: what is known of where it came from
 
 Round 0 is the base model: its test sets and its evaluation. A finished piece of work is a folder with a marker that has
 the size and hash of every file; nothing else counts.

@@ -1,7 +1,10 @@
 """Bundles arrive whole or not at all."""
 
+import errno
 import io
+import json
 import os
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -9,13 +12,17 @@ from pathlib import Path
 
 import pytest
 
+from selu_hpc import images
+from selu_hpc.containers import bundle as bundling
 from selu_hpc.containers.bundle import bundle, unbundle
 from selu_hpc.containers.origin import compare
 from selu_hpc.containers.pinned import Pinned, keep
 from selu_hpc.engines.calls import Calls
 from selu_hpc.errors import ImageError, RunFolderError
 from selu_hpc.recipes import load_run
-from selu_hpc.rounds.copying import copy_call
+from selu_hpc.rounds.copying import code_digest, copy_call
+from selu_hpc.rounds.journal import Journal
+from selu_hpc.rounds.provenance import open_run
 from selu_hpc.rounds.rundir import RunDir, Stage
 from selu_hpc.selftest import TINY
 
@@ -27,7 +34,7 @@ def packed(small_run, tmp_path):
     adapter = small_run.shard(1, Stage.FINETUNE_ACTOR).path / "adapter"
     adapter.mkdir(parents=True)
     (adapter / "adapter_model.safetensors").write_bytes(b"weights")
-    bundle(small_run, tmp_path / "run.tar", with_image=False, with_results=True)
+    bundle(small_run, tmp_path / "run.tar", with_image=False, with_results=True, accept_code=True)
     return tmp_path / "run.tar"
 
 
@@ -51,7 +58,7 @@ def test_unbundling_says_what_the_new_site_must_fill_in(packed, tmp_path):
 @pytest.mark.parametrize("place", ["oras://r.example.org/lab/x@sha256:1#sha256:2", ""])
 def test_unbundling_says_how_to_bring_the_image_that_is_not_inside(small_run, tmp_path, place):
     keep(small_run, Pinned(path=tmp_path / "x.sif", digest="sha256:2"))
-    bundle(small_run, tmp_path / "run.tar", with_image=False, with_results=False, image_place=place)
+    bundle(small_run, tmp_path / "run.tar", with_image=False, with_results=False, image_place=place, accept_code=True)
     to_do = unbundle(tmp_path / "run.tar", tmp_path / "there").to_do[1]
     assert (f"images pull '{place}'" if place else "from its makers") in to_do
     assert "--set image=FILE@sha256:2" in to_do
@@ -60,10 +67,22 @@ def test_unbundling_says_how_to_bring_the_image_that_is_not_inside(small_run, tm
 def test_an_image_in_the_bundle_is_named_with_its_digest(small_run, tmp_path):
     (tmp_path / "x.sif").write_bytes(b"image")
     keep(small_run, Pinned(path=tmp_path / "x.sif", digest="sha256:2"))
-    bundle(small_run, tmp_path / "run.tar", with_image=True, with_results=False)
+    bundle(small_run, tmp_path / "run.tar", with_image=True, with_results=False, accept_code=True)
     done = unbundle(tmp_path / "run.tar", tmp_path / "there")
     assert done.to_do[1] == f"pass --set image={tmp_path / 'there/images/x.sif'}@sha256:2"
     assert (tmp_path / "there/images/x.sif").read_bytes() == b"image"
+
+
+def test_what_unbundling_says_can_be_typed_as_it_stands(small_run, unkind_path):
+    (unkind_path / "x.sif").write_bytes(b"image")
+    keep(small_run, Pinned(path=unkind_path / "x.sif", digest="sha256:2"))
+    words = {"with_results": False, "accept_code": True, "image_place": "/the lab's/x.sif@sha256:2"}
+    for with_image in (True, False):
+        bundle(small_run, unkind_path / "run.tar", with_image=with_image, **words)
+        to_do = unbundle(unkind_path / "run.tar", unkind_path / f"there {with_image}").to_do[1]
+        typed = shlex.split(to_do) if with_image else shlex.split(to_do.split("`")[1])
+        named = f"image={unkind_path / 'there True/images/x.sif'}@sha256:2" if with_image else words["image_place"]
+        assert typed[-1] == named
 
 
 def test_the_bundles_code_can_submit_to_slurm_and_build_the_image(packed, tmp_path):
@@ -74,10 +93,94 @@ def test_the_bundles_code_can_submit_to_slurm_and_build_the_image(packed, tmp_pa
 
 def test_a_bundle_of_a_run_with_a_snapshot_of_its_code_can_be_installed_too(small_run, tmp_path):
     Calls().call(copy_call(str(ROOT)), timeout_s=60, told=os.fsencode(small_run.code))
-    bundle(small_run, tmp_path / "run.tar", with_image=False, with_results=False)
+    bundle(small_run, tmp_path / "run.tar", with_image=False, with_results=False, accept_code=True)
     code = unbundle(tmp_path / "run.tar", tmp_path / "there").run.code
     for name in ("Makefile", "pyproject.toml", "constraints.txt", "Apptainer.def", "containers/unity.def"):
         assert (code / name).read_bytes() == (ROOT / name).read_bytes()
+
+
+CLEAN = {"commit": "a" * 40, "dirty": False}
+
+
+@pytest.fixture
+def began(small_run, monkeypatch):
+    """`began({...}, now={...})`: the code a run without a snapshot began with, and this checkout's."""
+
+    def is_(code, *, now):
+        kept = json.loads(small_run.provenance_file.read_text())
+        small_run.provenance_file.write_text(json.dumps({**kept, "code": code}))
+        monkeypatch.setattr(bundling, "code_state", lambda _: now)
+
+    return is_
+
+
+def test_a_checkout_that_is_the_clean_commit_a_run_began_with_is_its_code(small_run, tmp_path, began):
+    began(CLEAN, now=CLEAN)
+    bundle(small_run, tmp_path / "run.tar", with_image=False, with_results=False)
+    origin = json.loads((unbundle(tmp_path / "run.tar", tmp_path / "there").run.path / "origin.json").read_text())
+    assert origin["code"] == {**CLEAN, "digest": code_digest(str(ROOT))}
+
+
+@pytest.mark.parametrize(
+    ("code", "now", "told"),
+    [
+        (CLEAN, {"commit": "b" * 40, "dirty": False}, f"check out {'a' * 40}, or say --accept-code"),
+        (CLEAN, {**CLEAN, "dirty": True}, f"is commit {'a' * 40} (changed); check out {'a' * 40}, or say"),
+        ({**CLEAN, "dirty": True}, {**CLEAN, "dirty": True}, "(changed); say --accept-code"),
+        ({"commit": None, "dirty": None}, {"commit": None, "dirty": None}, "an unknown commit; say --accept-code"),
+    ],
+)
+def test_another_checkout_is_bundled_only_when_asked_for_and_named_in_the_bundle(
+    small_run, tmp_path, began, capsys, code, now, told
+):
+    began(code, now=now)
+    words = ["bundle", "--run", str(small_run.path), str(tmp_path / "run.tar")]
+    assert images.main(words) == 1
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "run.tar").exists()
+    assert images.main([*words, "--accept-code"]) == 0
+    there = unbundle(tmp_path / "run.tar", tmp_path / "there").run.path
+    assert json.loads((there / "origin.json").read_text())["code"] == {**now, "digest": code_digest(str(ROOT))}
+    assert json.loads((there / "origin-provenance.json").read_text())["code"] == code
+
+
+def test_a_snapshot_is_packed_as_it_was_recorded_and_not_when_it_was_changed_since(small_run, tmp_path):
+    Calls().call(copy_call(str(ROOT)), timeout_s=60, told=os.fsencode(small_run.code))
+    digest = code_digest(str(small_run.code))
+    Journal(small_run.journal_file).append("code", digest=digest, **CLEAN)
+    bundle(small_run, tmp_path / "run.tar", with_image=False, with_results=False)
+    there = unbundle(tmp_path / "run.tar", tmp_path / "there").run
+    assert json.loads((there.path / "origin.json").read_text())["code"] == {**CLEAN, "digest": digest}
+    (small_run.code / "configs/selu.yaml").write_text("rounds: 1")
+    with pytest.raises(ImageError, match="is an unknown commit; say --accept-code"):
+        bundle(small_run, tmp_path / "again.tar", with_image=False, with_results=False)
+
+
+def test_a_run_from_a_bundle_has_its_own_provenance_once_it_begins_here(packed, small_run, tmp_path):
+    run = unbundle(packed, tmp_path / "there").run
+    assert not run.provenance_file.exists()
+    theirs = (run.path / "origin-provenance.json").read_bytes()
+    assert theirs == small_run.provenance_file.read_bytes()
+    open_run(run.path, load_run(run.path))
+    assert json.loads(run.provenance_file.read_text())["signature"] == load_run(run.path).signature
+    assert (run.path / "origin-provenance.json").read_bytes() == theirs
+
+
+@pytest.mark.parametrize("name", ["provenance.json", "config.yaml"])
+def test_what_cannot_be_read_for_a_bundle_is_named(small_run, tmp_path, capsys, name):
+    file = small_run.path / name
+    words = ["bundle", "--accept-code", "--run", str(small_run.path), str(tmp_path / "run.tar")]
+    if name == "provenance.json":
+        file.unlink()
+        file.mkdir()
+    else:
+        file.unlink()
+        file.symlink_to("a" * 300)
+    assert images.main(words) == 1
+    told = capsys.readouterr().err
+    assert f"{file}: cannot be read: " in told
+    assert "another place" not in told
+    assert [one.name for one in tmp_path.iterdir() if "run.tar" in one.name] == []
 
 
 def finish_shard(run, stage, content):
@@ -90,7 +193,7 @@ def finish_shard(run, stage, content):
 def test_a_run_from_a_bundle_is_compared_with_where_it_came_from_shard_by_shard(small_run, tmp_path):
     for stage in (Stage.ROLLOUT, Stage.LABEL, Stage.GATE):
         finish_shard(small_run, stage, "theirs")
-    bundle(small_run, tmp_path / "run.tar", with_image=False, with_results=False)
+    bundle(small_run, tmp_path / "run.tar", with_image=False, with_results=False, accept_code=True)
     here = unbundle(tmp_path / "run.tar", tmp_path / "there").run
     finish_shard(here, Stage.ROLLOUT, "theirs")
     finish_shard(here, Stage.LABEL, "other")
@@ -99,6 +202,21 @@ def test_a_run_from_a_bundle_is_compared_with_where_it_came_from_shard_by_shard(
     assert found.differ == ("01/label/shard-0000",)
     assert found.missing == ("01/gate/shard-0000",)
     assert str(found) == ("round 1: 1 of 3 shards have the same bytes; 1 not made yet; DIFFERENT: 01/label/shard-0000")
+
+
+def test_a_comparison_succeeds_only_when_all_of_it_was_made_and_something_was(small_run, tmp_path, capsys):
+    bundle(small_run, tmp_path / "empty.tar", with_image=False, with_results=False, accept_code=True)
+    finish_shard(small_run, Stage.ROLLOUT, "theirs")
+    bundle(small_run, tmp_path / "run.tar", with_image=False, with_results=False, accept_code=True)
+    nothing = unbundle(tmp_path / "empty.tar", tmp_path / "nothing").run
+    assert images.main(["compare", "--run", str(nothing.path)]) == 1
+    assert "nothing to compare: where it came from, no shard was finished" in capsys.readouterr().err
+    here = unbundle(tmp_path / "run.tar", tmp_path / "there").run
+    assert images.main(["compare", "--run", str(here.path)]) == 1
+    assert "0 of 1 shards have the same bytes; 1 not made yet" in capsys.readouterr().err
+    finish_shard(here, Stage.ROLLOUT, "theirs")
+    assert images.main(["compare", "--run", str(here.path)]) == 0
+    assert capsys.readouterr().out == "round 1: 1 of 1 shards have the same bytes\n"
 
 
 def test_only_what_came_from_a_bundle_can_be_compared(small_run):
@@ -112,7 +230,7 @@ def test_a_run_from_a_bundle_repeats_the_first_rounds_bytes_at_another_site(tmp_
     """The other site has the bundle and a python with the dependencies, and no checkout."""
     settings = [f"--set={setting}" for setting in TINY]
     run(["submit", "--engine=local", "--rounds=1", f"--run={tmp_path / 'here'}", *settings])
-    bundle(RunDir(tmp_path / "here"), tmp_path / "run.tar", with_image=False, with_results=False)
+    bundle(RunDir(tmp_path / "here"), tmp_path / "run.tar", with_image=False, with_results=False, accept_code=True)
     there = tmp_path / "other lab"
     code = unbundle(tmp_path / "run.tar", there).run.code
     run(["submit", "--engine=local", f"--run={there}"], code=code)
@@ -161,6 +279,33 @@ def test_a_bundle_that_would_write_outside_its_folder_is_refused(packed, tmp_pat
         unbundle(packed, tmp_path / "there")
 
 
+@pytest.mark.parametrize("why", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_unbundling_that_ends_half_way_leaves_no_run(packed, tmp_path, monkeypatch, why, is_there):
+    left = 5
+    real = bundling.shutil.copyfileobj
+
+    def copy(source, out):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise why
+        real(source, out)
+
+    target = tmp_path / "labs" / "there"
+    target.parent.mkdir()
+    if is_there:
+        target.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(bundling.shutil, "copyfileobj", copy)
+        with pytest.raises(ImageError if isinstance(why, OSError) else KeyboardInterrupt) as told:
+            unbundle(packed, target)
+    if isinstance(why, OSError):
+        assert f"{target}: {packed} could not be laid out there: No space left on device" in str(told.value)
+    assert list(target.parent.rglob("*")) == ([target] if is_there else [])
+    assert unbundle(packed, target).run.config_file.is_file()
+
+
 def test_a_folder_in_use_is_not_written_over(packed, tmp_path):
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "thesis").touch()
@@ -170,4 +315,4 @@ def test_a_folder_in_use_is_not_written_over(packed, tmp_path):
 
 def test_only_a_run_can_be_bundled(tmp_path):
     with pytest.raises(RunFolderError, match="not a run folder"):
-        bundle(RunDir(tmp_path), tmp_path / "x.tar", with_image=False, with_results=False)
+        bundle(RunDir(tmp_path), tmp_path / "x.tar", with_image=False, with_results=False, accept_code=True)

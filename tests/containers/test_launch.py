@@ -1,5 +1,6 @@
 """The bind contract, and what crosses the wall into an image."""
 
+import errno
 import json
 import os
 import time
@@ -21,6 +22,7 @@ from selu_hpc.containers.launch import (
 from selu_hpc.containers.mounts import Mount
 from selu_hpc.containers.node import UNUSED_S, node_folder
 from selu_hpc.containers.pinned import Pinned
+from selu_hpc.errors import ImageError
 from selu_hpc.rounds.rundir import Stage
 
 KNOWN = "sha256:6105d6cc76af400325e94d588ce511be5bfdbb73b437dc51eca43917d7a43e3d"
@@ -99,6 +101,26 @@ def test_a_tasks_private_folder_is_private_and_gone_afterwards():
         assert [p.name for p in sorted(folder.iterdir())] == ["home", "tmp"]
         assert folder.stat().st_mode & 0o077 == 0
     assert not folder.exists()
+
+
+def test_a_node_that_has_no_place_for_a_task_is_named(tmp_path):
+    with (
+        pytest.raises(ImageError, match=r"nowhere/selu-task-.*: No such file.*`scratch:` in the site profile"),
+        private_folder(str(tmp_path / "nowhere")),
+    ):
+        pass
+
+
+def test_a_task_that_finds_its_node_full_leaves_nothing_there(tmp_path, monkeypatch):
+    def full(folder, **_):
+        raise OSError(errno.ENOSPC, "No space left on device", str(folder))
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(ImageError, match="No space left on device; make room"), private_folder(str(tmp_path)):
+        pass
+    with pytest.raises(ImageError, match="No space left on device; make room"):
+        shared_cache(KNOWN, private=tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_tasks_of_a_node_share_what_was_found_of_an_image_although_each_has_a_tmp_of_its_own(tmp_path, monkeypatch):

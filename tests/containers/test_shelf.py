@@ -1,14 +1,18 @@
 """A shelf that several people use, and names of places; no image here is a real one."""
 
+import errno
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from selu_hpc import images as command
 from selu_hpc.containers import registry
+from selu_hpc.containers import shelf as shelving
 from selu_hpc.containers.apptainer import Apptainer
 from selu_hpc.containers.digest import digest_of, require_digest
 from selu_hpc.containers.registry import Place, pull, push, resolve
@@ -108,6 +112,33 @@ def added(lab, tmp_path):
     return add
 
 
+def test_a_copy_by_a_process_of_our_number_on_another_machine_takes_nothing_of_ours(lab, added, monkeypatch):
+    def cut_short(source, target):
+        target.write_bytes(source.read_bytes()[:2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def hashed(file, **words):
+        digest = digest_of(file, **words)
+        with monkeypatch.context() as there:
+            there.setattr(shelving, "copy_shown", cut_short)
+            with pytest.raises(ImageError, match="No space left"):
+                added(b"our image")
+        return digest
+
+    monkeypatch.setattr(shelving, "digest_of", hashed)
+    entry = added(b"our image")
+    assert lab.file(entry).read_bytes() == b"our image"
+    assert [file for file in lab.path.iterdir() if file.suffix == ".partial"] == []
+
+
+def test_prune_knows_what_a_killed_copy_leaves(lab, added):
+    added(b"1")
+    with lab.partial("selu_hpc") as left:
+        os.utime(left, (1, 1))
+        assert lab.prune(keep=1) == [(left.name, 0)]
+        assert not left.exists()
+
+
 def test_an_old_image_that_is_noted_something_of_does_not_become_the_newest(lab, added):
     first, second, third = (added(content) for content in (b"1", b"2", b"3"))
     lab.note_place(first, "oras://x/lab/selu")
@@ -199,3 +230,56 @@ def test_another_user_finds_a_shared_image_there_without_writing_and_is_told_wha
         assert done.stderr.splitlines()[-1].startswith("error: ")
         assert str(lab.path) in done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def said(lab, tmp_path, capsys):
+    """`said("verify", FILE)` → exit code and what the images command said, with an apptainer that finds all well."""
+    (tmp_path / "apptainer").write_text("""#!/bin/sh\necho '{"SignerKeys": []}'\n""")
+    (tmp_path / "apptainer").chmod(0o755)
+
+    def say(*words):
+        code = command.main(["--images", str(lab.path), "--apptainer", str(tmp_path / "apptainer"), *words])
+        told = capsys.readouterr()
+        return code, told.out or told.err
+
+    return say
+
+
+def test_a_file_that_is_on_no_shelf_can_be_verified_and_tested(entry, tmp_path, said):
+    file = tmp_path / "other.sif"
+    file.write_bytes(b"another image")
+    digest = digest_of(file)
+    assert said("verify", str(file)) == (0, f"{file}: its digest is {digest}\n")
+    assert said("verify", f"{file}@{digest}") == (0, f"{file}: digest holds\n")
+    assert said("test", str(file)) == (0, f"{file}: its test passed\n")
+    code, told = said("verify", f"{file}@{entry.digest}")
+    assert code == 1, "the shelf's image of that digest is not what was asked about"
+    assert "altered or replaced" in told
+
+
+@pytest.mark.parametrize("how", ["{name}", "{name}@{digest}", "{file}"])
+def test_an_image_on_the_shelf_is_verified_against_its_list(lab, entry, said, how):
+    wanted = how.format(name=entry.name, digest=entry.digest, file=lab.file(entry))
+    assert said("verify", wanted) == (0, f"{entry.title}: digest holds\n")
+    lab.file(entry).chmod(0o644)
+    lab.file(entry).write_bytes(b"other")
+    assert said("verify", wanted)[0] == 1
+
+
+def test_a_file_is_pulled_by_its_digest(tmp_path, said):
+    code, told = said("pull", str(tmp_path / "x.sif"))
+    assert code == 1
+    assert "pull FILE@sha256:…" in told
+    assert "tag" not in told
+
+
+def test_what_push_and_pull_say_can_be_typed_as_it_stands(lab, entry, unkind_path, said):
+    code, told = said("push", entry.name, str(unkind_path))
+    assert code == 0
+    place = shlex.split(told)[-1]
+    assert place.startswith(f"{unkind_path}/")
+    copied = shelving.Shelf(unkind_path / "mine")
+    code, told = said("--images", str(copied.path), "pull", place)
+    assert code == 0
+    assert shlex.split(told.partition("run with it: ")[2]) == ["--set", f"image={copied.file(entry)}@{entry.digest}"]

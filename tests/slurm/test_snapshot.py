@@ -1,10 +1,13 @@
 """Whose code a run's jobs may execute: nobody's who is not asked for, and nothing that everyone may change."""
 
+import json
 import os
+import shutil
 
 import pytest
 
 from selu_hpc.engines.calls import Calls
+from selu_hpc.engines.ledger import Ledger
 from selu_hpc.engines.snapshot import held_code, refuse_open_folders
 from selu_hpc.errors import RunFolderError
 from selu_hpc.rounds.copying import code_digest, copy_call
@@ -36,6 +39,43 @@ def test_the_snapshot_is_the_checkout_and_another_checkout_is_refused_unless_ask
     hold_code(small_run, journal, recorded, accept=True, source=source)
     assert code_digest(str(small_run.code)) == code_digest(str(source)) != recorded["digest"]
     assert len(list(small_run.path.glob("code.until-*"))) == 1
+
+
+@pytest.fixture
+def brought(small_run, source):
+    """A run whose code a bundle brought; a submit's part that holds the code."""
+    shutil.copytree(source, small_run.code)
+    told = {"digest": code_digest(str(source)), "commit": "a" * 40, "dirty": False}
+    (small_run.path / "origin.json").write_text(json.dumps({"code": told, "contents": {}}))
+    journal = Journal(small_run.journal_file)
+
+    def hold(source, *, accept=False):
+        recorded = Ledger.read(journal).code
+        with held_code(small_run, journal, recorded, accept=accept, calls=Calls(), source=source) as is_whole:
+            is_whole()
+        return [{name: event[name] for name in told} for event in journal if event["event"] == "code"]
+
+    hold.told = told
+    return hold
+
+
+@pytest.mark.parametrize("with_its_own", [True, False])
+def test_the_code_a_bundle_brought_is_what_the_run_began_with(small_run, source, brought, with_its_own):
+    if with_its_own:
+        assert brought(small_run.code) == [brought.told]
+    (source / "slurm" / "file").write_text("changed")
+    with pytest.raises(RunFolderError, match=f"(?s)commit {'a' * 40}.*or take this one by --accept-code"):
+        brought(source)
+    assert code_digest(str(small_run.code)) == brought.told["digest"]
+    assert brought(small_run.code) == [brought.told]
+    assert len(brought(source, accept=True)) == 2
+    assert code_digest(str(small_run.code)) == code_digest(str(source))
+
+
+def test_a_checkout_of_the_same_code_as_a_bundles_goes_on_with_it(small_run, source, brought):
+    (recorded,) = brought(source)
+    assert recorded["digest"] == brought.told["digest"]
+    assert list(small_run.path.glob("code.until-*")) == []
 
 
 def test_who_waits_for_the_snapshot_finds_all_of_it_and_its_line_in_the_journal(small_run, source):
