@@ -7,7 +7,7 @@ Does not own reading files (recipes.py), what a setting does, or the facts of a 
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
@@ -263,9 +263,23 @@ DEEPSPEED_OURS = {
     "gradient_clipping": "finetune.max_grad_norm",
     "bf16": "model.dtype",
     "fp16": "model.dtype",
+    "torch_autocast": "model.dtype",
+    "amp": "model.dtype",
     "scheduler": "finetune.warmup_fraction",
 }
 """What a user's DeepSpeed file may not say, and the setting that does."""
+
+
+def deepspeed_mistakes(settings: Mapping[str, Any]) -> Iterator[str]:
+    """What in a user's DeepSpeed file fine-tuning would refuse, or break at."""
+    for key in sorted(DEEPSPEED_OURS.keys() & settings):
+        yield f"says {key}, which {DEEPSPEED_OURS[key]} decides; remove it there"
+    objects = {key: settings.get(key, {}) for key in ("optimizer", "zero_optimization")}
+    for key in [key for key, value in objects.items() if not isinstance(value, Mapping)]:
+        yield f"says {key} is {objects.pop(key)!r}; it is an object in DeepSpeed's settings"
+    kind = objects.get("optimizer", {}).get("type", "AdamW")
+    if str(kind).lower() != "adamw":
+        yield f"says optimizer.type is {kind!r}; checkpoints hold AdamW's state, so it is AdamW: remove it there"
 
 
 class FinetuneConfig(Settings, frozen=True):

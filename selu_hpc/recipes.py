@@ -23,13 +23,13 @@ import yaml
 
 from selu_hpc import config
 from selu_hpc.config import (
-    DEEPSPEED_OURS,
     Backend,
     GameConfig,
     Learning,
     RunConfig,
     Settings,
     Simulator,
+    deepspeed_mistakes,
 )
 from selu_hpc.errors import ConfigError
 from selu_hpc.recipe_mistakes import is_allowed, mistakes
@@ -210,7 +210,7 @@ def _unplayable(config: RunConfig) -> Iterator[tuple[str, str]]:
             "learning scoring weighs given answers, which a server does not tell; leave model.server_url empty",
         )
     critic = config.critic
-    if 0 < critic.sure_yes and not critic.self_asking:
+    if critic.sure_yes > 0 and not critic.self_asking:
         yield (
             "critic.sure_yes",
             f"{critic.sure_yes} sends an unsure yes to self-asking, and critic.self_asking is false: set one of them "
@@ -248,8 +248,8 @@ def _untrainable(config: RunConfig) -> Iterator[tuple[str, str]]:
         if not isinstance(settings, dict):
             yield "finetune.deepspeed", f"{file!r} holds no JSON object, which DeepSpeed's settings are"
             return
-        for key in sorted(DEEPSPEED_OURS.keys() & settings):
-            yield "finetune.deepspeed", f"{file!r} says {key}, which {DEEPSPEED_OURS[key]} decides; remove it there"
+        for what in deepspeed_mistakes(settings):
+            yield "finetune.deepspeed", f"{file!r} {what}"
 
 
 def _lay_file(layers: Layers, path: Path, *, seen: tuple[Path, ...]) -> None:

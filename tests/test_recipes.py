@@ -287,6 +287,8 @@ def test_what_only_fine_tuning_would_refuse_is_refused_before_round_1_is_paid_fo
     assert "holds no JSON object" in said(f"finetune.deepspeed={tmp_path}/list.json")
     (tmp_path / "mine.json").write_text('{"bf16": {}, "zero_optimization": {}}')
     assert "mine.json' says bf16, which model.dtype decides; remove" in said(f"finetune.deepspeed={tmp_path}/mine.json")
+    (tmp_path / "sgd.json").write_text('{"optimizer": {"type": "SGD"}}')
+    assert "sgd.json' says optimizer.type is 'SGD'; checkpoints" in said(f"finetune.deepspeed={tmp_path}/sgd.json")
     assert load_recipe("zero_shot", wrong).model.dtype == "float16"
 
 

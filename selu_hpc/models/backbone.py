@@ -7,8 +7,10 @@ compute nodes have no network. Does not own adapters (generate.py, train/).
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ import torch
 import transformers
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from selu_hpc.config import ModelConfig
@@ -28,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 _INDEX = "model.safetensors.index.json"
 _SAMPLE_BYTES = 1 << 20
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
+_TYPES = ("token_type_ids", "mm_token_type_ids")
+"""What some models are told of each token; generate.py and train/data.py tell the Qwen families the second."""
 
 
 def load(config: ModelConfig) -> tuple[PreTrainedModel, Any]:
@@ -36,10 +42,17 @@ def load(config: ModelConfig) -> tuple[PreTrainedModel, Any]:
     transformers.utils.logging.disable_progress_bar()
     folder = find(config.base)
     try:
-        model = AutoModelForImageTextToText.from_pretrained(
-            folder, dtype=getattr(torch, config.dtype), local_files_only=True
+        model, told = AutoModelForImageTextToText.from_pretrained(
+            folder, dtype=getattr(torch, config.dtype), local_files_only=True, output_loading_info=True
         )
+        _check_weights(told, config.base, folder)
+        _check_inputs(model, config.base)
         processor = load_processor(folder)
+    except SafetensorError as error:
+        raise ModelError(
+            f"model.base {config.base!r}: cannot read {', '.join(_damaged(folder)) or '*.safetensors'} in {folder} "
+            f"({error}), as after a download that was cut short; remove that and {_fetch(config.base, folder)}"
+        ) from error
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(
             f"model.base {config.base!r}: cannot load {folder} ({type(error).__name__}: {error}); it must hold an "
@@ -65,7 +78,7 @@ def find(base: str) -> Path:
             "hub id, or `pocket`"
         )
     try:
-        return _checked(Path(snapshot_download(base, local_files_only=True)), base, f"hf download {base}")
+        return _checked(Path(snapshot_download(base, local_files_only=True)), base)
     except (LocalEntryNotFoundError, HfHubHTTPError, ValueError, OSError) as error:
         raise ModelError(
             f"model.base {base!r}: neither a folder nor in the hub cache {constants.HF_HUB_CACHE} (config.json, "
@@ -136,27 +149,78 @@ def pictures_only(full: Any) -> Any:
     return PicturesOnly
 
 
-def _checked(folder: Path, base: str, fetch: str = "") -> Path:
-    """The folder where it has all files; fetch: what brings them, for a folder of one's own by default."""
+def _checked(folder: Path, base: str) -> Path:
+    """The folder where it has all files."""
     missing = [name for name in ("config.json",) if not (folder / name).is_file()]
     if not any((folder / name).is_file() for name in ("processor_config.json", "preprocessor_config.json")):
         missing.append("processor_config.json or preprocessor_config.json")
+    if not (folder / "tokenizer_config.json").is_file():
+        missing.append("tokenizer_config.json")
+    if not any((folder / name).is_file() for name in _TOKENIZERS):
+        missing.append(" or ".join(_TOKENIZERS))
     if (folder / _INDEX).is_file():
         shards = set(_read(folder / _INDEX).get("weight_map", {}).values())
         missing.extend(sorted(shard for shard in shards if not (folder / shard).is_file()))
     elif not any(folder.glob("*.safetensors")):
         missing.append("model.safetensors")
     if missing:
-        raise ModelError(
-            f"model.base {base!r}: {folder} lacks {', '.join(missing)}; on a login node run "
-            f"`{fetch or f'hf download HUB_ID --local-dir {folder}'}`, which resumes where it stopped"
-        )
+        raise ModelError(f"model.base {base!r}: {folder} lacks {', '.join(missing)}; {_fetch(base, folder)}")
     return folder
+
+
+def _fetch(base: str, folder: Path) -> str:
+    """What brings the files: of the package's own base, a folder of one's own or a hub id."""
+    if base == "pocket":
+        return "install selu_hpc again"
+    command = f"hf download HUB_ID --local-dir {folder}" if Path(base).expanduser().is_dir() else f"hf download {base}"
+    return f"on a login node run `{command}`, which resumes where it stopped"
+
+
+def _check_weights(told: Mapping[str, Any], base: str, folder: Path) -> None:
+    """transformers makes up what it does not find, in each process otherwise; it counts no tied weight as missing."""
+    wrong = sorted({*told["missing_keys"], *(name for name, *_ in told["mismatched_keys"])})
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise ModelError(
+            f"model.base {base!r}: {len(wrong)} weights are not in {folder}, or have another shape there: "
+            f"{', '.join(wrong[:3])}{more}; they would be random: {_fetch(base, folder)}, or set model.base to a "
+            "checkpoint that holds all weights under transformers' own names"
+        )
+
+
+def _check_inputs(model: Any, base: str) -> None:
+    """Refuse a model that reads of each token what it would not be told: it would run, and see pictures wrongly."""
+    reads = inspect.signature(type(model).forward).parameters
+    family = model.config.model_type
+    lacks = [name for name in _TYPES if name in reads and not (name == _TYPES[1] and family.startswith("qwen"))]
+    if lacks:
+        raise ModelError(
+            f"model.base {base!r}: {family} reads {lacks[0]} for each token, which is not passed on to it, so its "
+            "answers would be silently wrong; take a base of a family that docs/add-a-backbone.md lists, which also "
+            "says where to add one"
+        )
+
+
+def _damaged(folder: Path) -> list[str]:
+    found = []
+    for file in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(file, framework="pt"):
+                pass
+        except (SafetensorError, OSError):
+            found.append(file.name)
+    return found
 
 
 def _read(*files: Path) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for file in files:
         if file.is_file():
-            merged |= json.loads(file.read_text())
+            try:
+                merged |= json.loads(file.read_text())
+            except ValueError as error:
+                raise ModelError(
+                    f"{file}: no JSON ({error}), as after a download that was cut short; remove it and fetch the base "
+                    "again"
+                ) from error
     return merged

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jinja2 import TemplateError
 from PIL import Image
 
 from selu_hpc.errors import ModelError
@@ -68,6 +69,11 @@ class Chat:
     def __init__(self, processor: Any) -> None:
         self.processor = processor
         self.tokenizer = processor.tokenizer
+        if self.tokenizer.eos_token is None:
+            raise ModelError(
+                f"{self.tokenizer.name_or_path or type(processor).__name__}: its tokenizer has no eos_token, so no "
+                "answer could end; fetch the base's tokenizer_config.json and special_tokens_map.json again"
+            )
         self.image_token: str = processor.image_token
         self.image_token_id: int = int(processor.image_token_id)
         self._images: OrderedDict[bytes, ImagePart] = OrderedDict()
@@ -179,7 +185,14 @@ class Chat:
         turns: list[dict[str, Any]] = [{"role": "user", "content": content}]
         if answer is not None:
             turns.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
-        text: str = self.processor.apply_chat_template(turns, add_generation_prompt=answer is None, tokenize=False)
+        try:
+            text: str = self.processor.apply_chat_template(turns, add_generation_prompt=answer is None, tokenize=False)
+        except (ValueError, TemplateError) as error:
+            raise ModelError(
+                f"{self.tokenizer.name_or_path or type(self.processor).__name__}: no usable chat template ({error}); "
+                "fetch the base's chat_template.jinja or chat_template.json again, or write one "
+                "(docs/add-a-backbone.md)"
+            ) from error
         return text
 
     def _tokens(self, text: str, *, first: bool) -> list[int]:

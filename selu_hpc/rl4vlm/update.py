@@ -258,17 +258,19 @@ def _step(run: _Run, step: Step, wish: StopWish) -> None:
         }
     )
     if (stops or saves) and step.number < len(run.steps):
-        _save(run)
+        _save(run, stops=bool(stops))
         if stops:
             raise Stopped(f"{job.name}: stopped after step {step.number} of {len(run.steps)}")
 
 
-def _save(run: _Run) -> None:
+def _save(run: _Run, *, stops: bool) -> None:
     state = run.engine.state()
     done = len(run.curve)
     if run.team.leads:
-        place = checkpoint.save(run.job.folder / CHECKPOINTS, Checkpoint(done, run.identity, state, run.curve))
-        logger.info("%s: step %s of %s saved in %s", run.job.name, done, len(run.steps), place)
+        save = checkpoint.save if stops else checkpoint.save_if_possible
+        place = save(run.job.folder / CHECKPOINTS, Checkpoint(done, run.identity, state, run.curve))
+        if place is not None:
+            logger.info("%s: step %s of %s saved in %s", run.job.name, done, len(run.steps), place)
     run.team.barrier()
     run.saved_at = time.monotonic()
 

@@ -88,16 +88,19 @@ def read(folder: Path, model: Any, base: Path) -> dict[str, torch.Tensor]:
 def write(folder: Path, model: Any, weights: Mapping[str, torch.Tensor], *, base: str, base_folder: Path) -> str:
     """Write the peft folder, whole or not at all; returns the digest of what it means."""
     partial = own_name(folder)
-    partial.mkdir(parents=True)
     settings = model.peft_config["default"]
     settings.inference_mode = True
-    settings.save_pretrained(str(partial))
     named = {_plain(name): tensor.detach().float().cpu().contiguous() for name, tensor in sorted(weights.items())}
-    save_file(named, partial / WEIGHTS, metadata={"format": "pt"})
     identity = {"base": base, "fingerprint": fingerprint(base_folder)}
-    (partial / BASE).write_text(json.dumps(identity, indent=1) + "\n")
-    sync_folder(partial)
-    put_in_place(partial, folder)
+    try:
+        partial.mkdir(parents=True)
+        settings.save_pretrained(str(partial))
+        save_file(named, partial / WEIGHTS, metadata={"format": "pt"})
+        (partial / BASE).write_text(json.dumps(identity, indent=1) + "\n")
+        sync_folder(partial)
+        put_in_place(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return digest(named, settings)
 
 

@@ -11,6 +11,7 @@ Owns the files and which one counts; does not own what is in them (zero.py).
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -74,13 +75,26 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
             put_in_place(partial, final)
             break
         except (OSError, SafetensorError) as error:
-            taken = isinstance(error, FileNotFoundError) or not partial.exists()
+            full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+            taken = not full and (isinstance(error, FileNotFoundError) or not partial.exists())
             shutil.rmtree(partial, ignore_errors=True)
             if not (taken and left):
                 raise
             logger.warning("%s was taken away while it was written, by another attempt; it is written again", final)
     _tidy(folder, final, checkpoint.identity)
     return final
+
+
+def save_if_possible(folder: Path, checkpoint: Checkpoint) -> Path | None:
+    """Save a state that nobody has asked to stop at: where it cannot be written, training goes on without it."""
+    try:
+        return save(folder, checkpoint)
+    except (OSError, SafetensorError) as error:
+        logger.warning(
+            "%s cannot be saved (%s); training goes on, and an attempt after this one would repeat more",
+            _place(folder, checkpoint.step), error,
+        )  # fmt: skip
+        return None
 
 
 def newest(folder: Path, identity: str) -> Checkpoint | None:

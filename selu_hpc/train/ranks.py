@@ -125,6 +125,7 @@ def meet(place: Place, *, meeting_file: Path, timeout_s: float = TIMEOUT_S) -> I
     if cuda:
         device = torch.device("cuda", place.local_rank % torch.cuda.device_count())
         torch.cuda.set_device(device)
+        os.environ["LOCAL_RANK"] = str(device.index)  # DeepSpeed's device; not the task's where each sees its own GPU
     try:
         with _group(place, meeting_file, timeout_s, backend="cpu:gloo,cuda:nccl" if cuda else "gloo"):
             hosts = _hosts(place)

@@ -199,7 +199,7 @@ def _step(run: _Run, step: Step, batches: Sequence[Batch], wish: StopWish) -> No
     loss = everywhere / answer_tokens
     _check_loss(run, step, batches, loss, summed)
     if (stops or saves) and step.number - 1 > run.begun:
-        _save(run, step.number - 1)
+        _save(run, step.number - 1, stops=bool(stops))
         if stops:
             raise Stopped(f"{job.name}: stopped after step {step.number - 1} of {total}")
     norm = engine.step()
@@ -286,12 +286,13 @@ def _advice(run: _Run) -> str:
     return f"Lower finetune's learning_rate or max_grad_norm, or remove the samples; {where}"
 
 
-def _save(run: _Run, done: int) -> None:
+def _save(run: _Run, done: int, *, stops: bool) -> None:
     state = run.engine.state()
     if run.team.leads:
-        folder = run.job.folder / "checkpoints"
-        place = checkpoint.save(folder, Checkpoint(done, run.identity, state, run.curve))
-        logger.info("%s: step %s of %s saved in %s", run.job.name, done, len(run.steps), place)
+        save = checkpoint.save if stops else checkpoint.save_if_possible
+        place = save(run.job.folder / "checkpoints", Checkpoint(done, run.identity, state, run.curve))
+        if place is not None:
+            logger.info("%s: step %s of %s saved in %s", run.job.name, done, len(run.steps), place)
     run.team.barrier()
     run.saved_at = time.monotonic()
 

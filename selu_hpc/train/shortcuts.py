@@ -74,7 +74,10 @@ class LastLayer:
         layers = getattr(language, "layers", None)
         if not layers or type(layers[-1]).__name__ not in LAYERS:
             return None
-        if getattr(layers[-1].self_attn, "sliding_window", None) or layers[-1].self_attn.attention_dropout:
+        attention = layers[-1].self_attn
+        # Mistral's layers read the window of their config, Qwen's have one of their own.
+        window = getattr(attention, "sliding_window", getattr(attention.config, "sliding_window", None))
+        if window or attention.attention_dropout:
             return None
         return cls(layers[-1])
 

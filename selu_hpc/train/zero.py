@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from selu_hpc.config import DEEPSPEED_OURS, FinetuneConfig
+from selu_hpc.config import FinetuneConfig, deepspeed_mistakes
 from selu_hpc.errors import ConfigError, TrainingError
 from selu_hpc.train.adapter import trainable
 
@@ -36,18 +36,12 @@ def deepspeed_config(
     settings: FinetuneConfig, *, dtype: str, world: int, micro_batch: int, learning_rate: float
 ) -> dict[str, Any]:
     """What `deepspeed.initialize` is given: the stage's JSON, the user's over it, and what the recipe decides."""
-    stage = settings.zero_stage
-    if dtype == "bfloat16" and stage == 0:
-        stage = 1  # stage 0 keeps no fp32 masters in bf16: the weights drift
-    config = _read(FOLDER / f"zero{stage}.json")
-    if settings.deepspeed:
-        config = _lay(config, _read(Path(settings.deepspeed)))
-    clash = sorted(set(config) & set(DEEPSPEED_OURS))
-    if clash:
-        raise ConfigError(
-            f"finetune.deepspeed {settings.deepspeed}: {clash[0]} is decided by {DEEPSPEED_OURS[clash[0]]}; remove it "
-            "there"
-        )
+    user = _read(Path(settings.deepspeed)) if settings.deepspeed else {}
+    for what in deepspeed_mistakes(user):
+        raise ConfigError(f"finetune.deepspeed {settings.deepspeed!r} {what}")
+    least = 1 if dtype == "bfloat16" else 0  # stage 0 keeps no fp32 masters in bf16: the weights drift
+    config = _lay(_read(FOLDER / f"zero{max(least, settings.zero_stage)}.json"), user)
+    config["zero_optimization"]["stage"] = max(least, config["zero_optimization"]["stage"])
     params = config.setdefault("optimizer", {"type": "AdamW", "params": {}}).setdefault("params", {})
     params.update(lr=learning_rate, weight_decay=settings.weight_decay, torch_adam=True)
     return {

@@ -1,8 +1,14 @@
 """Fixtures of the training tests: tiny bases made once, a feature cache of their own, and one call that trains."""
 
+import sys
+from pathlib import Path
+
 import pytest
 import tiny_models
 from make_run import Trainer, make_run, tiny_config
+
+sys.path.append(str(Path(__file__).parents[1] / "models"))
+import families
 
 
 @pytest.fixture(scope="session")
@@ -13,6 +19,16 @@ def llava_next(tmp_path_factory):
 @pytest.fixture(scope="session")
 def qwen2_vl(tmp_path_factory):
     return tiny_models.qwen2_vl(tmp_path_factory.mktemp("qwen2_vl"))
+
+
+@pytest.fixture(scope="session")
+def qwen2_5_vl(tmp_path_factory):
+    return families.qwen2_5_vl(tmp_path_factory.mktemp("qwen2_5_vl"))
+
+
+@pytest.fixture(scope="session")
+def qwen3_vl(tmp_path_factory):
+    return families.qwen3_vl(tmp_path_factory.mktemp("qwen3_vl"))
 
 
 @pytest.fixture(autouse=True)

@@ -156,6 +156,17 @@ def test_a_save_that_fails_leaves_nothing_half_written_behind(tmp_path, monkeypa
     assert names(tmp_path) == ["step-000010"]
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_not_taken_for_another_attempt(tmp_path, monkeypatch, caplog, number):
+    def full(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        checkpoint.save(tmp_path, at(20))
+    assert not caplog.records
+
+
 def test_none_is_found_where_none_is(tmp_path):
     assert checkpoint.newest(tmp_path / "nothing", "this") is None
 

@@ -129,7 +129,7 @@ def answers_logits(model, dataset, rows):
         return model(**batch.inputs, logits_to_keep=batch.answers_bl, use_cache=False).logits
 
 
-@pytest.mark.parametrize("family", ["llava_next", "qwen2_vl", "pocket"])
+@pytest.mark.parametrize("family", ["llava_next", "qwen2_vl", "qwen2_5_vl", "pocket"])
 def test_features_in_the_towers_place_give_what_pixels_give(family, request, samples, tmp_path):
     base = family if family == "pocket" else request.getfixturevalue(family)
     frames = DrawnFrames(64, 64)
@@ -149,7 +149,7 @@ def test_features_in_the_towers_place_give_what_pixels_give(family, request, sam
     assert cached.num_encoded == len(set(refs))
 
 
-@pytest.mark.parametrize("family", ["llava_next", "qwen2_vl"])
+@pytest.mark.parametrize("family", ["llava_next", "qwen2_vl", "qwen2_5_vl"])
 def test_a_frames_features_do_not_depend_on_its_company(family, request, samples):
     model, chat = model_and_chat(request.getfixturevalue(family))
     tower = towers.take_out(model, device=torch.device("cpu"))
@@ -266,6 +266,11 @@ def test_features_that_cannot_all_be_kept_are_told_of_before_training(llava_next
 def test_a_tower_that_lora_trains_stays_in_the_model(llava_next):
     config = tiny_config(llava_next, **{"model.lora_targets": r".*vision_tower.*q_proj"}).model
     model = adapter.put_on(load_backbone(config)[0], config, seed=1)
+    assert towers.take_out(model, device=torch.device("cpu")) is None
+
+
+def test_a_tower_of_a_family_we_do_not_know_stays_in_the_model(qwen3_vl):
+    model, _ = model_and_chat(qwen3_vl)
     assert towers.take_out(model, device=torch.device("cpu")) is None
 
 

@@ -2,11 +2,13 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
+import torch
 
 from selu_hpc.errors import TrainingError
-from selu_hpc.train import spawn
+from selu_hpc.train import ranks, spawn
 from selu_hpc.train.ranks import Place, find_place, meet
 from selu_hpc.train.spawn import run_ranks
 
@@ -44,6 +46,21 @@ def test_the_launchers_environment_says_who_we_are(env, place):
 def test_an_environment_that_makes_no_sense_is_an_error_with_a_way_out():
     with pytest.raises(TrainingError, match="start the stage by srun, torchrun or alone"):
         find_place({"RANK": "first", "WORLD_SIZE": "2"})
+
+
+@pytest.mark.parametrize(("seen", "device"), [(1, "0"), (8, "3")])
+def test_deepspeed_is_told_the_gpu_also_where_each_task_sees_only_its_own(monkeypatch, tmp_path, seen, device):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: seen)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(ranks, "_group", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(ranks, "_hosts", lambda place: ["here"] * place.world)
+    monkeypatch.setenv("LOCAL_RANK", "as it was")
+    with meet(Place(3, 8, 3, "srun"), meeting_file=tmp_path / "m") as team:
+        assert (os.environ["LOCAL_RANK"], os.environ["RANK"], team.local_index) == (device, "3", 3)
+        assert chosen == [team.device] == [torch.device("cuda", int(device))]
+    assert os.environ["LOCAL_RANK"] == "as it was"
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")

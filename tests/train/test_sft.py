@@ -1,5 +1,6 @@
 """Training in this process, one rank, real DeepSpeed on tiny models; several ranks are in test_deepspeed.py."""
 
+import errno
 import json
 import os
 import shutil
@@ -13,9 +14,9 @@ from make_run import DrawnFrames, write_dataset
 from peft import PeftModel
 from safetensors.torch import load_file
 
-from selu_hpc.errors import ConfigError, TrainingError
+from selu_hpc.errors import TrainingError
 from selu_hpc.models.vlm import load_backbone
-from selu_hpc.train import sft
+from selu_hpc.train import adapter, checkpoint, sft
 from selu_hpc.train.features import _pack, _unpack
 from selu_hpc.train.stop import StopWish
 
@@ -120,6 +121,41 @@ def test_checkpoints_go_only_after_the_marker(trainer):
     assert cut(on_step=lambda number, total: done.append(number)).content == whole().content
     assert done == [6]
     assert not checkpoints.exists()
+
+
+@pytest.fixture
+def full(monkeypatch):
+    """`full(module, "name")`: what this writes meets a full disk."""
+
+    def write(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    return lambda module, name: monkeypatch.setattr(module, name, write)
+
+
+def test_a_due_checkpoint_that_cannot_be_written_does_not_end_the_training(trainer, full, caplog):
+    whole, other = trainer(folder="whole"), trainer(folder="other", **{"finetune.checkpoint_minutes": 1e-9})
+    expected = whole().content
+    full(checkpoint, "sync_files")
+    assert other().content == expected
+    told = [record.getMessage() for record in caplog.records if "No space left on device" in record.getMessage()]
+    assert len(told) == 5
+    assert "step-000001 cannot be saved" in told[0]
+
+
+def test_a_stop_whose_state_cannot_be_written_is_a_failure(trainer, full):
+    full(checkpoint, "sync_files")
+    with pytest.raises(OSError, match="No space left on device"):
+        trainer()(**stopping_after(3))
+
+
+@pytest.mark.parametrize("name", ["save_file", "put_in_place"])
+def test_an_adapter_that_cannot_be_written_leaves_nothing_half_written_behind(trainer, full, name):
+    train = trainer()
+    full(adapter, name)
+    with pytest.raises(OSError, match="No space left on device"):
+        train()
+    assert not list(train.place().path.glob(".*"))
 
 
 def test_dropout_is_really_there(trainer):
@@ -323,18 +359,6 @@ def test_lora_targets_that_match_nothing_list_the_layers_there_are(trainer):
 def test_float16_is_refused(trainer):
     with pytest.raises(TrainingError, match="float16"):
         trainer(**{"model.dtype": "float16"})()
-
-
-def test_a_deepspeed_file_may_tune_but_not_overrule_the_recipe(trainer, tmp_path):
-    file = tmp_path / "mine.json"
-    file.write_text(json.dumps({"zero_optimization": {"stage": 2, "reduce_bucket_size": 1000}}))
-    assert trainer(**{"finetune.deepspeed": str(file)})().summary["zero_stage"] == 2
-    file.write_text(json.dumps({"gradient_clipping": 3}))
-    with pytest.raises(ConfigError, match=r"gradient_clipping is decided by finetune\.max_grad_norm"):
-        trainer(folder="b", **{"finetune.deepspeed": str(file)})()
-    file.write_text("{")
-    with pytest.raises(ConfigError, match=r"mine\.json: cannot read the DeepSpeed settings"):
-        trainer(folder="c", **{"finetune.deepspeed": str(file)})()
 
 
 def test_tensorboard_shows_each_step_once_after_a_resume(trainer):

@@ -1,3 +1,6 @@
+import json
+import shutil
+
 import pytest
 import torch
 from make_run import DrawnFrames, make_samples, tiny_config
@@ -8,6 +11,20 @@ from selu_hpc.models.vlm import load_backbone
 from selu_hpc.records import View
 from selu_hpc.train import adapter, shortcuts
 from selu_hpc.train.data import Dataset, Pictures
+
+
+@pytest.fixture
+def mistral(llava_next, tmp_path):
+    """`mistral(window)`: LLaVA's language model as Mistral's, which differs from Llama's by that alone."""
+
+    def make(window):
+        base = shutil.copytree(llava_next, tmp_path / "mistral")
+        config = json.loads((base / "config.json").read_text())
+        config["text_config"] |= {"model_type": "mistral", "sliding_window": window}
+        (base / "config.json").write_text(json.dumps(config))
+        return base
+
+    return make
 
 
 def outcome(base, *, merge=False, last=False):
@@ -34,10 +51,11 @@ def outcome(base, *, merge=False, last=False):
     return logits.detach(), {name: p.grad for name, p in adapter.trainable(model).items()}
 
 
-@pytest.mark.parametrize("family", ["llava_next", "qwen2_vl", "pocket"])
+@pytest.mark.parametrize("family", ["llava_next", "qwen2_vl", "qwen2_5_vl", "mistral", "pocket"])
 @pytest.mark.parametrize("taken", [{"merge": True}, {"last": True}, {"merge": True, "last": True}])
 def test_a_shortcut_changes_logits_and_gradients_by_rounding_only(family, taken, request):
     base = family if family == "pocket" else request.getfixturevalue(family)
+    base = base(None) if family == "mistral" else base
     plain_logits, plain = outcome(base)
     logits, grads = outcome(base, **taken)
     torch.testing.assert_close(logits, plain_logits, atol=1e-4, rtol=1e-4)
@@ -52,6 +70,14 @@ def test_kept_positions_are_found_row_by_row():
     at, real = shortcuts._positions(keep)
     assert at[real].tolist() == [1, 2, 3]
     assert real.tolist() == [[True, True], [True, False]]
+
+
+@pytest.mark.parametrize(("window", "taken"), [(16, False), (None, True)])
+def test_a_layer_that_sees_a_sliding_window_only_is_left_alone(mistral, window, taken):
+    model, _ = load_backbone(tiny_config(mistral(window)).model)
+    layer = model.model.language_model.layers[-1]
+    assert type(layer).__name__ == "MistralDecoderLayer"
+    assert (shortcuts.LastLayer.of(model) is not None) == taken
 
 
 def test_a_layer_we_do_not_know_is_left_alone(llava_next):
