@@ -8,10 +8,10 @@ import os
 import shutil
 from pathlib import Path
 
-from selu_hpc.rounds.rundir import sync_folder
+from selu_hpc.rounds.rundir import sync_files, sync_folder
 from selu_hpc.store.arrays import refused
 from selu_hpc.store.commits import LOG
-from selu_hpc.store.roots import ROOT, is_finished
+from selu_hpc.store.roots import NFS_KEEPS, ROOT, is_finished
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ def adopt(old: Path, new: Path) -> bool:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         _take(old, partial)
+        sync_files(partial, [file.relative_to(partial).as_posix() for file in partial.rglob("*") if file.is_file()])
         partial.rename(new)
         sync_folder(new.parent)
     except OSError as error:
@@ -50,7 +51,12 @@ def _take(old: Path, new: Path) -> None:
     finished = is_finished(old)
     for file in sorted(old.rglob("*")):
         name = file.relative_to(old)
-        if name.as_posix() in (LOG, ROOT) or not file.is_file() or file.name.endswith(".partial"):
+        if (
+            name.as_posix() in (LOG, ROOT)
+            or not file.is_file()
+            or file.name.endswith(".partial")
+            or file.name.startswith(NFS_KEEPS)
+        ):
             continue
         (new / name).parent.mkdir(exist_ok=True)
         _link(file, new / name)

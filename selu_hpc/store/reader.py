@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +16,14 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from selu_hpc.errors import CorruptShardError
 from selu_hpc.records import Episode, FrameHWC, FramesTVHWC, View
 from selu_hpc.store import arrays
 from selu_hpc.store.commits import LOG, read_commits
 from selu_hpc.store.framefiles import FrameFiles
 from selu_hpc.store.roots import is_finished, read_root
+
+logger = logging.getLogger(__name__)
 
 FRAMES, EPISODES, TIMESTAMPS = "frames", "episodes", "timestamps_s"
 KIND = "episodes"
@@ -130,6 +134,14 @@ class EpisodeReader:
 
     def _timestamps(self, index: int) -> tuple[float, ...]:
         if self._times is None:
-            values = arrays.read_array(self.folder / TIMESTAMPS)
-            self._times = [[float(time) for time in row if not np.isnan(time)] for row in values]
+            self._times = self._read_timestamps()
         return tuple(self._times[index])
+
+    def _read_timestamps(self) -> list[list[float]]:
+        """None where they are damaged: no digest holds them, so a shard without them is whole."""
+        try:
+            values = arrays.read_array(self.folder / TIMESTAMPS).reshape(len(self), -1)
+            return [[float(time) for time in row if not np.isnan(time)] for row in values]
+        except (CorruptShardError, ValueError, TypeError) as error:
+            logger.warning("%s; its episodes have no time stamps", error)
+            return [[] for _ in self._records]

@@ -19,6 +19,8 @@ from selu_hpc.store.arrays import damaged
 
 ROOT = "zarr.json"
 VERSION = 1
+NFS_KEEPS = ".nfs"
+"""How the names begin under which NFS keeps what was removed or replaced while somebody reads it."""
 
 
 def is_finished(folder: Path) -> bool:
@@ -43,7 +45,8 @@ def content_digest(records: Sequence[dict[str, Any]]) -> str:
 
 def write_root(folder: Path, kind: str, *, checked: Sequence[str], num_records: int, content: str) -> None:
     """Finish a store: `checked` arrays' files are listed with their sizes and checksums."""
-    files = sorted(file for name in checked for file in (folder / name).iterdir())
+    there = sorted(file for name in checked for file in (folder / name).iterdir())
+    files = [file for file in there if not file.name.startswith(NFS_KEEPS)]
     attributes: dict[str, Any] = {
         "kind": kind,
         "version": VERSION,

@@ -27,7 +27,7 @@ from selu_hpc.store.commits import CommitLog
 from selu_hpc.store.framefiles import FrameFiles
 from selu_hpc.store.pictures import NUM_VIEWS, codec_for
 from selu_hpc.store.reader import EPISODES, FRAMES, KIND, STORAGE, TIMESTAMPS, EpisodeReader
-from selu_hpc.store.roots import content_digest, read_root, write_root
+from selu_hpc.store.roots import NFS_KEEPS, content_digest, read_root, write_root
 
 logger = logging.getLogger(__name__)
 
@@ -204,12 +204,13 @@ class EpisodeWriter:
         for index in range(self.num_committed - self.num_committed % self._files.per_shard, self.num_committed):
             num_frames = len(log.records[index]["record"]["actions"]) + 1
             self._chunks.append([_done(chunk) for chunk in self._files.stored(index, num_frames)])
+        self._files.close()  # NFS keeps an open file that is replaced under a name of its own, which can't be removed
 
     def _remove_strays(self) -> None:
         """What killed writers left: temporary files, and files past the last episode."""
         keep = {self._files.path(index // self._files.per_shard) for index in range(self.num_committed)}
         for file in (self.folder / FRAMES).iterdir():
-            if file not in keep and file.name != "zarr.json":
+            if file not in keep and file.name != "zarr.json" and not file.name.startswith(NFS_KEEPS):
                 file.unlink()
         for folder in (self.folder, self.folder / EPISODES, self.folder / TIMESTAMPS):
             arrays.remove_partial_files(folder)

@@ -72,6 +72,23 @@ def test_a_flipped_bit_anywhere_is_found_on_open(store: Path, name: str) -> None
     assert len(EpisodeReader(store)) == 23
 
 
+@pytest.mark.parametrize("name", ["zarr.json", "c.0.0"])
+def test_damaged_time_stamps_which_no_digest_holds_cost_nothing_else(
+    store: Path, episodes: list[Episode], caplog, name: str
+) -> None:
+    flip(store / "timestamps_s" / name, 9)
+    assert roots.is_whole(store)
+    with EpisodeReader(store) as reader:
+        assert reader.episode(0) == episodes[0]
+        assert reader.episode(0).timestamps_s == ()
+    assert "its episodes have no time stamps" in caplog.text
+    with EpisodeWriter(store, **SIZE) as writer:
+        writer.rewind(1)
+        writer.append(episodes[1])
+        writer.finish()
+    assert EpisodeReader(store).episode(1).timestamps_s == episodes[1].timestamps_s
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_truncated_or_missing_file_is_found_on_open(store: Path, name: str) -> None:
     whole = (store / name).read_bytes()

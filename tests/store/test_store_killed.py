@@ -69,6 +69,26 @@ def test_killed_before_the_log_of_a_finished_store_is_gone(tmp_path: Path, monke
     assert not (tmp_path / "store" / LOG).exists()
 
 
+def test_a_resumed_writer_replaces_no_file_that_it_holds_open(tmp_path: Path, whole: Path, files_of) -> None:
+    """NFS would keep the old one as .nfsXXXX, which nobody can remove before it is closed."""
+    with EpisodeWriter(tmp_path / "store", **SIZE) as writer:
+        for index in range(3):
+            writer.append(make_episode(index))
+        writer.flush()
+    kept = tmp_path / "store" / "frames" / ".nfs0000000000000001"
+    kept.write_bytes(b"what another process reads still")
+    with EpisodeWriter(tmp_path / "store", **SIZE) as again:
+        for index in range(again.num_committed, NUM_EPISODES):
+            again.append(make_episode(index))
+            again.flush()
+            held = [os.path.realpath(f"/proc/self/fd/{one}") for one in os.listdir("/proc/self/fd")]
+            assert not [name for name in held if str(tmp_path) in name and name.endswith("(deleted)")]
+        again.finish()
+    kept.unlink()
+    assert files_of(tmp_path / "store") == files_of(whole)
+    assert EpisodeReader(tmp_path / "store").episode(NUM_EPISODES - 1)
+
+
 def kill_and_resume(folder: Path, *, seed: int) -> int:
     """Kill writers until one ends; the number of kills."""
     rng = random.Random(seed)
