@@ -81,7 +81,7 @@ def test_a_resumed_writer_replaces_no_file_that_it_holds_open(tmp_path: Path, wh
         for index in range(again.num_committed, NUM_EPISODES):
             again.append(make_episode(index))
             again.flush()
-            held = [os.path.realpath(f"/proc/self/fd/{one}") for one in os.listdir("/proc/self/fd")]
+            held = [str(one.resolve()) for one in Path("/proc/self/fd").iterdir()]
             assert not [name for name in held if str(tmp_path) in name and name.endswith("(deleted)")]
         again.finish()
     kept.unlink()
