@@ -1,8 +1,10 @@
 """Recipes, overrides and what is said about wrong ones."""
 
 import json
+import shlex
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 import yaml
@@ -134,6 +136,20 @@ def test_the_papers_formulas_are_not_taken_from_the_built_in_recipe(recipe):
     game = load_recipe(recipe).game
     assert (game.temperature, game.discount, game.gae_lambda) == (0.2, 0.9, 0.95)
     assert (game.value_coefficient, game.clip, game.thought_weight) == (0.5, 0.1, 0.5)
+
+
+def test_a_game_that_pays_at_its_end_is_documented_with_a_view_that_far():
+    page = (CONFIGS.parent / "docs" / "rl4vlm.md").read_text(encoding="utf-8")
+    lines = [
+        shlex.split(line, comments=True) for line in page.splitlines() if line.startswith("python -m selu_hpc.submit")
+    ]
+    games = set()
+    for words in lines:
+        settings = [word for before, word in pairwise(words) if before == "--set"]
+        game = load_recipe(words[words.index("--recipe") + 1], settings).game
+        games.add(game.name)
+        assert game.name == "number_line" or (game.discount, game.gae_lambda) == (0.9, 0.95)
+    assert games == {"number_line", "blackjack", "points24"}
 
 
 def test_a_runs_own_config_is_taken_as_it_is(tmp_path):
