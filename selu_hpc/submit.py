@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selu_hpc.engines.calls import SHOW_CONFIG, Calls, submit_limits
+from selu_hpc.engines.calls import SHOW_CONFIG, Calls, submit_limits, user_name
 from selu_hpc.rounds.copying import copy_call
 from selu_hpc.terminal import enter, hours, positive
 
@@ -94,12 +94,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def ask_ahead(options: argparse.Namespace) -> Calls:
     """Begin what will be asked of Slurm anyway, unless nothing will be; a new run's code is read meanwhile, too."""
-    import getpass
-
     calls = Calls()
     nothing = options.engine == "local" or options.dry_run or options.print_config or options.prepare
     if not nothing and calls.has("sbatch"):
-        calls.ahead(*submit_limits(getpass.getuser()))
+        calls.ahead(*submit_limits(user_name()))
         calls.ahead(*SHOW_CONFIG)
         if not (options.run and (options.run / "journal.jsonl").exists()):
             calls.ahead(*copy_call(str(Path(__file__).resolve().parents[1])))
@@ -214,6 +212,7 @@ def choose_engine(options: argparse.Namespace, site: Site | None, calls: Calls) 
     if found:
         from selu_hpc.engines.slurm import SlurmEngine
 
+        slurm.require_here()
         logger.info("engine: slurm (%s)", why)
         if options.workers:
             logger.warning("--workers %s is for --engine local; a site's array_throttle bounds arrays", options.workers)

@@ -1,5 +1,6 @@
 """The one command as a user runs it: dry runs, budgets, unkind folders, and a whole small run."""
 
+import getpass
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ from selu_hpc.rounds.lock import hold_lock
 from selu_hpc.rounds.provenance import open_run
 from selu_hpc.rounds.rundir import Stage
 from selu_hpc.selftest import TINY
+from selu_hpc.submit import ask_ahead, build_parser
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system, which needs root")
 
@@ -85,6 +87,37 @@ def test_slurm_asked_for_where_there_is_none_is_refused_with_the_way_out(tmp_pat
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "no sbatch on this machine; run this on a login node, or use --engine local" in done.stderr
+
+
+@pytest.fixture
+def login_node(tmp_path, monkeypatch):
+    """A Slurm of scripts that answers and takes nothing."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name, does in (
+        ("sbatch", "exit 1"),
+        ("scontrol", "echo 'ClusterName = lab'; echo 'SLURM_VERSION = 22.05.8'"),
+    ):
+        (tools / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+
+
+def test_a_shell_that_names_another_cluster_is_refused_before_anything_is_made(login_node, tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_CLUSTERS", "b")
+    done = submit("--engine=slurm", "--run", str(tmp_path / "run"), check=False)
+    assert done.returncode == 1
+    assert "SLURM_CLUSTERS=b names another cluster than the one that answers here" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_user_whom_the_machine_does_not_know_may_submit(login_node, monkeypatch):
+    def unknown():
+        raise KeyError("getpwuid(): uid not found: 4242")
+
+    monkeypatch.setattr(getpass, "getuser", unknown)
+    calls = ask_ahead(build_parser().parse_args(["--run", "run"]))
+    calls.forget()
 
 
 def test_a_dry_run_and_the_budget_look_at_the_plan_that_would_run(tmp_path):

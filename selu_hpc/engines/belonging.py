@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from selu_hpc.engines.ledger import Entry, Ledger
+from selu_hpc.engines.owners import owners
 from selu_hpc.errors import RunFolderError
 from selu_hpc.rounds.rundir import RunDir
 
@@ -61,7 +62,7 @@ def why_unseen(ledger: Ledger, run: RunDir, config: Mapping[str, str], *, uid: i
         return ""
     first = hidden[0]
     return (
-        f"{len(hidden)} jobs of {_user(first.uid)}'s may still be at work, the first is {first.job_id} ({first.name}), "
+        f"{len(hidden)} jobs of {owners([first])}'s may still be at work, the first is {first.job_id} ({first.name}), "
         "and this cluster shows users their own jobs only (PrivateData)"
     )
 
@@ -91,12 +92,3 @@ def _may_be_at_work(entry: Entry, run: RunDir) -> bool:
         return False
     open_shards = run.unfinished(entry.key.round_id, entry.key.stage, max(entry.shards) + 1)
     return not set(entry.shards).isdisjoint(open_shards)
-
-
-def _user(uid: int | None) -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid or 0).pw_name
-    except KeyError:
-        return f"user {uid}"

@@ -20,6 +20,8 @@ NOT_FOR_JOBS = re.compile(
     r"|((LOCAL_|GROUP_|ROLE_)?RANK|(LOCAL_|ROLE_)?WORLD_SIZE|MASTER_(ADDR|PORT))$|TORCHELASTIC_"
 )
 SHOW_CONFIG = ("scontrol", "show", "config")
+CLUSTERS = ("SBATCH_CLUSTERS", "SLURM_CLUSTERS")
+"""By these a shell sends jobs to another cluster. They are not passed on: a run's jobs are on the one that answers."""
 SLOW_S = 10.0
 """A person at a login node is told when a command takes longer, for Slurm's are silent while they try again."""
 
@@ -147,6 +149,16 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     if "SLURMD_NODENAME" in environment:
         kept.pop("SLURM_JWT", None)
     return kept | {"SLURM_BITSTR_LEN": "0", "SLURM_TIME_FORMAT": "standard"}
+
+
+def user_name() -> str:
+    """Who asks; the number of one whom neither the environment nor the machine's list of users names."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def submit_limits(user: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from selu_hpc.engines.calls import user_name
 from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.errors import EngineError
 from selu_hpc.site import Site, SitePartition
@@ -98,6 +99,7 @@ def choose(partitions: list[PartitionFacts]) -> dict[Literal["cpu", "gpu", "pree
 
 def discover_site(slurm: Slurm) -> Site:
     """Ask Slurm; raises EngineError where it says too little."""
+    slurm.require_here()
     config = slurm.config()
     listed = slurm.text("sinfo", "--noheader", "--exact", "--format=%P|%a|%l|%D|%G|%m")
     if not listed:
@@ -136,7 +138,10 @@ def _partition(facts: PartitionFacts) -> SitePartition:
 
 def with_limits(site: Site, slurm: Slurm) -> Site:
     """The profile with the largest node's memory and the partition's longest time where it does not say; as it is
-    where Slurm does not either."""
+    where Slurm does not either.
+
+    Of several partitions (`a,b`) the shortest time counts: a job within it may run in any of them.
+    """
     memory, minutes = dict[str, int](), dict[str, int]()
     for line in (slurm.text("sinfo", "--noheader", "--exact", "--format=%R|%m|%l") or "").splitlines():
         name, megabytes, limit = (part.strip() for part in f"{line}||".split("|")[:3])
@@ -144,8 +149,9 @@ def with_limits(site: Site, slurm: Slurm) -> Site:
         minutes[name] = read_minutes(limit)
     partitions = {
         role: one.but(
-            max_mem_gb=one.max_mem_gb or memory.get(one.name, 0),
-            max_timeout_min=one.max_timeout_min or minutes.get(one.name, 0),
+            max_mem_gb=one.max_mem_gb or max(memory.get(name, 0) for name in one.name.split(",")),
+            max_timeout_min=one.max_timeout_min
+            or min(filter(None, (minutes.get(name, 0) for name in one.name.split(","))), default=0),
         )
         for role, one in site.partitions.items()
     }
@@ -156,9 +162,5 @@ def _account(slurm: Slurm, config: dict[str, str]) -> str:
     """The user's default account where the site enforces one; empty lets Slurm take the default."""
     if "associations" not in config.get("AccountingStorageEnforce", ""):
         return ""
-    import getpass
-
-    shown = slurm.text(
-        "sacctmgr", "--noheader", "--parsable2", "show", "user", getpass.getuser(), "format=DefaultAccount"
-    )
+    shown = slurm.text("sacctmgr", "--noheader", "--parsable2", "show", "user", user_name(), "format=DefaultAccount")
     return (shown or "").strip()

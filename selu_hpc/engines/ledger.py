@@ -8,7 +8,7 @@ person's submit: retries are counted anew, no node is excluded any more), `inten
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +50,12 @@ class Entry:
     def is_open(self) -> bool:
         """An intent whose outcome is not in the journal: the crash came in between."""
         return not self.job_id and not self.abandoned
+
+    def elements(self, shards: set[int]) -> str:
+        """The job, or these of its elements: `12`, `12_[0,3-5]`."""
+        if not self.key or shards >= set(self.shards):
+            return self.job_id
+        return f"{self.job_id}_[{array_text(shard - self.offset for shard in shards)}]"
 
 
 @dataclass(slots=True)
@@ -186,8 +192,8 @@ class Live:
     def why_stuck(self) -> str:
         if unfit := self.stuck & self.entry.unfit:
             return (
-                f"{len(unfit)} tasks ask for what no node of their partition has; lower resources.* of their stage or "
-                "correct the site profile, then submit cancels and resends them"
+                f"{len(unfit)} tasks ask for more than a node has or one job may have; lower resources.* of their "
+                "stage or correct the site profile, then submit cancels and resends them"
             )
         return f"{len(self.stuck)} tasks wait for what can't come any more; submit cancels and resends them"
 
@@ -224,6 +230,19 @@ def match(ledger: Ledger, rows: Iterable[QueueRow]) -> InQueue:
         if entry.job_id in jobs:
             seen.live[name] = _live(entry, jobs[entry.job_id])
     return seen
+
+
+def completed(ledger: Ledger, live: Mapping[str, Live], rows: Iterable[QueueRow], *, me: str) -> set[tuple[Key, int]]:
+    """Shards whose task ended well as Slurm has it. Gates do so without a marker when they sent shards again."""
+    on_their_way = {(one.entry.key, shard) for one in live.values() for shard in one.alive}
+    found = set()
+    for row in rows:
+        entry = ledger.entries.get(row.name)
+        if row.state != "COMPLETED" or not entry or row.job_id != entry.job_id or row.job_id == me:
+            continue
+        if entry.key and entry.key.stage is not Stage.GATE:
+            found |= {(entry.key, entry.offset + index) for index in row.indices}
+    return found - on_their_way
 
 
 def _live(entry: Entry, rows: list[QueueRow]) -> Live:

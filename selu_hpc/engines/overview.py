@@ -295,7 +295,9 @@ def tell_queue(known: Known, ledger: Ledger) -> Iterator[str]:
         yield f"{which} on hold: whoever submitted ended before the release; submit releases"
     for name, live in queue.live.items():
         if live.stuck:
-            yield f"job {live.entry.job_id} ({name}): {live.why_stuck}"
+            reasons = {row.reason for row in known.rows if row.is_unfit and row.job_id == live.entry.job_id}
+            told = f" (Slurm says {', '.join(sorted(reasons))})" if reasons else ""
+            yield f"job {live.entry.job_id} ({name}): {live.why_stuck}{told}"
     for name, job_id in queue.strays:
         yield f"job {job_id} ({name}): a second copy; submit cancels it"
     for name, job_id in queue.adopted.items():

@@ -7,6 +7,7 @@ Does not own what the answers mean (slurm_state.py) or what is submitted (reconc
 from __future__ import annotations
 
 import logging
+import os
 import re
 import subprocess
 import time
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from selu_hpc.engines.calls import SHOW_CONFIG, Calls, TooSlowError
+from selu_hpc.engines.calls import CLUSTERS, SHOW_CONFIG, Calls, TooSlowError
 from selu_hpc.engines.slurm_state import (
     SACCT_FORMAT,
     SQUEUE_FORMAT,
@@ -29,6 +30,8 @@ from selu_hpc.errors import EngineError
 logger = logging.getLogger(__name__)
 
 TIMEOUT_S = 120.0
+SBATCH_S = 150.0
+"""Where the queue is full sbatch itself tries for two minutes; what it says then is clearer than to end it."""
 PATIENCE_S = 300.0
 RELEASES_AT_ONCE = 3
 TRANSIENT = re.compile(
@@ -37,7 +40,9 @@ TRANSIENT = re.compile(
     re.IGNORECASE,
 )
 LIMIT = re.compile(
-    r"MaxSubmit|SubmitLimit|violates accounting/QOS policy|MaxJobCount|job (count )?limit", re.IGNORECASE
+    r"MaxSubmit|SubmitLimit|violates accounting/QOS policy|MaxJobCount|job (count )?limit"
+    r"|temporarily unable to accept job|job queue full",  # at MaxJobCount, which sbatch does not name
+    re.IGNORECASE,
 )
 REASON = re.compile(r"\b(?:Assoc|QOS)(?:Max|Min|Grp)\w+")
 
@@ -67,11 +72,17 @@ class Slurm:
         first, _, rest = script.read_bytes().partition(b"\n")
         wait = f"#SBATCH --dependency={dependency}\n".encode() if dependency else b""
         command = sbatch_call(arguments)
-        done = self._call(
-            command,
-            told=first + b"\n" + wait + rest,
-            meanwhile=lambda: self.calls.ahead(*command, count=ahead),
-        )
+        try:
+            done = self._call(
+                command,
+                timeout_s=SBATCH_S,
+                told=first + b"\n" + wait + rest,
+                meanwhile=lambda: self.calls.ahead(*command, count=ahead),
+            )
+        except SlurmSilentError as error:
+            if takes_no_more(str(error)):
+                raise SubmitLimitError(str(error)) from error
+            raise
         found = re.search(r"^(\d+)(;|$)", done.stdout, re.MULTILINE)
         if done.returncode == 0 and found:
             return found[1]
@@ -152,6 +163,20 @@ class Slurm:
         if done.returncode or not self._config:
             return False, "sbatch is here but its controller does not answer"
         return True, f"Slurm {self._config.get('SLURM_VERSION', '?')} answers"
+
+    def elsewhere(self) -> str:
+        """How the shell names another cluster than the one that answers: `SLURM_CLUSTERS=b`; empty where none."""
+        asked = {name: os.environ[name] for name in CLUSTERS if os.environ.get(name)}
+        here = self.config().get("ClusterName", "") if asked else ""
+        return " ".join(f"{name}={cluster}" for name, cluster in asked.items() if cluster != here)
+
+    def require_here(self) -> None:
+        """Raises EngineError where the shell names another cluster: none of our calls goes there."""
+        if elsewhere := self.elsewhere():
+            raise EngineError(
+                f"{elsewhere} names another cluster than the one that answers here and would get the run's jobs; "
+                "run this on a login node of that cluster, or unset it"
+            )
 
     def config(self) -> dict[str, str]:
         """`scontrol show config` as a table, asked once."""

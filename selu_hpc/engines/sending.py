@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for_some
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from selu_hpc.engines.base import Job
 from selu_hpc.engines.launch import script, script_file
-from selu_hpc.engines.ledger import shards_json, waits_json
-from selu_hpc.engines.sbatch import JobSpec, held
+from selu_hpc.engines.ledger import Live, shards_json, waits_json
+from selu_hpc.engines.sbatch import JobSpec, Wait, held
 from selu_hpc.engines.scheduler import Slurm, SlurmSilentError, SubmitLimitError
 from selu_hpc.errors import EngineError
+from selu_hpc.rounds.plan import Key
+from selu_hpc.rounds.rundir import Stage
 from selu_hpc.site import Site
 
 logger = logging.getLogger(__name__)
@@ -30,31 +33,38 @@ LOOKS_S = (1.0, 2.0, 4.0, 8.0)
 SBATCH_TRIES = 5
 SBATCH_AT_ONCE = 3
 """So many jobs of a plan don't wait for one another: two fine-tunings, an evaluation beside the next rollout."""
+_END = sys.maxsize
 
 
 class TakenBackError(EngineError):
-    """Slurm refused one of several jobs, and none of them is left in the queue."""
+    """Slurm refused one of several jobs, and none of them but the run's last is left in the queue."""
 
 
 @dataclass(slots=True)
 class Sending:
     """One plan on its way to Slurm.
 
-    ids: of the jobs that others may wait for, by name; those that are sent are added.  by_person: submit on a login
-    node, where what was sent before a refusal stays: the next submit goes on from it.  suspicious: sbatch gave no
-    answer once, so that a job may be in the queue twice.
+    ids: of the jobs that others may wait for, by name; those that are sent are added, those taken back are dropped.
+    live: what the queue has.  held: those of them that a dead submit left on hold: as good as sent by this one.
+    by_person: submit on a login node, where what was sent before a refusal stays: the next submit goes on from it.
+    suspicious: sbatch gave no answer once, so that a job may be in the queue twice.
+    refusal: to be raised when what stays is released.
     """
 
     job: Job
     site: Site
     slurm: Slurm
     ids: dict[str, str]
+    live: Mapping[str, Live]
+    held: Collection[str] = ()
     by_person: bool = False
     suspicious: bool = field(default=False, init=False)
+    refusal: TakenBackError | None = field(default=None, init=False)
+    _on_hold: dict[str, Key | None] = field(default_factory=dict, init=False)
 
     def send(self, specs: list[JobSpec]) -> list[str]:
         """All intents first, in one write; then the jobs. The names of those that stay."""
-        sent: list[str] = []
+        self._on_hold = {name: self.live[name].entry.key for name in self.held}
         if specs:
             self.job.run.jobs.mkdir(parents=True, exist_ok=True)
         umask = os.umask(0o022)
@@ -64,41 +74,64 @@ class Sending:
             script_file(self.job.run, spec.name).write_bytes(os.fsencode(text))
         self.job.journal.append_all("intent", [_intent(spec) for spec in specs])
         try:
-            self._send_in_order(specs, sent)
-        except SubmitLimitError as error:
-            abandon(self.job, [one.name for one in specs if one.name not in sent])
-            return self._cut_to_whole_rounds(specs, sent, error)
+            end, full = self._send_what_fits(specs)
+            if full:
+                abandon(self.job, self._unsent(specs))
+                self._cut_to_whole_rounds(specs, end, full)
         except SlurmSilentError:
             raise
         except EngineError as error:
             if self.by_person:
                 raise
             # A person's next submit goes on from here; after a job nobody may come who would.
-            abandon(self.job, [one.name for one in specs if one.name not in sent])
-            self._take_back(sent, "what belongs to it was refused")
-            raise TakenBackError(str(error)) from error
-        return sent
+            abandon(self.job, self._unsent(specs))
+            self._take_back([one.name for one in specs if one.name in self.ids], "what belongs to it was refused")
+            self._close_behind_the_rest(specs)
+            self._refuse(str(error), error)
+        return [one.name for one in specs if one.name in self.ids]
 
-    def _send_in_order(self, specs: list[JobSpec], sent: list[str]) -> None:
-        """Each job after those it waits for, a few at a time; after an error nothing new is begun. Fills `sent`."""
+    def _unsent(self, specs: list[JobSpec]) -> list[str]:
+        return [one.name for one in specs if one.name not in self.ids]
+
+    def _send_what_fits(self, specs: list[JobSpec]) -> tuple[int, SubmitLimitError | None]:
+        """The round before which it ends, and why. A later round's jobs, which may be sent beside an earlier one's,
+        make room for it: the last round's first."""
+        left, end, full = specs, _END, None
+        while refused := self._send_in_order(left):
+            spec, full = refused
+            end = max([_round(spec.key), *(_round(key) for key in self._on_hold.values())])
+            if end > _round(spec.key):
+                later = [name for name, key in self._on_hold.items() if _round(key) == end]
+                self._take_back(later, "a round before it comes first")
+            left = [one for one in left if one.name not in self.ids and _round(one.key) < end]
+        return end, full
+
+    def _send_in_order(self, specs: list[JobSpec]) -> tuple[JobSpec, SubmitLimitError] | None:
+        """Each job after those it waits for, a few at a time; after an error nothing new is begun.
+
+        The earliest round's job for which there was no room.
+        """
         left, begun = list(specs), dict[Future[str], JobSpec]()
-        errors: list[Exception] = []
+        full, errors = list[tuple[JobSpec, SubmitLimitError]](), list[Exception]()
         with ThreadPoolExecutor(SBATCH_AT_ONCE) as pool:
-            while begun or (left and not errors):
+            while begun or (left and not (full or errors)):
                 ready = [one for one in left if all(name in self.ids for wait in one.waits for name in wait.names)]
-                for spec in ready if not errors else ():
+                for spec in ready if not (full or errors) else ():
                     left.remove(spec)
                     begun[pool.submit(self._send, spec, ahead=min(len(left), SBATCH_AT_ONCE))] = spec
                 assert begun, "a job waits for one that is neither in the queue nor in this plan"
                 for future in wait_for_some(begun, return_when=FIRST_COMPLETED).done:
-                    spec = begun.pop(future)
-                    if error := future.exception():
+                    spec, error = begun.pop(future), future.exception()
+                    if isinstance(error, SubmitLimitError):
+                        full.append((spec, error))
+                    elif error:
                         errors.append(error if isinstance(error, Exception) else EngineError(str(error)))
                     else:
                         self.ids[spec.name] = future.result()
-                        sent.append(spec.name)
+                        self._on_hold[spec.name] = spec.key
         if errors:
-            raise next((one for one in errors if not isinstance(one, SubmitLimitError)), errors[0])
+            raise errors[0]
+        return min(full, key=lambda one: _round(one[0].key), default=None)
 
     def _send(self, spec: JobSpec, *, ahead: int) -> str:
         """Held sbatch, then the id. An id that a power cut takes from the journal is found again by the job's name."""
@@ -128,32 +161,77 @@ class Sending:
             time.sleep(pause_s)
         return ""
 
-    def _cut_to_whole_rounds(self, specs: list[JobSpec], sent: list[str], error: SubmitLimitError) -> list[str]:
+    def _cut_to_whole_rounds(self, specs: list[JobSpec], end: int, error: SubmitLimitError) -> None:
         """Slurm takes no more: keep the rounds that are complete, the rest follows from their gates."""
-        refused = next(spec for spec in specs if spec.name not in sent)
-        if refused.key is None:
+        if end == _END:
             logger.warning("%s; the gates send the run's last job, which retries what no gate comes after", error)
-            return sent
-        round_id = refused.key.round_id
-        by_name = {spec.name: spec for spec in specs}
-        kept = [name for name in sent if (key := by_name[name].key) and key.round_id < round_id]
-        goes_on = any((key := by_name[name].key) and key.stage == "gate" for name in kept)
-        self._take_back([name for name in sent if not (goes_on and name in kept)], "the rest of its round did not fit")
-        if not goes_on:
-            raise TakenBackError(
+            return
+        goes_on = self._goes_on(end)
+        self._take_back(
+            [name for name, key in self._on_hold.items() if not goes_on or _round(key) >= end],
+            "the rest of its round did not fit",
+        )
+        closes = self._close_behind_the_rest(specs)
+        if not goes_on and not (closes and self.by_person):
+            self._refuse(
                 f"{error}; not even one round fits: wait until your other jobs have ended, make rollout.num_shards "
                 "smaller and rollout.episodes_per_shard larger (more episodes per task), or set the site's "
-                "max_submit_jobs"
-            ) from error
-        logger.info("Slurm takes no more jobs now; rounds from %s on are submitted by the gates before them", round_id)
-        return kept
+                "max_submit_jobs",
+                error,
+            )
+            return
+        logger.info("Slurm takes no more jobs now; rounds from %s on are submitted by the run's jobs before them", end)
+
+    def _goes_on(self, end: int) -> bool:
+        """Whether a job that stays looks at the run again: a gate, of this call or from before.
+
+        For a person the last job will do. A gate whose retry did not fit must know, for it decides itself then.
+        """
+        new = any(key and key.stage is Stage.GATE and _round(key) < end for key in self._on_hold.values())
+        before = [one.entry.key for name, one in self.live.items()
+                  if one.alive and name in self.ids and name not in self._on_hold]  # fmt: skip
+        return new or any(key.stage is Stage.GATE and _round(key) <= end if key else self.by_person for key in before)
+
+    def _close_behind_the_rest(self, specs: list[JobSpec]) -> bool:
+        """Send the run's last job, if it is due, behind what is left of those it was to wait for."""
+        close = next((one for one in specs if one.key is None), None)
+        waits = those_sent(close.waits, self.ids) if close else ()
+        if not close or not waits:
+            return False
+        close = replace(close, waits=waits)
+        self.job.journal.append_all("intent", [_intent(close)])
+        try:
+            self.ids[close.name] = self._send(close, ahead=0)
+        except EngineError as error:
+            if not isinstance(error, SlurmSilentError):  # else who comes next looks whether it is there
+                abandon(self.job, [close.name])
+            logger.warning("%s; the gates send the run's last job, which retries what no gate comes after", error)
+            return False
+        return True
+
+    def _refuse(self, why: str, error: EngineError) -> None:
+        self.refusal = TakenBackError(why)
+        self.refusal.__cause__ = error
 
     def _take_back(self, names: list[str], why: str) -> None:
         """Jobs on hold that must not stay; they never ran, so no shard has failed by it."""
         for name in names:
-            self.slurm.cancel([self.ids[name]])
-            self.job.journal.append("cancelled", name=name, job=self.ids[name], why=why)
+            job_id = self.ids.pop(name)
+            self._on_hold.pop(name)
+            self.slurm.cancel([job_id])
+            self.job.journal.append("cancelled", name=name, job=job_id, why=why)
         abandon(self.job, names)
+
+
+def _round(key: Key | None) -> int:
+    """The last job comes after all rounds."""
+    return key.round_id if key else _END
+
+
+def those_sent(waits: Iterable[Wait], ids: Collection[str]) -> tuple[Wait, ...]:
+    """Waits without the jobs that are not with Slurm."""
+    kept = (replace(wait, names=tuple(name for name in wait.names if name in ids)) for wait in waits)
+    return tuple(wait for wait in kept if wait.names)
 
 
 def abandon(job: Job, names: Iterable[str]) -> None:

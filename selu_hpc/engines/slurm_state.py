@@ -13,23 +13,26 @@ from enum import StrEnum
 
 from selu_hpc.engines.sbatch import read_array_text
 
-SQUEUE_FORMAT = "--format=%F|%K|%i|%T|%V|%j|%r|%N|%E"
+SQUEUE_FORMAT = "--format=%F|%K|%i|%T|%V|%j|%r|%N|%E|%P"
 SACCT_FORMAT = "--format=JobID,JobName,State,ExitCode,Submit,Start,End,NodeList,MaxRSS,ReqMem"
 
-WILL_RUN = frozenset(
+ENDED = frozenset(
     {
-        *("PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "COMPLETING", "REQUEUED", "REQUEUE_FED", "RESIZING"),
-        *("SIGNALING", "STAGE_OUT", "STOPPED"),
+        *("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "OUT_OF_MEMORY"),
+        *("BOOT_FAIL", "DEADLINE", "REVOKED"),
     }
 )
-"""States of an element that ends without our doing; all others have ended or wait for a person."""
-UNFIT = "BadConstraints"
-"""The reason of a job that asks for what no node has: Slurm took it on hold; once released it pends for ever."""
-STUCK_REASONS = (
-    *("DependencyNeverSatisfied", "launch failed requeued held", "launch_failed_requeued_held"),
-    "launch failure limit exceeded requeued held",
-    *(UNFIT, "JobHoldMaxRequeue"),
+KEPT = frozenset({"REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD", "LAUNCH_FAILED", "RECONFIG_FAIL"})
+"""States of an element that waits for a person. Any that is neither here nor in ENDED, a newer Slurm's too, ends
+without our doing."""
+UNFIT = re.compile(
+    r"BadConstraints|(Assoc|QOS)Max\w*Per(Job|Node)\w*|MaxMemPerLimit|PartitionTimeLimit|PartitionNodeLimit"
 )
+"""Reasons of a job that asks for what no node has or no job may have: Slurm took it on hold; once released it pends
+for ever."""
+OF_ONE_PARTITION = re.compile(r"(QOS|MaxMem|Partition)\w+")
+"""Of a job for several partitions Slurm says what is true of the last one it looked at; a partition may bring a QOS."""
+STUCK = re.compile(r"DependencyNeverSatisfied|JobHoldMaxRequeue|.*(requeued[ _]held|in[ _]held[ _]state)")
 
 
 class Cause(StrEnum):
@@ -56,19 +59,28 @@ class QueueRow:
     reason: str
     node: str
     dependency: str
+    partition: str = ""
+    """All that it may start in, as long as it waits."""
 
     @property
     def will_run(self) -> bool:
-        return self.state in WILL_RUN and self.reason not in STUCK_REASONS
+        return self.state not in ENDED and not self.is_stuck
 
     @property
     def is_stuck(self) -> bool:
-        """In the queue for ever: waits for what can't come, asks for what no node has, or is held by Slurm."""
-        return self.state not in ENDED and not self.will_run
+        """In the queue for ever: waits for what can't come, asks for what it can't have, or is held by Slurm."""
+        held = self.state in KEPT or bool(STUCK.fullmatch(self.reason))
+        return self.is_unfit or (held and self.state not in ENDED)
 
     @property
     def is_unfit(self) -> bool:
-        return self.reason == UNFIT and self.state not in ENDED
+        return self.state == "PENDING" and bool(UNFIT.fullmatch(self.reason)) and not self.fits_elsewhere
+
+    @property
+    def fits_elsewhere(self) -> bool:
+        """One of its partitions does not allow what it asks for; another may."""
+        one = "," in self.partition and UNFIT.fullmatch(self.reason) and OF_ONE_PARTITION.fullmatch(self.reason)
+        return self.state == "PENDING" and bool(one)
 
     @property
     def waits(self) -> bool:
@@ -77,14 +89,6 @@ class QueueRow:
     @property
     def is_held(self) -> bool:
         return self.state == "PENDING" and self.reason == "JobHeldUser"
-
-
-ENDED = frozenset(
-    {
-        *("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "OUT_OF_MEMORY"),
-        *("BOOT_FAIL", "DEADLINE", "REVOKED"),
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +114,9 @@ def read_squeue(text: str) -> list[QueueRow]:
     rows = []
     for line in filter(None, text.split("\n")):
         parts = line.split("|")
-        job_id, index, element, state, submitted = parts[:5]
-        name, reason, node, dependency = parts[5], parts[-3], parts[-2], parts[-1]
+        job_id, index, element, state, submitted, name, reason, node, dependency = parts[:9]
         indices = tuple(read_array_text(index)) if "_" in element and index not in ("", "N/A") else (0,)
-        rows.append(QueueRow(job_id, indices, state, submitted, name, reason, node, dependency))
+        rows.append(QueueRow(job_id, indices, state, submitted, name, reason, node, dependency, *parts[9:10]))
     return rows
 
 

@@ -18,17 +18,17 @@ from selu_hpc.engines.attempts import count_failures, known_causes, read_attempt
 from selu_hpc.engines.base import Job
 from selu_hpc.engines.belonging import identity, own_jobs, require_all_seen
 from selu_hpc.engines.launch import commands
-from selu_hpc.engines.ledger import Entry, InQueue, Ledger, Live, match, shards_json, waits_json
+from selu_hpc.engines.ledger import Entry, InQueue, Ledger, Live, completed, match, shards_json, waits_json
 from selu_hpc.engines.limits import Limits, rounds_that_fit
+from selu_hpc.engines.owners import is_denied, is_mine, owners, theirs_last
 from selu_hpc.engines.quarantine import by_pool, failing_nodes, pools_of, starts, suspects
 from selu_hpc.engines.reconcile import Decision, Failures, Situation, unplanned, with_commands
-from selu_hpc.engines.sbatch import Wait, array_text
+from selu_hpc.engines.sbatch import JobSpec, Wait
 from selu_hpc.engines.scheduler import Slurm
-from selu_hpc.engines.sending import Sending, abandon
+from selu_hpc.engines.sending import Sending, abandon, those_sent
 from selu_hpc.engines.slurm_state import QueueRow, SacctRow
 from selu_hpc.errors import EngineError
 from selu_hpc.rounds.plan import SEALED, Key
-from selu_hpc.rounds.rundir import Stage
 from selu_hpc.site import Site
 
 logger = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ _BEGUN = "no longer pending"
 """Slurm's words for a job that cannot be changed since it runs."""
 _ENDED = "already finished"
 """And since it has ended: where what a job waits for is cancelled, Slurm cancels it as well, at a moment of its own."""
+UNFIT = "it asks for more than a node has or one job may have"
 STUCK = "it can't start any more: what it waits for will not come"
 LOOKS = 4
 """Slurm cancels a chain of jobs link by link; what is missed here is found by the run's last job."""
@@ -53,6 +54,7 @@ class Submission:
     have forgotten the release.
     before_release: waits for what the jobs need and was begun beside this.
     still_mine: the lock's check; who lost it releases nothing, for its heir may have sent the same.
+    not_ours: last jobs that another user's submit sent, found when they could not be re-pointed.
     """
 
     job: Job
@@ -65,6 +67,7 @@ class Submission:
     before_release: Callable[[], object] = lambda: None
     still_mine: Callable[[], object] = lambda: None
     ids: dict[str, str] = field(default_factory=dict)
+    not_ours: set[str] = field(default_factory=set)
 
     def advance(
         self, *, last_round: int, may_submit: bool = True, gate: Key | None = None, looks: int = LOOKS
@@ -80,7 +83,8 @@ class Submission:
         require_all_seen(ledger, self.job.run, self.slurm.config())
         rows = self.slurm.squeue(ledger.entries) if ledger.entries else []
         queue = self._settle(ledger, rows)
-        live = {name: one for name, one in queue.live.items() if one.entry.job_id != self.me}
+        live = {name: one for name, one in theirs_last(queue.live).items()
+                if one.entry.job_id != self.me and name not in self.not_ours}  # fmt: skip
         self.ids = {name: entry.job_id for name, entry in ledger.entries.items() if entry.job_id}
         due = self._due(ledger, live, rows)
         tried = tried_in_vain(ledger, due, live)
@@ -152,13 +156,20 @@ class Submission:
         for name in queue.lost:
             ledger.entries[name].abandoned = True
         abandon(self.job, queue.lost)
-        self._cancel_strays(queue.strays)
+        self._cancel_strays(ledger, queue.strays)
         return queue
 
-    def _cancel_strays(self, strays: Iterable[tuple[str, str]]) -> None:
+    def _cancel_strays(self, ledger: Ledger, strays: Iterable[tuple[str, str]]) -> None:
         for name, job_id in strays:
+            try:
+                self.slurm.cancel([job_id])
+            except EngineError as error:
+                if not is_denied(error):
+                    raise
+                whose = owners([ledger.entries[name]])
+                logger.warning("job %s (%s) is a second copy on hold, which only %s may cancel", job_id, name, whose)
+                continue
             logger.info("cancelled job %s (%s): a second copy that never ran", job_id, name)
-            self.slurm.cancel([job_id])
             self.job.journal.append("cancelled", name=name, job=job_id, why="a second copy")
 
     # --- what there is to know
@@ -166,9 +177,9 @@ class Submission:
     def _due(self, ledger: Ledger, live: Mapping[str, Live], rows: list[QueueRow]) -> dict[Key, list[int]]:
         """Shards without a marker; where Slurm says a shard's task completed, its marker gets a moment to appear."""
         due = self.job.due()
-        completed = self._completed(ledger, live, rows)
+        done = completed(ledger, live, rows, me=self.me)
         deadline = time.monotonic() + self.grace_s
-        while hidden := [(key, shard) for key, shard in completed if shard in due.get(key, ())]:
+        while hidden := [(key, shard) for key, shard in done if shard in due.get(key, ())]:
             if time.monotonic() > deadline:
                 break
             time.sleep(0.5)
@@ -177,18 +188,6 @@ class Submission:
                     list(self.job.run.shard(key.round_id, key.stage, shard).path.iterdir())
             due = self.job.due()
         return due
-
-    def _completed(self, ledger: Ledger, live: Mapping[str, Live], rows: list[QueueRow]) -> set[tuple[Key, int]]:
-        """Shards whose task ended well as Slurm has it. Gates do so without a marker when they sent shards again."""
-        on_their_way = {(one.entry.key, shard) for one in live.values() for shard in one.alive}
-        found = set()
-        for row in rows:
-            entry = ledger.entries.get(row.name)
-            if row.state != "COMPLETED" or not entry or row.job_id != entry.job_id or row.job_id == self.me:
-                continue
-            if entry.key and entry.key.stage is not Stage.GATE:
-                found |= {(entry.key, entry.offset + index) for index in row.indices}
-        return found - on_their_way
 
     def _failures(
         self,
@@ -262,7 +261,7 @@ class Submission:
 
         One may begin before it is told; then it runs where it is, and how it ends is seen as ever.
         """
-        target = _elements(live.entry, live.waiting)
+        target = live.entry.elements(live.waiting)
         try:
             self.slurm.avoid(target, nodes)
         except EngineError as error:
@@ -276,60 +275,104 @@ class Submission:
             logger.error("%s shard %s is given up: %s", key, shard, why)
             self.job.journal.append("gave_up", key=str(key), shard=shard, why=why)
         for name, shards in decision.cancel.items():
-            self._cancel(live[name], shards)
+            self._cancel(live[name], shards, decision.submit)
         specs = with_commands(decision.submit, commands(self.job.plan, self.job.run, self.site))
-        sending = Sending(self.job, self.site, self.slurm, self.ids, by_person=self.by_person)
+        held = [one.entry for name, one in live.items()
+                if name in self.ids and one.held and (self.by_person or not one.entry.released)]  # fmt: skip
+        never_ran = [one.name for one in held if one.key and not one.released and is_mine(one)]
+        sending = Sending(self.job, self.site, self.slurm, self.ids, live, held=never_ran, by_person=self.by_person)
         sent = sending.send(specs)
         if sending.suspicious:
             queue = match(Ledger.read(self.job.journal), self.slurm.squeue([spec.name for spec in specs]))
-            self._cancel_strays(queue.strays)
+            self._cancel_strays(ledger, queue.strays)
         # Released before anything is made to wait for them: a gate that dies in between leaves nothing that waits for
         # a job on hold, and what waits for the dead gate is cancelled by Slurm and found missing by the last job.
         self._release(sent)
-        unsent = {spec.name for spec in specs}.difference(sent)
-        ended = set[str]()
-        for name, waits in decision.rewire.items():
-            left = live[name].waiting - decision.cancel.get(name, set())
-            if any((unsent | ended).intersection(wait.names) for wait in waits):  # whoever sends those does it
-                continue
-            if not self._rewire(live[name].entry, left, waits):
-                ended.add(name)
-        held = {name for name, one in live.items() if one.held and (self.by_person or not one.entry.released)}
-        self._release([name for name in live if name in held - ended])
-        return not ended
+        again = self._rewire_all(decision, live)
+        self._release_held([entry for entry in held if entry.name in self.ids])
+        if sending.refusal:
+            raise sending.refusal
+        return not again
 
-    def _cancel(self, live: Live, shards: set[int]) -> None:
-        entry = live.entry
-        target = entry.job_id if shards >= live.alive | live.stuck else _elements(entry, shards)
-        self.slurm.cancel([target])
+    def _cancel(self, live: Live, shards: set[int], instead: Iterable[JobSpec] = ()) -> None:
+        """instead: what is to be sent. Another user's job that could still start must be gone before."""
+        entry, whole = live.entry, shards >= live.alive | live.stuck
+        target = entry.job_id if whole else entry.elements(shards)
+        try:
+            self.slurm.cancel([target])
+        except EngineError as error:
+            if not is_denied(error):
+                raise
+            why = f"{target} ({entry.name}) is {owners([entry])}'s, who alone may cancel it: let them"
+            doubled = shards & live.waiting
+            if any(one.key == entry.key and doubled.intersection(one.shards) for one in instead):
+                raise EngineError(f"{why} run `{self.job.run.command('submit')}`; nothing was sent") from error
+            logger.warning("%s run `scancel %s`: %s", why, target, STUCK if live.stuck else "nothing needs it")
+            return
+        if whole:
+            self.ids.pop(entry.name)
         unfit = shards_json(shards & live.stuck & entry.unfit)
         dropped = bool(unplanned(self.job.plan, {entry.name: live}))
-        why = "no node has what it asks for" if unfit else "the plan has it no more" if dropped else STUCK
+        why = UNFIT if unfit else "the plan has it no more" if dropped else STUCK
         self.job.journal.append("cancelled", name=entry.name, job=target, why=why, unfit=unfit)
         if unfit:
             logger.error("cancelled %s (%s): %s; lower resources.* of its stage", target, entry.name, why)
         else:
             logger.info("cancelled %s (%s): %s", target, entry.name, why)
 
+    def _rewire_all(self, decision: Decision, live: Mapping[str, Live]) -> bool:
+        """Whether another look is needed: what should wait had ended, or the last job is another user's."""
+        again = False
+        for name, waits in decision.rewire.items():
+            entry, left = live[name].entry, live[name].waiting - decision.cancel.get(name, set())
+            there, known = those_sent(waits, self.ids), {name for wait in entry.waits for name in wait.names}
+            if there != waits and (entry.key or not those_sent(there, self.ids.keys() - known)):
+                continue  # whoever sends the others does it; the last job waits for what there is
+            if name in self.ids and not self._rewire(entry, left, there):
+                again = True
+        return again
+
     def _rewire(self, entry: Entry, waiting: set[int], waits: tuple[Wait, ...]) -> bool:
         """As in `_avoid`, what has begun is not told; it finds out by itself what is missing, and is sent again.
 
-        False where the job has ended.
+        False where the job has ended, or is another user's last job, beside which this one's own is needed.
         """
-        name, target = entry.name, _elements(entry, waiting)
+        name, target = entry.name, entry.elements(waiting)
         dependency = ",".join(wait.resolve(self.ids) for wait in waits)
         try:
             self.slurm.depend(target, dependency)
         except EngineError as error:
             if _ENDED in str(error):
                 logger.warning("%s (%s) ended before it could be told to wait for %s", target, name, dependency)
+                self.ids.pop(name)
                 return False
+            if is_denied(error):
+                logger.warning(
+                    "%s (%s) does not wait for %s: only %s may tell it", target, name, dependency, owners([entry])
+                )
+                self.not_ours.update({name} if not entry.key else ())
+                return bool(entry.key)
             if _BEGUN not in str(error):
                 raise
             logger.warning("%s (%s) begins before it could be told to wait for %s", target, name, dependency)
         self.job.journal.append("rewired", name=name, waits=waits_json(waits), dependency=dependency)
         logger.info("job %s (%s) now waits for %s", target, name, dependency)
         return True
+
+    def _release_held(self, entries: list[Entry]) -> None:
+        """What another user's submit left on hold only they can release."""
+        self._release([entry.name for entry in entries if is_mine(entry)])
+        theirs = [entry for entry in entries if not is_mine(entry)]
+        try:
+            self._release([entry.name for entry in theirs])
+        except EngineError as error:
+            if not is_denied(error):
+                raise
+            ids = ", ".join(entry.job_id for entry in theirs)
+            why = f"jobs {ids} are on hold and {owners(theirs)}'s: let them run `{self.job.run.command('submit')}`"
+            if self.by_person:
+                raise EngineError(why) from error
+            logger.error("%s", why)
 
     def _release(self, names: list[str]) -> None:
         if names:
@@ -338,13 +381,6 @@ class Submission:
             self.still_mine()
             self.slurm.release([self.ids[name] for name in names])
             self.job.journal.append("released", names=names)
-
-
-def _elements(entry: Entry, shards: set[int]) -> str:
-    """A job, or these of its elements: `12`, `12_[0,3-5]`."""
-    if not entry.key or shards >= set(entry.shards):
-        return entry.job_id
-    return f"{entry.job_id}_[{array_text(shard - entry.offset for shard in shards)}]"
 
 
 def _count(live: Iterable[Live]) -> int:

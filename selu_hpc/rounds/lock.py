@@ -2,9 +2,10 @@
 
 The lock is made by hard-linking a private file to the lock's name, which NFS does atomically where O_EXCL may not.
 The owner touches it every few seconds; a lock nobody touched for `STALE_S`, or whose process on this host is known to
-be gone, is broken; where /proc hides other users' processes (hidepid), only the age tells. Who breaks holds a second
-lock, PATH.breaking, and looks once more: a lock that somebody else has broken and taken in the meantime is never taken
-away from them. Ages are differences of the file server's own times: this machine's clock may be minutes ahead of it.
+be gone, is broken; where /proc hides other users' processes (hidepid), and of a holder whose processes are numbered
+apart from ours (a container, another machine of this name), only the age tells. Who breaks holds a second lock,
+PATH.breaking, and looks once more: a lock that somebody else has broken and taken in the meantime is never taken away
+from them. Ages are differences of the file server's own times: this machine's clock may be minutes ahead of it.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def hold_lock(path: Path, *, purpose: str) -> Iterator[Callable[[], None]]:
     Gives a check for just before what can't be taken back: it raises where the lock was taken over from a process that
     stood still for too long.
     """
-    owner = {"host": socket.gethostname(), "pid": os.getpid(), "born": _born(os.getpid()), "purpose": purpose}
+    owner = {"purpose": purpose, "pid": os.getpid(), "born": _born(os.getpid()), **_here()}
     mine = path.with_name(f"{path.name}.{owner['host']}.{os.getpid()}.{time.monotonic_ns()}")
     mine.write_text(json.dumps(owner))
     try:
@@ -110,7 +111,7 @@ def _read_owner(path: Path, clock: Callable[[], float]) -> tuple[dict[str, Any] 
         if error.errno not in GONE:
             raise
         return None, False
-    is_gone = _is_gone(owner["pid"], owner.get("born")) if owner["host"] == socket.gethostname() else None
+    is_gone = _is_gone(owner["pid"], owner.get("born")) if _here().items() <= owner.items() else None
     return owner, clock() - touched > STALE_S if is_gone is None else is_gone
 
 
@@ -193,6 +194,15 @@ def _is_same(path: Path, mine: Path) -> bool:
                 raise
         time.sleep(PAUSE_S)  # the name may be another file's by now, even ours
     raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+
+
+def _here() -> dict[str, str]:
+    """Where a number means the same process: this boot of this host, and its namespace of processes."""
+    found = {"host": socket.gethostname(), "boot": "", "processes": ""}
+    with suppress(OSError):  # no /proc
+        found["boot"] = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        found["processes"] = str(Path("/proc/self/ns/pid").readlink())
+    return found
 
 
 def _is_gone(pid: int, born: str | None) -> bool | None:

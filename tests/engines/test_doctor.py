@@ -167,6 +167,37 @@ def test_a_partition_that_is_not_there_or_down_is_a_problem(tools, name, said):
     assert [one(finding) for finding in check_partitions(site, config(), Slurm())] == [(Grade.PROBLEM, said)]
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("cpu,gpu", (Grade.OK, "cpu,gpu, 240 min, 0 GPUs a node")),
+        ("cpu,old", (Grade.OK, "cpu,old, 1440 min, 0 GPUs a node")),
+        ("cpu,nosuch", (Grade.PROBLEM, "'nosuch' is not one of cpu, gpu, old")),
+        ("old,old", (Grade.PROBLEM, "old is down")),
+    ],
+)
+def test_several_partitions_in_one_are_looked_at_one_by_one(tools, name, expected):
+    site = SITE.but(partitions={"cpu": SITE.partitions["cpu"].but(name=name, max_timeout_min=0)})
+    assert [one(finding) for finding in check_partitions(site, config(), Slurm())] == [expected]
+
+
+def test_another_cluster_that_the_shell_names_is_a_problem(tools, monkeypatch):
+    monkeypatch.setenv("SLURM_CLUSTERS", "lab")
+    assert one(check_controller(Slurm()))[0] is Grade.OK
+    monkeypatch.setenv("SLURM_CLUSTERS", "b")
+    assert one(check_controller(Slurm())) == (
+        Grade.PROBLEM,
+        "SLURM_CLUSTERS=b names another cluster than the one that answers here",
+    )
+
+
+def test_an_account_that_takes_no_job_is_a_problem(tools):
+    tools(scontrol=scontrol(0))
+    site = SITE.but(account="lab")
+    told = "no job is taken (MaxSubmitJobs=0 of account lab)"
+    assert one(check_limits(site, config(), Slurm())) == (Grade.PROBLEM, told)
+
+
 SITE_WITH_QOS = SITE.but(
     partitions={"cpu": SITE.partitions["cpu"].but(qos="long", constraint="intel")},
     sbatch_flags={"reservation": "lab"},
@@ -224,7 +255,9 @@ def test_a_run_above_the_submit_limit_is_a_warning_and_a_round_above_it_a_proble
     tools(scontrol=scontrol(30))
     grade, answer = one(check_limits(SITE, config(*large), Slurm()))
     assert grade is Grade.PROBLEM
-    told = re.fullmatch(r"arrays of 1000, 30 jobs in the queue; rounds 0 and 1 are (\d+) at once", answer)
+    told = re.fullmatch(
+        r"arrays of 1000, 30 jobs in the queue \(account lab\); rounds 0 and 1 are (\d+) at once", answer
+    )
     assert told
     # what submit finds out when it comes to it: just enough is enough, one less is refused
     tools(scontrol=scontrol(told[1]))

@@ -112,8 +112,28 @@ def test_more_memory_ends_at_the_largest_nodes(slurm):
 def test_a_job_that_asks_for_what_no_node_has_is_named_with_what_to_lower(slurm):
     slurm.queue(row("7", 1, "PENDING", slurm.rollout, "BadConstraints"))
     trouble = [line for line in slurm.explain("").trouble if slurm.rollout in line]
-    assert "1 tasks ask for what no node of their partition has; lower resources.*" in trouble[0]
+    assert "1 tasks ask for more than a node has or one job may have; lower resources.*" in trouble[0]
     assert "lower resources.*" in pending_words("BadConstraints").do
+
+
+def test_a_retry_that_grew_past_what_one_job_may_have_is_named_and_not_told_to_grow_again(slurm):
+    slurm.attempt()
+    slurm.accounts("TIMEOUT")
+    again = submitted(slurm.job, "r01-rollout", "8", generation=1, minutes=120)
+    slurm.queue(row("8", 1, "PENDING", again, "QOSMaxWallDurationPerJobLimit"))
+    told = slurm.explain()
+    assert any(again in line and "QOSMaxWallDurationPerJobLimit" in line for line in told.trouble)
+    assert "lower resources.*.timeout_min" in told.shard.do
+    assert told.next.startswith("python -m selu_hpc.submit")
+    assert "timeout_min=" not in told.next
+
+
+def test_what_one_of_its_partitions_does_not_allow_is_no_reason_to_do_anything(slurm):
+    slurm.queue(row("7", 1, "PENDING", slurm.rollout, "PartitionTimeLimit") + "|a,b")
+    told = slurm.explain()
+    assert "PartitionTimeLimit: that is true of one of its partitions, it may start in another" in told.shard.reason
+    assert told.shard.do == "wait"
+    assert not told.trouble
 
 
 def test_a_preempted_attempt_is_no_failure_and_the_next_one_waits_in_the_queue(slurm):
@@ -342,6 +362,11 @@ def test_what_the_local_engine_gave_up_stays_so_until_the_next_submit(job, squeu
         ("JobHeldAdmin", "an administrator put it on hold"),
         ("JobArrayTaskLimit", "as many tasks of its array run as array_throttle allows"),
         ("PartitionTimeLimit", "it asks for more time than its partition allows"),
+        ("QOSMaxWallDurationPerJobLimit", "it asks for more than your QOS allows one job, perhaps as a retry"),
+        ("AssocMaxMemPerJob", "it asks for more than your account allows one job, perhaps as a retry"),
+        ("MaxMemPerLimit", "it asks for more memory than the cluster lets one job have"),
+        ("user_env_retrieval_failed_requeued_held", "Slurm could not start it on a node and keeps it"),
+        ("job_requeued_in_held_state", "it was requeued and is kept on hold"),
         ("Unheard-of", "Slurm's reason is Unheard-of"),
     ],
 )

@@ -89,7 +89,7 @@ def test_a_killed_controllers_lock_is_taken_over(tmp_path):
 
 def dead_lock(path):
     """A lock whose holder was killed on this machine."""
-    path.write_text(json.dumps({"host": socket.gethostname(), "pid": 2**22 + 1, "born": "1", "purpose": "doomed"}))
+    path.write_text(json.dumps({**lock._here(), "pid": 2**22 + 1, "born": "1", "purpose": "doomed"}))
 
 
 @pytest.mark.parametrize("look", [1, 2])
@@ -147,10 +147,26 @@ def test_a_live_process_that_proc_hides_keeps_its_lock_until_nobody_has_touched_
         raise PermissionError(1, "Operation not permitted")
 
     path = tmp_path / "lock"
-    path.write_text(json.dumps({"host": socket.gethostname(), "pid": 7, "born": "1", "purpose": "another user's"}))
+    path.write_text(json.dumps({**lock._here(), "pid": 7, "born": "1", "purpose": "another user's"}))
     monkeypatch.setattr(lock, "_born", lambda pid: "2" if pid == os.getpid() else None)
     monkeypatch.setattr(lock.os, "kill", hidden)
     with pytest.raises(RunFolderError, match="another user's is at work"), hold_lock(path, purpose="heir"):
+        pass
+    os.utime(path, (1, 1))
+    with hold_lock(path, purpose="heir"):
+        assert '"heir"' in path.read_text()
+
+
+@pytest.mark.parametrize("apart", [{"processes": "pid:[1]"}, {"boot": "another"}, {"boot": None, "processes": None}])
+def test_a_holder_whose_processes_are_numbered_apart_keeps_its_lock_until_nobody_has_touched_it_for_long(
+    tmp_path, apart
+):
+    """In a container, or on another machine of the same name; an older version did not write down which."""
+    path = tmp_path / "lock"
+    owner = {**lock._here(), "pid": 2**22 + 1, "born": "1", "purpose": "a container's"} | apart
+    path.write_text(json.dumps(owner))
+    assert lock.holder(path)["purpose"] == "a container's"
+    with pytest.raises(LockedError, match="a container's is at work"), hold_lock(path, purpose="heir"):
         pass
     os.utime(path, (1, 1))
     with hold_lock(path, purpose="heir"):

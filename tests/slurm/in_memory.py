@@ -1,5 +1,6 @@
 """A Slurm in memory that refuses, falls silent or lies when a test says so, and what tests do with it."""
 
+import os
 import re
 import threading
 from dataclasses import dataclass, field
@@ -23,12 +24,15 @@ class SlurmInMemory:
 
     reasons: why squeue says that a job is pending, by its id.  nodes: what sinfo says.
     settings: what `scontrol show config` says.  is_blind: squeue shows nothing, as that of another user or cluster may.
+    owners: the user who submitted a job.  guards: others may not change it.
     states: of a job or of one element, `{"103": "RUNNING", ("101", 1): "COMPLETED"}`; all others are pending.
     """
 
     trouble: object = None
     lies: bool = False
     is_blind: bool = False
+    guards: bool = False
+    owners: dict = field(default_factory=dict)
     settings: dict = field(default_factory=lambda: {"ClusterName": "lab", "PrivateData": "none"})
     jobs: dict = field(default_factory=dict)
     released: list = field(default_factory=list)
@@ -63,7 +67,7 @@ class SlurmInMemory:
             error = self.trouble(number, name) if self.trouble else None
             if error is None or self.lies:
                 self.jobs[job_id] = (name, tuple(read_array_text(array[1])) if array else (0,))
-                self.waits[job_id] = dependency
+                self.waits[job_id], self.owners[job_id] = dependency, os.getuid()
             if error:
                 raise error
             return job_id
@@ -94,12 +98,17 @@ class SlurmInMemory:
 
     def release(self, ids):
         assert set(ids) <= self.jobs.keys()
+        self._must_own(ids)
         self.released += ids
 
     def cancel(self, ids):
+        self._must_own(job_id.partition("_")[0] for job_id in ids)
         self.cancelled += ids
-        for job_id in ids:
-            self.jobs.pop(job_id)
+        for target in ids:
+            job_id, _, some = target.partition("_")
+            name, indices = self.jobs.pop(job_id)
+            if left := tuple(index for index in indices if some and index not in read_array_text(some)):
+                self.jobs[job_id] = (name, left)
 
     def depend(self, target, dependency):
         self._must_wait(target)
@@ -113,9 +122,14 @@ class SlurmInMemory:
     def _must_wait(self, target):
         """As scontrol does it: some of an array may be told, a whole array only while none of its tasks has begun."""
         job_id, _, some = target.partition("_")
+        self._must_own([job_id])
         told = read_array_text(some) if some else self.jobs[job_id][1]
         if any(self.state(job_id, index) != "PENDING" for index in told):
             raise EngineError(f"{target}: Job is no longer pending execution")
+
+    def _must_own(self, ids):
+        if self.guards and any(self.owners[job_id] != os.getuid() for job_id in ids):
+            raise EngineError("`scontrol` failed: slurm_update error: Access/permission denied")
 
     def sacct(self, ids):
         return []

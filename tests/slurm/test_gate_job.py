@@ -97,6 +97,44 @@ def test_a_sealed_round_stays_so_when_slurm_takes_nothing_of_the_next(job, slurm
     assert gate_job.gate(job, 1, 0) == 0
 
 
+@pytest.fixture
+def cut(job, slurm):
+    """Slurm had room for the first round and no last job, and has none for more than a few jobs now."""
+    for job_id in [job_id for stage, job_id in ids_of(slurm).items() if stage.startswith(("r02", "close"))]:
+        slurm.jobs.pop(job_id)
+    slurm.trouble = lambda number, name: FULL if "r02-gate" in name or "r01-label-g1" in name else None
+    return slurm
+
+
+def last_job_waits_for(slurm):
+    """The stages of the jobs behind which the last one stands."""
+    by_id = {job_id: stage for stage, job_id in ids_of(slurm).items()}
+    (close,) = (job_id for job_id, (name, _) in slurm.jobs.items() if "-close-" in name)
+    assert close in slurm.released
+    return {by_id[job_id] for job_id in slurm.waits[close].removeprefix("afterany:").split(":")}
+
+
+def test_of_a_next_round_that_does_not_fit_nothing_stays_but_a_last_job_behind_this_one(job, cut, quorum):
+    quorum(met=True)
+    finish(job, 1)
+    assert gate_job.gate(job, 1, 0) == 0
+    assert {stage for stage in ids_of(cut) if stage.startswith("r02")} == set()
+    waited = last_job_waits_for(cut)
+    assert {"r01-finetune_actor", "r01-finetune_critic", "r01-evaluate"} <= waited
+
+
+def test_a_gate_of_a_cut_run_that_fails_leaves_a_last_job_that_tries_once_more(job, cut, quorum):
+    quorum(met=False)
+    assert gate_job.gate(job, 1, 0) == 1
+    assert {"r01-finetune_actor", "r01-finetune_critic"} <= last_job_waits_for(cut)
+    assert events(job, "gave_up") == []
+    ids = ids_of(cut)
+    cut.trouble = None
+    cut.states = {job_id: "FAILED" if "r01" in stage else "CANCELLED" for stage, job_id in ids.items()}
+    assert gate_job.close(job) == 0
+    assert any(stage.startswith("r01-rollout-g") for stage in stages(cut, set(cut.jobs) - set(ids.values())))
+
+
 @pytest.mark.parametrize("why", [LockedError("another process holds the lock"), OSError(errno.ENOSPC, "No space left")])
 def test_a_sealed_round_stays_so_when_what_follows_cannot_be_written(job, slurm, quorum, why, monkeypatch):
     quorum(met=True)

@@ -241,7 +241,7 @@ def test_what_no_node_can_serve_is_named_and_replaced_when_less_is_asked_for(lab
         if "BadConstraints" in [reason for _, reason in lab.queue(run, format_="%j|%r")]:
             break
     said = lab.python("-m", "selu_hpc.status", "--run", str(run)).stdout
-    assert "1 tasks ask for what no node of their partition has" in said
+    assert "1 tasks ask for more than a node has or one job may have" in said
     lab.resubmit(run, "--set", "resources.testset.mem_gb=1")
     assert len(lab.wait_done(run)) == 12
 

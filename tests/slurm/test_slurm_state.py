@@ -4,11 +4,11 @@ import pytest
 
 from selu_hpc.engines.attempts import MAX_STOPS, Attempt, count_failures, known_causes
 from selu_hpc.engines.calls import Calls, clean_environment
-from selu_hpc.engines.discover import choose, read_gpus, read_minutes, read_partitions
+from selu_hpc.engines.discover import choose, discover_site, read_gpus, read_minutes, read_partitions, with_limits
 from selu_hpc.engines.ledger import Entry, Ledger
 from selu_hpc.engines.limits import ask_limits
 from selu_hpc.engines.scheduler import TRANSIENT, Slurm, SubmitLimitError, takes_no_more
-from selu_hpc.engines.slurm_state import Cause, causes, read_sacct, read_squeue
+from selu_hpc.engines.slurm_state import Cause, QueueRow, causes, read_sacct, read_squeue
 from selu_hpc.errors import EngineError
 from selu_hpc.rounds.plan import After, Key
 from selu_hpc.rounds.rundir import Stage
@@ -44,10 +44,55 @@ def test_squeue_rows_waiting_elements_come_together():
     assert [row.is_held for row in rows] == [False] * 5 + [True]
 
 
-@pytest.mark.parametrize("reason", ["BadConstraints", "JobHoldMaxRequeue"])
+def row(state, reason):
+    return QueueRow("9", (0,), state, "2026", "selu-1a-r01-gate-g0c0", reason, "", "")
+
+
+UNFIT = (
+    *("BadConstraints", "QOSMaxWallDurationPerJobLimit", "AssocMaxWallDurationPerJobLimit", "QOSMaxMemoryPerJob"),
+    *("AssocMaxCpuPerJobLimit", "QOSMaxCpuPerNode", "MaxMemPerLimit", "PartitionTimeLimit", "PartitionNodeLimit"),
+)
+KEPT = (
+    *("JobHoldMaxRequeue", "launch failed requeued held", "launch_failure_limit_exceeded_requeued_held"),
+    *("user_env_retrieval_failed_requeued_held", "job_requeued_in_held_state", "job requeued in held state"),
+)
+
+
+@pytest.mark.parametrize("reason", [*UNFIT, *KEPT])
 def test_what_slurm_never_starts_is_stuck_and_not_on_its_way(reason):
-    (row,) = read_squeue(f"9|N/A|9|PENDING|2026|selu-1a-r01-gate-g0c0|{reason}||")
-    assert (row.will_run, row.is_stuck) == (False, True)
+    one = row("PENDING", reason)
+    assert (one.will_run, one.is_stuck, one.is_unfit) == (False, True, reason in UNFIT)
+
+
+@pytest.mark.parametrize("reason", [*UNFIT, *KEPT])
+def test_of_several_partitions_what_one_does_not_allow_may_start_in_another(reason):
+    """Slurm looks at them one by one and says what is true of the last."""
+    (one,) = read_squeue(f"9|N/A|9|PENDING|2026|selu-1a-r01-gate-g0c0|{reason}||(null)|a,b")
+    of_all = reason in KEPT or reason.startswith(("Assoc", "BadConstraints"))
+    assert (one.will_run, one.is_stuck, one.fits_elsewhere) == (not of_all, of_all, not of_all)
+
+
+@pytest.mark.parametrize(
+    "reason",
+    ["QOSMaxJobsPerUserLimit", "QOSMaxCpuPerUserLimit", "AssocGrpCpuLimit", "QOSGrpNodeLimit", "AssocMaxJobsLimit"],
+)
+def test_what_waits_for_others_of_its_account_to_end_is_on_its_way(reason):
+    assert (row("PENDING", reason).will_run, row("PENDING", reason).is_stuck) == (True, False)
+
+
+@pytest.mark.parametrize("state", ["EXPEDITING", "POWER_UP_NODE", "UPDATE_DB", "REQUEUED", "A_STATE_OF_TOMORROW"])
+def test_a_state_that_nobody_has_heard_of_is_on_its_way(state):
+    assert (row(state, "None").will_run, row(state, "None").is_stuck) == (True, False)
+
+
+@pytest.mark.parametrize("state", ["REQUEUE_HOLD", "SPECIAL_EXIT", "LAUNCH_FAILED", "RECONFIG_FAIL"])
+def test_what_slurm_keeps_for_a_person_is_stuck(state):
+    assert (row(state, "None").will_run, row(state, "None").is_stuck) == (False, True)
+
+
+@pytest.mark.parametrize("reason", ["None", "launch failed requeued held", "PartitionTimeLimit"])
+def test_what_has_ended_is_neither(reason):
+    assert (row("CANCELLED", reason).will_run, row("CANCELLED", reason).is_stuck) == (False, False)
 
 
 def test_a_job_whose_reservation_was_deleted_waits_for_a_person():
@@ -150,7 +195,6 @@ def test_memory_and_time_are_known_from_the_record_else_from_slurm(ledger):
     [
         "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation",
         "slurm_load_jobs error: Unable to contact slurm controller (connect failure)",
-        "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying",
     ],
 )
 def test_what_may_pass_is_asked_again(said):
@@ -159,10 +203,28 @@ def test_what_may_pass_is_asked_again(said):
 
 @pytest.mark.parametrize(
     "said",
-    ["QOSMaxSubmitJobPerUserLimit", "AssocMaxSubmitJobLimit", "Job violates accounting/QOS policy (job submit limit)"],
+    [
+        "QOSMaxSubmitJobPerUserLimit",
+        "AssocMaxSubmitJobLimit",
+        "Job violates accounting/QOS policy (job submit limit)",
+        "Slurm temporarily unable to accept job, sleeping and retrying\nsbatch: error: Batch job submission failed: "
+        "Resource temporarily unavailable",
+        "Slurm job queue full, sleeping and retrying",
+    ],
 )
 def test_submit_limits_are_known_by_what_sbatch_says(said):
     assert takes_no_more(f"sbatch: error: {said}")
+
+
+@pytest.mark.parametrize("then", ["exit 1", "exec sleep 60"])
+def test_a_queue_at_its_job_count_is_a_submit_limit_and_not_a_silent_controller(tmp_path, monkeypatch, then):
+    monkeypatch.setattr("selu_hpc.engines.scheduler.SBATCH_S", 0.5)
+    (tmp_path / "sbatch").write_text(f"#!/bin/sh\necho 'Slurm temporarily unable to accept job' >&2\n{then}\n")
+    (tmp_path / "sbatch").chmod(0o755)
+    (tmp_path / "job.sh").write_text("#!/bin/bash\n")
+    slurm = Slurm(calls=Calls(environment={"PATH": f"{tmp_path}:/usr/bin:/bin"}))
+    with pytest.raises(SubmitLimitError, match="temporarily unable to accept job"):
+        slurm.sbatch(tmp_path / "job.sh", arguments=[])
 
 
 @pytest.mark.parametrize("reason", ["QOSMaxWallDurationPerJobLimit", "AssocMaxMemPerJob", "QOSMinGRES"])
@@ -220,6 +282,29 @@ def test_partitions_are_chosen_from_what_sinfo_says():
     assert set(choose(read_partitions(listed, "preempt/none"))) == {"cpu", "gpu"}
     with pytest.raises(EngineError, match="sinfo lists no partition"):
         choose([])
+
+
+@pytest.mark.parametrize(
+    ("name", "limits"),
+    [("a", (93, 1440)), ("a,b", (187, 1440)), ("b,c", (187, 2880)), ("c", (0, 0)), ("a,none", (93, 1440))],
+)
+def test_of_several_partitions_the_shortest_time_and_the_largest_node_are_known(name, limits, tmp_path):
+    (tmp_path / "sinfo").write_text("#!/bin/sh\necho 'a|96000|1-00:00:00\nb|192000|2-00:00:00\nc|0|infinite'\n")
+    (tmp_path / "sinfo").chmod(0o755)
+    slurm = Slurm(calls=Calls(environment={"PATH": f"{tmp_path}:/usr/bin:/bin"}))
+    found = with_limits(Site.of({"name": "lab", "partitions": {"cpu": {"name": name}}}), slurm).partitions["cpu"]
+    assert (found.max_mem_gb, found.max_timeout_min) == limits
+
+
+def test_a_shell_that_names_another_cluster_is_told_that_no_call_goes_there(monkeypatch):
+    slurm = Slurm(_config={"ClusterName": "lab"})
+    for name in ("SLURM_CLUSTERS", "SBATCH_CLUSTERS"):
+        monkeypatch.setenv(name, "lab")
+        slurm.require_here()
+        monkeypatch.setenv(name, "b")
+        with pytest.raises(EngineError, match=f"{name}=b names another cluster than the one that answers here"):
+            discover_site(slurm)
+        monkeypatch.delenv(name)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,9 @@ def check_controller(slurm: Slurm) -> Finding:
     ping = (slurm.text("scontrol", "ping") or "").strip()
     if "UP" not in ping:
         return bad("slurm", f"{version}, the controller does not answer", "wait, or ask the site: `scontrol ping`")
+    if elsewhere := slurm.elsewhere():
+        answer = f"{elsewhere} names another cluster than the one that answers here"
+        return bad("slurm", answer, "run this on a login node of that cluster, or unset it")
     return ok("slurm", f"{version}, {ping.splitlines()[0]}")
 
 
@@ -57,11 +60,12 @@ def check_partitions(site: Site, config: RunConfig, slurm: Slurm) -> Iterator[Fi
         name = f"partition {role}"
         if partition is None:
             yield bad(name, "the site profile has none", f"add partitions.{role} to the profile")
-        elif partition.name not in known:
-            answer = f"{partition.name!r} is not one of {', '.join(known) or 'none'}"
+        elif missing := [one for one in partition.name.split(",") if one not in known]:
+            answer = f"{', '.join(map(repr, missing))} is not one of {', '.join(known) or 'none'}"
             yield bad(name, answer, "correct the profile, or make one: python -m selu_hpc.doctor --write-site FILE")
-        elif known[partition.name][1].strip() != "up":
-            yield bad(name, f"{partition.name} is {known[partition.name][1].strip()}", "wait, or choose another")
+        elif "up" not in (states := {one: known[one][1].strip() for one in partition.name.split(",")}).values():
+            answer = ", ".join(f"{one} is {state}" for one, state in states.items())
+            yield bad(name, answer, "wait, or choose another")
         else:
             yield _fits(name, [stage for stage in stages if stage.resources.partition == role], site)
 
@@ -125,9 +129,9 @@ def _refusal(name: str, said: str) -> Finding:
 
 def check_limits(site: Site, config: RunConfig, slurm: Slurm) -> Finding:
     limits, plan = ask_limits(site, slurm), make_plan(config)
-    answer = f"arrays of {limits.max_array_size}, " + (
-        f"{limits.max_submit_jobs} jobs in the queue" if limits.max_submit_jobs else "no submit limit known"
-    )
+    if limits.is_closed:
+        return bad("limits", limits.words, "name another account in the site profile, or ask the administrators")
+    answer = f"arrays of {limits.max_array_size}, {limits.words}"
     at_once = 1 + sum(stage.num_shards for stage in plan if stage.key.round_id <= 1)  # and the job that closes the run
     if limits.max_submit_jobs and at_once > limits.max_submit_jobs:
         fix = "fewer rollout.num_shards with more episodes_per_shard"

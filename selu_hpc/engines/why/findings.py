@@ -16,7 +16,7 @@ from selu_hpc.engines.why.facts import Facts, ShardFacts
 from selu_hpc.engines.why.needs import NeedWhy, tell_chain, tell_needs
 from selu_hpc.engines.why.retries import Retry, tell_retry
 from selu_hpc.engines.why.tries import Try, tell_tries
-from selu_hpc.engines.why.words import ENDS, How, Words, pending_words
+from selu_hpc.engines.why.words import ENDS, ONE_PARTITION, How, Words, pending_words
 from selu_hpc.rounds.plan import Key
 
 QUORUM = re.compile(r"(\d+) of (\d+) shards are whole")
@@ -132,7 +132,7 @@ def _of_last(last: Try) -> Words:
 
 def queue_words(facts: Facts, row: QueueRow, last: Try | None = None) -> Words:
     """A job's place in the queue."""
-    words = pending_words(row.reason)
+    words = ONE_PARTITION if row.fits_elsewhere else pending_words(row.reason)
     entry = facts.ledger.entries.get(row.name)
     if row.state != "PENDING":
         why = f", {row.reason}" if row.reason not in ("", "None") else ""

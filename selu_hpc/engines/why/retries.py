@@ -97,7 +97,7 @@ def more_of(facts: Facts, one: ShardFacts, tries: list[Try]) -> str:
     last = next((one for one in reversed(tries) if one.is_failure), None)
     name = section(one.key.stage)
     has = facts.rules.asks.get(name)
-    if last is None or has is None or not one.entries:
+    if last is None or has is None or not one.entries or (one.row and one.row.is_unfit):
         return ""
     if last.how is How.OOM:
         memory, limit = 2 * max(has.mem_gb, round(last.asked_gb or 0)), facts.rules.limits_gb.get(name, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -86,8 +87,18 @@ PENDING = {
         "nodes it could run on are down, drained or reserved, often for a maintenance its time limit reaches into",
         "see `sinfo -R` and `scontrol show reservation`; ask for less time or wait",
     ),
-    "PartitionTimeLimit": Words("it asks for more time than its partition allows", "lower resources.*.timeout_min"),
-    "PartitionNodeLimit": Words("it asks for more than its partition's nodes have", "lower resources.* or change site"),
+    "PartitionTimeLimit": Words(
+        "it asks for more time than its partition allows, and Slurm never starts it",
+        "lower resources.*.timeout_min, then submit",
+    ),
+    "PartitionNodeLimit": Words(
+        "its partition gives no job one node alone, and Slurm never starts it",
+        "choose another partition in the site profile, then submit",
+    ),
+    "MaxMemPerLimit": Words(
+        "it asks for more memory than the cluster lets one job have, and Slurm never starts it",
+        "lower resources.*.mem_gb, then submit",
+    ),
     "PartitionDown": Words("its partition takes no jobs to nodes now", "wait or ask the administrators"),
     "PartitionInactive": Words("its partition is switched off", "choose another partition in the site profile"),
     "NodeDown": Words("a node it needs is down", "wait, or see `sinfo -R`"),
@@ -99,8 +110,10 @@ PENDING = {
     "Licenses": Words("it waits for a licence", "wait"),
     "Reservation": Words("it waits for its reservation to begin", "wait"),
     "launch failed requeued held": Words("Slurm could not start it on a node and keeps it", "submit resends it"),
+    "job requeued in held state": Words("it was requeued and is kept on hold", "submit cancels and resends it"),
 }
 """Reasons of squeue; families of them are below."""
+ONE_PARTITION = Words("that is true of one of its partitions, it may start in another", "wait")
 FAMILIES = (
     ("Assoc", Words("your account has used up what the cluster allows it at once or in all", "wait, or ask for more")),
     ("QOS", Words("your QOS allows no more at once or in all", "wait, or choose another qos in the site profile")),
@@ -111,8 +124,16 @@ FAMILIES = (
 
 def pending_words(reason: str) -> Words:
     """`(ReqNodeNotAvail, UnavailableNodes:c1)` → what it means."""
-    name = reason.strip("()").replace("launch_failed_requeued_held", "launch failed requeued held").partition(",")[0]
+    name = reason.strip("()").partition(",")[0]
     if name in PENDING:
         return PENDING[name]
+    if kept := re.search(r"(requeued held|in held state)$", name.replace("_", " ")):
+        return PENDING["launch failed requeued held" if kept[1] == "requeued held" else "job requeued in held state"]
+    if one_job := re.match(r"(Assoc|QOS)Max(Wall)?\w*Per(Job|Node)", name):
+        whose, setting = "account" if one_job[1] == "Assoc" else "QOS", ".timeout_min" if one_job[2] else ""
+        return Words(
+            f"it asks for more than your {whose} allows one job, perhaps as a retry, and Slurm never starts it",
+            f"lower resources.*{setting} or choose another qos or account in the site profile, then submit",
+        )
     family = next((words for start, words in FAMILIES if name.startswith(start)), None)
     return family or Words(f"Slurm's reason is {name or 'not given'}", "see `scontrol show job` and Slurm's manual")
