@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from selu_hpc.errors import ConfigError
+from selu_hpc.errors import ConfigError, SimulatorError
 from selu_hpc.records import FrameHWC, Task, Truth
 
 NEAR_START = 0.4
@@ -17,6 +17,10 @@ NEAR_START = 0.4
 
 class NoSuchSceneError(ConfigError):
     """The build is there and lacks the scene: starting it again would not help."""
+
+
+class StartRefusedError(SimulatorError):
+    """The simulator lives and will not begin a task: the task is impossible there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,8 @@
 
 Every slot is an environment with a simulator process of its own; slots are dealt to `num_processes` worker processes
 that step side by side. A worker that fails (its simulator aborted, was killed, hung, or never came up) is killed with
-its whole process group, started again, and its slots' episodes are replayed to where they were.
+its whole process group, started again, and its slots' episodes are replayed to where they were. A step that no try
+survives is lost: it is answered as one that failed, and the episode goes on without it.
 Does not own what a worker does inside (worker.py) or clearing up after our own death (reaper.py).
 """
 
@@ -198,7 +199,12 @@ class EnvironmentPool:
         self._failures[failed] = self._failures.get(failed, 0) + 1
         slots = sorted(slot for slot in range(self.num_slots) if self._worker_of(slot) is worker)
         where = ", ".join(str(slot) for slot in slots)
-        if self._failures[failed] > self._config.max_restarts:
+        spent = self._failures[failed] > self._config.max_restarts
+        if what == "step" and not worker.replaying and failed in self._episodes and (spent or self._has_lost(failed)):
+            logger.warning("slot %d's %s is lost: %s", failed, self._told(failed, what, arguments), why)
+            todo[0] = (failed, "lose", arguments)
+            del self._failures[failed]
+        elif spent:
             raise SimulatorError(
                 f"the {self._config.simulator} process of slots {where} failed {self._failures[failed]} times in slot "
                 f"{failed}'s {self._told(failed, what, arguments)}, more than env.max_restarts "
@@ -212,6 +218,10 @@ class EnvironmentPool:
         worker.queue = past + todo
         self._advance(worker)
 
+    def _has_lost(self, slot: int) -> bool:
+        """Whether the tries of the slot's episode were spent on an earlier step; the next has but one."""
+        return any(what == "lose" for _, what, _ in self._episodes[slot])
+
     def _told(self, slot: int, what: str, arguments: tuple[Any, ...]) -> str:
         """Which task or scene it was and what was asked, as far as it is known."""
         if what == "survey":
@@ -220,7 +230,7 @@ class EnvironmentPool:
             return f"survey ({named}) at {' '.join((asked, *rest))}"
         begun = (what, arguments) if what == "reset" else self._episodes.get(slot, [(slot, "", ())])[0][1:]
         task = f" ({begun[1][0].instruction!r} in {begun[1][0].scene})" if begun[0] == "reset" else ""
-        asked = f"{what} {arguments[0]!r}"[:120] if what == "step" else what
+        asked = f"{what} {arguments[0]!r}"[:120] if what in ("step", "lose") else what
         return f"episode{task} at {asked}"
 
     def _remember(self, request: Request) -> None:
@@ -228,7 +238,7 @@ class EnvironmentPool:
         slot, what, _ = request
         if what == "reset":
             self._episodes[slot] = [request]
-        elif what == "step":
+        elif what in ("step", "lose"):
             self._episodes[slot].append(request)
 
 

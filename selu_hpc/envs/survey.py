@@ -6,11 +6,15 @@ learns. Does not decide which of the feasible goals are asked for (tasks.py).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Protocol
 
+from selu_hpc.envs.base import StartRefusedError
 from selu_hpc.envs.expert import Simulated, play
 from selu_hpc.records import Goal, Task
+
+logger = logging.getLogger(__name__)
 
 PATIENCE = 16
 """Steps the trial may take; more than an episode, since a start may be unlucky."""
@@ -48,10 +52,17 @@ class Survey:
     def possible(self, task: Task) -> bool:
         """Whether the task is not done at the start and is at the end of the scripted actor's episode."""
         if task not in self._possible:
-            play(self._environment, task, seed=SEED, horizon=PATIENCE)
-            truth = self._environment.truth("survey")
-            self._possible[task] = truth.success and not truth.success_after[0]
+            self._possible[task] = self._tried(task)
         return self._possible[task]
+
+    def _tried(self, task: Task) -> bool:
+        try:
+            play(self._environment, task, seed=SEED, horizon=PATIENCE)
+        except StartRefusedError as error:
+            logger.warning("%r in %s is impossible: %s", task.instruction, task.scene, error)
+            return False
+        truth = self._environment.truth("survey")
+        return truth.success and not truth.success_after[0]
 
     def _scene(self, scene: str) -> Feasible:
         if scene not in self._scenes:

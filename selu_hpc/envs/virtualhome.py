@@ -14,11 +14,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from selu_hpc.config import EnvConfig, Simulator
+from selu_hpc.config import Backend, EnvConfig, Simulator
 from selu_hpc.envs import camera
-from selu_hpc.envs.base import NEAR_START, Observation
+from selu_hpc.envs.base import NEAR_START, Observation, StartRefusedError
 from selu_hpc.envs.language import Command
 from selu_hpc.envs.spoken import SpokenEnvironment
+from selu_hpc.envs.virtualhome_rules import refusal
 from selu_hpc.envs.virtualhome_state import (
     ROOMS,
     Graph,
@@ -41,6 +42,7 @@ FIRST_PERSON = "FIRST_PERSON"
 LONGEST_ERROR = 300
 MOST_TURNS = 11
 """Turns to the left, of which twelve make a circle, that an episode may start with."""
+HALF_TURN = 6
 
 _MOVES = {
     "move ahead": "walkforward",
@@ -94,6 +96,10 @@ class VirtualHomeEnvironment(SpokenEnvironment):
         self._filmed: camera.Subject | None = None
 
     @property
+    def _is_unity(self) -> bool:
+        return self._config.backend is Backend.XVFB
+
+    @property
     def metadata(self) -> Graph:
         """The simulator's state; for experts, tests and tasks, never for a stage that learns."""
         return self._graph
@@ -105,13 +111,13 @@ class VirtualHomeEnvironment(SpokenEnvironment):
         if changed is not None:
             ok, message = client.expand_scene(changed)
             if not ok:
-                raise SimulatorError(
+                raise StartRefusedError(
                     f"VirtualHome refused the start of {task.instruction!r} in {task.scene}: {message}"
                 )
         _, count = client.camera_count()
         client.add_camera([0.0, 1.0, 0.0], [0.0, 0.0, 0.0], camera.FIELD_OF_VIEW)  # _film puts it where it belongs
         rng = random.Random(derive_seed("start", seed))
-        self._add_character(client, graph, self._start_room(graph, task, rng))
+        self._add_character(client, graph, self._start_rooms(graph, task, rng))
         _, names = client.character_cameras()
         names = json.loads(names) if isinstance(names, str) else list(names)
         self._cameras = [count + 1 + names.index(FIRST_PERSON), count]
@@ -149,20 +155,21 @@ class VirtualHomeEnvironment(SpokenEnvironment):
         self._graph = client.environment_graph()[1]
         return self._graph
 
-    def _add_character(self, client: Client, graph: Graph, room: Node) -> None:
+    def _add_character(self, client: Client, graph: Graph, rooms: Sequence[Node]) -> None:
         """At a place that the graph decides: in a room, Unity would choose one by chance, with no seed to give it."""
-        place = free_ground(graph, room["id"])
+        place = next(filter(None, (free_ground(graph, room["id"]) for room in rooms)), None)
         if place is None or not client.add_character(CHARACTER, position=list(place)):
-            raise SimulatorError(f"VirtualHome could not put {CHARACTER} into the {room['class_name']}")
+            raise StartRefusedError(f"VirtualHome could not put {CHARACTER} into the {rooms[0]['class_name']}")
 
-    def _start_room(self, graph: Graph, task: Task, rng: random.Random) -> Node:
-        """Half the episodes start in the room of the first goal's object."""
+    def _start_rooms(self, graph: Graph, task: Task, rng: random.Random) -> list[Node]:
+        """The room to start in, in half the episodes that of the first goal's object, and what to try after it."""
         rooms: dict[int, Node] = {n["id"]: n for n in graph["nodes"] if n["class_name"] in ROOMS}
         target = task.goals[0].place or task.goals[0].target
         where = rooms_of(graph)
         near = sorted({where[n["id"]] for n in graph["nodes"] if n["class_name"] == target and n["id"] in where})
         near = [number for number in near if number in rooms]
-        return rooms[rng.choice(near if near and rng.random() < 0.5 else sorted(rooms))]
+        first = rng.choice(near if near and rng.random() < 0.5 else sorted(rooms))
+        return [rooms[number] for number in sorted(rooms, key=lambda number: (number < first, number))]
 
     def _begin_with(self, verbs: Sequence[str], command: Command, name: str) -> None:
         """Before the first step, on the object that such a command would be about."""
@@ -174,27 +181,28 @@ class VirtualHomeEnvironment(SpokenEnvironment):
 
     def _do(self, command: Command) -> tuple[bool, str]:
         line = self._line(command)
-        if line.startswith("<char0>"):
-            ok, error = self._run(line)
-            self._look()
-            return ok, error
-        return False, line
+        if not line.startswith("<char0>"):
+            return False, line
+        ok, error = self._step_back() if self._is_unity and command.verb == "move back" else self._run(line)
+        self._look()
+        return ok, error
 
     def _line(self, command: Command) -> str:
         """The script's line, or the reason why there is none."""
         if command.verb in _MOVES:
-            return f"<char0> [{_MOVES[command.verb]}]"
+            return self._refused(command) or f"<char0> [{_MOVES[command.verb]}]"
         if command.verb == "put":
             return self._put(command)
         node = meant(self._graph, command, command.target)
         if node is None:
             return f"there is no {self._language.name(command.target)} here"
-        if command.verb == "walk to":
-            if node in held(self._graph):  # the official executor would put us where it was taken from
-                return f"you hold the {self._language.name(command.target)}"
-        else:
+        if command.verb == "walk to" and node in held(self._graph):
+            # The official executor would put us where it was taken from.
+            return f"you hold the {self._language.name(command.target)}"
+        refused = self._refused(command, node)
+        if not refused and command.verb != "walk to":
             self._touch(node)
-        return f"<char0> [{_ON_OBJECTS[command.verb]}] {_named(node)}"
+        return refused or f"<char0> [{_ON_OBJECTS[command.verb]}] {_named(node)}"
 
     def _put(self, command: Command) -> str:
         in_hand = [node for node in held(self._graph) if command.target in ("", node["class_name"])]
@@ -204,15 +212,28 @@ class VirtualHomeEnvironment(SpokenEnvironment):
             return f"you do not hold {what}"
         if place is None:
             return f"there is no {self._language.name(command.place)} here"
+        refused = self._refused(command, in_hand[0], place)
+        if refused:
+            return refused
         self._touch(in_hand[0])
         verb = "putin" if command.place in self._language.inside else "put"
         return f"<char0> [{verb}] {_named(in_hand[0])} {_named(place)}"
+
+    def _refused(self, command: Command, node: Node | None = None, place: Node | None = None) -> str:
+        """What Unity would do all the same; the stand-in refuses by itself, and its words are stored."""
+        return refusal(self._graph, command, node, place) if self._is_unity else ""
 
     def _touch(self, node: Node) -> None:
         """The camera stays on what was last acted on, when that was in reach."""
         if node["id"] in close_to(self._graph) or node in held(self._graph):
             self._touched = str(node["id"])
             self._filmed = camera.subject(filmable(self._graph, self._touched), self._touched, None)
+
+    def _step_back(self) -> tuple[bool, str]:
+        """Forwards, turned about: not every Unity build reads WALKBACKWARD. A request a line, as in `reset`."""
+        about = ["turnleft"] * HALF_TURN
+        done = [self._run(f"<char0> [{word}]") for word in (*about, "walkforward", *about)]
+        return next((answer for answer in done if not answer[0]), (True, ""))
 
     def _run(self, *lines: str) -> tuple[bool, str]:
         ok, message = self._process.client().render_script(

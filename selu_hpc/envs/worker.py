@@ -8,6 +8,7 @@ and replays. When the pool's process is gone it kills its own process group, sim
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import importlib
 import os
@@ -23,11 +24,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from selu_hpc.config import EnvConfig
-from selu_hpc.envs.base import Environment, NoSuchSceneError
+from selu_hpc.envs.base import Environment, NoSuchSceneError, StepResult
+from selu_hpc.envs.words import language_of
 from selu_hpc.errors import ConfigError, SimulatorError
 
 SIMULATOR_DIED = 70
 """The worker's exit status after a death that it noticed itself."""
+NOT_SURVIVED = "the simulator did not survive it"
+"""Why a lost step failed."""
 ONE_STATE = 100_000
 """More objects than an unpacked state has: it goes when the next one comes, with no walk for garbage between."""
 
@@ -81,11 +85,20 @@ class Worker:
                 return environment.reset(task, seed=seed)
             case "step":
                 return environment.step(*arguments)
+            case "lose":
+                return self._lose(environment, *arguments)
             case "truth":
                 return environment.truth(*arguments)
             case "survey":
                 return self._survey(slot, environment, arguments)
         raise AssertionError(what)
+
+    def _lose(self, environment: Environment, text: str) -> StepResult:
+        """A step that the simulator is not asked for: words that cannot be read change nothing."""
+        language = language_of(self._spec.config.simulator)
+        command = language.read(text)
+        parsed = language.say(command) if command else ""
+        return dataclasses.replace(environment.step(""), parsed=parsed, ok=False, error=NOT_SURVIVED)
 
     def _survey(self, slot: int, environment: Environment, arguments: tuple[Any, ...]) -> Any:
         from selu_hpc.envs.survey import Survey, Surveyed

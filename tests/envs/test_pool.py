@@ -16,6 +16,7 @@ import pytest
 
 from selu_hpc.config import EnvConfig
 from selu_hpc.envs.pool import EnvironmentPool
+from selu_hpc.envs.worker import NOT_SURVIVED, Spec, Worker
 from selu_hpc.errors import SimulatorError
 from selu_hpc.records import Goal, Task
 
@@ -78,14 +79,64 @@ def test_a_reset_is_not_preceded_by_the_old_episode(pool: EnvironmentPool, tmp_p
     assert pool.step({0: f"kill:{tmp_path / 'mark'}"})[0].observation.text == "3"
 
 
-def test_it_gives_up_after_the_allowed_restarts_and_says_why(pool: EnvironmentPool) -> None:
-    pool.reset(0, TASK, 1)
+def test_a_step_that_no_try_survives_is_answered_as_failed_and_the_episode_goes_on(
+    pool: EnvironmentPool, tmp_path: Path
+) -> None:
+    pool.reset_many(dict.fromkeys(range(5), (TASK, 7)))
+    results = pool.step({0: "always raise", 2: "turn left"})
+    lost = results[0]
+    assert (lost.ok, lost.error, lost.said_done) == (False, NOT_SURVIVED, False)
+    assert (results[2].ok, results[2].parsed) == (True, "turn left")
+    assert pool.num_restarts == 3
+    # What comes after replays without it.
+    assert pool.step({0: f"kill:{tmp_path / 'mark'}"})[0].ok is False
+    assert pool.step({0: "move ahead"})[0].observation.text == "5"
+    assert pool.num_restarts == 4
+    pool.reset(0, TASK, 7)
+    assert pool.step({0: f"kill:{tmp_path / 'another'}"})[0].ok
+
+
+def test_a_lost_step_says_what_its_words_were_read_as(tmp_path: Path) -> None:
+    worker = Worker(Spec(EnvConfig(), tmp_path, "scripted:make"), print)
+    worker.answer(0, "reset", (TASK, 1))
+    for text, parsed in (("Pick the apple up!", "pick up the apple"), ("?", "")):
+        lost = worker.answer(0, "lose", (text,))
+        assert (lost.parsed, lost.ok, lost.error) == (parsed, False, NOT_SURVIVED)
+    assert worker.answer(0, "truth", ("e",)).success_after == (False,) * 3
+
+
+def test_one_step_is_lost_and_those_of_other_slots_are_not(pool: EnvironmentPool) -> None:
+    pool.reset_many(dict.fromkeys(range(5), (TASK, 7)))
+    results = pool.step({0: "turn left", 2: "always kill", 4: "turn left"})
+    assert [results[slot].ok for slot in (0, 2, 4)] == [True, False, True]
+    assert np.array_equal(results[0].observation.first_person, results[4].observation.first_person)
+
+
+def test_it_gives_up_a_simulator_that_never_starts_after_the_allowed_restarts_and_says_why(
+    pool: EnvironmentPool,
+) -> None:
+    task = Task(instruction="fail to start", scene="FloorPlan1", goals=TASK.goals)
     with pytest.raises(
-        SimulatorError, match=r"slots 0, 2, 4 failed 3 times in slot 0's .* at step 'always raise', more"
+        SimulatorError, match=r"slots 0, 2, 4 failed 3 times in slot 0's .* at reset, more than .* no display"
     ):
-        pool.step({0: "always raise"})
+        pool.reset(0, task, 1)
     with pytest.raises(SimulatorError, match="closed"):
         pool.step({1: "a"})
+
+
+def test_a_simulator_that_starts_no_more_in_the_middle_of_an_episode_is_given_up(
+    pool: EnvironmentPool, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    task = Task(instruction=f"fail to start:{mark}", scene="FloorPlan1", goals=TASK.goals)
+    pool.reset(0, task, 1)
+    with pytest.raises(SimulatorError, match=r"failed 3 times in slot 0's .* at reset, more than .* no display"):
+        pool.step({0: f"kill:{mark}"})
+
+
+def test_a_step_before_any_episode_is_told_as_an_error(pool: EnvironmentPool) -> None:
+    with pytest.raises(SimulatorError, match="failed 3 times in slot 1's episode at step 'always raise', more"):
+        pool.step({1: "always raise"})
 
 
 def test_what_failed_in_one_episode_is_forgiven_in_the_next(pool: EnvironmentPool, tmp_path: Path) -> None:
@@ -148,6 +199,7 @@ def test_nothing_is_left_when_the_pools_process_is_killed(tmp_path: Path, number
 import sys, time
 from selu_hpc.config import EnvConfig
 from selu_hpc.envs.pool import EnvironmentPool
+from selu_hpc.envs.worker import NOT_SURVIVED, Spec, Worker
 from selu_hpc.records import Goal, Task
 pool = EnvironmentPool(EnvConfig(), 2, factory="scripted:make")
 task = Task(instruction="x", scene="FloorPlan1", goals=(Goal(verb="open", target="Fridge"),))

@@ -21,6 +21,7 @@ from selu_hpc.envs import launch, releases
 from selu_hpc.envs.goals import make_task
 from selu_hpc.envs.pool import EnvironmentPool
 from selu_hpc.envs.thor_local import world_environment
+from selu_hpc.envs.worker import NOT_SURVIVED
 from selu_hpc.errors import SimulatorError
 from selu_hpc.records import Goal
 from selu_hpc.sim.thor_build import write_release
@@ -58,6 +59,32 @@ def test_one_episode_survives_every_failure_and_is_the_same_as_undisturbed(
         assert pool.num_restarts == len(FAULTS) - 1
     assert sorted(path.name for path in launches.iterdir()) == [f"{n}-{fault}" for n, fault in enumerate(FAULTS)]
     assert _left_in(tmp_path) == []
+
+
+def test_a_step_at_which_the_build_dies_every_time_is_lost_and_the_rest_of_the_episode_is_as_without_it(
+    tmp_path: Path,
+) -> None:
+    launches = tmp_path / "launches"
+    launches.mkdir()
+    texts = ["turn left", "turn right", "go to the fridge", "open the fridge"]
+    local = world_environment(CONFIG)
+    local.reset(TASK, seed=1)
+    lost = []
+    with EnvironmentPool(
+        PATIENT.but(max_restarts=1), 1, executable=(*BUILD, "abort,abort,none", str(launches), "--world", "known")
+    ) as pool:
+        pool.reset(0, TASK, 1)
+        for text in texts:
+            theirs = pool.step({0: text})[0]
+            if theirs.error == NOT_SURVIVED:
+                lost.append(theirs.parsed)
+            mine = local.step("" if theirs.error == NOT_SURVIVED else text)
+            assert np.array_equal(mine.observation.first_person, theirs.observation.first_person)
+            assert np.array_equal(mine.observation.third_person, theirs.observation.third_person)
+        assert len(lost) == 1
+        assert lost[0] in texts
+        assert pool.truth(0, "e") == local.truth("e")
+        assert pool.num_restarts == 2
 
 
 def test_a_crash_that_the_client_sees_first_starts_no_second_build_behind_the_pools_back(
