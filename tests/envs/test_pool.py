@@ -199,7 +199,6 @@ def test_nothing_is_left_when_the_pools_process_is_killed(tmp_path: Path, number
 import sys, time
 from selu_hpc.config import EnvConfig
 from selu_hpc.envs.pool import EnvironmentPool
-from selu_hpc.envs.worker import NOT_SURVIVED, Spec, Worker
 from selu_hpc.records import Goal, Task
 pool = EnvironmentPool(EnvConfig(), 2, factory="scripted:make")
 task = Task(instruction="x", scene="FloorPlan1", goals=(Goal(verb="open", target="Fridge"),))
