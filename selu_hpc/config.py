@@ -379,6 +379,11 @@ class ResourcesConfig(Settings, frozen=True):
     evaluate: Resources = Resources()
     """Evaluation arrays."""
 
+    def of_stage(self, stage: str) -> Resources:
+        """`of_stage("finetune_actor")`."""
+        found: Resources = getattr(self, stage.partition("_")[0])
+        return found
+
 
 class GameConfig(Settings, frozen=True):
     """RL4VLM: which game, how an answer's probability is weighed and how PPO learns from it."""

@@ -7,6 +7,7 @@ goes where that library has it go, and what we log is not told again by a handle
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,8 +43,11 @@ def set_up_logging(level: str = "INFO") -> None:
 
 @contextmanager
 def logged_to(file: Path, place: str) -> Iterator[None]:
-    """Inside, what is logged from `place` in the run (r01/rollout/3) lies in the file, too."""
+    """Inside, what is logged from `place` in the run (r01/rollout/3) lies in the file, too, and once."""
     handler = logging.FileHandler(file, encoding="utf-8", errors="backslashreplace")
+    doubled = [(name, old) for name in OURS for old in logging.getLogger(name).handlers if _same_file(old, handler)]
+    for name, old in doubled:
+        logging.getLogger(name).removeHandler(old)
     _add(handler, "DEBUG")
     before = _place.set(place)
     try:
@@ -52,7 +56,19 @@ def logged_to(file: Path, place: str) -> Iterator[None]:
         _place.reset(before)
         for name in OURS:
             logging.getLogger(name).removeHandler(handler)
+        for name, old in doubled:
+            logging.getLogger(name).addHandler(old)
         handler.close()
+
+
+def _same_file(one: logging.Handler, other: logging.FileHandler) -> bool:
+    """Whether who started this process has its stderr in the very log."""
+    streams = [getattr(handler, "stream", None) for handler in (one, other)]
+    try:
+        first, second = (os.fstat(stream.fileno()) for stream in streams if stream)
+        return os.path.samestat(first, second)
+    except (OSError, ValueError):  # a stream that is closed, or none of the system's
+        return False
 
 
 def _add(handler: logging.Handler, level: str) -> None:

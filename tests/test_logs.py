@@ -52,3 +52,14 @@ def test_letters_that_no_file_can_hold_are_written_as_numbers(tmp_path, monkeypa
     with logged_to(tmp_path / "log", "-"):
         logging.getLogger("selu_hpc").error("a name of the file system: %s", "\udce9")
     assert "\\udce9" in (tmp_path / "log").read_text()
+
+
+def test_who_has_its_stderr_in_the_log_itself_writes_each_line_once(tmp_path, monkeypatch):
+    with (tmp_path / "log").open("a") as stderr:
+        monkeypatch.setattr("sys.stderr", stderr)
+        set_up_logging()
+        with logged_to(tmp_path / "log", "r01/rollout/3"):
+            logging.getLogger("selu_hpc").info("inside")
+        logging.getLogger("selu_hpc").info("outside")
+    said = (tmp_path / "log").read_text().splitlines()
+    assert [line.rpartition(": ")[2] for line in said] == ["inside", "outside"]

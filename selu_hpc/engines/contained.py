@@ -39,6 +39,7 @@ class ContainedShards:
         with log.open("ab") as file:
             self._alive[shard.name] = subprocess.Popen(
                 [*line, "--attempt", str(shard.attempt)],
+                env=shard.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,

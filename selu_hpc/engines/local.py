@@ -1,4 +1,4 @@
-"""The engine without a scheduler: runs a plan's shards on this machine's cores and shows how far it is.
+"""The engine without a scheduler: runs a plan's shards on this machine's cores and GPUs and shows how far it is.
 
 Owns starting, retrying and stopping shards. Which shard may start is frontier.py's, the processes are shards.py's (a
 fork server) or contained.py's (the run's image), the picture on the terminal is progress.py's.
@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,6 +22,7 @@ from selu_hpc.engines.belonging import own_jobs, require_all_seen
 from selu_hpc.engines.broken import put_aside_broken_shards
 from selu_hpc.engines.contained import ContainedShards
 from selu_hpc.engines.frontier import Frontier, State
+from selu_hpc.engines.gpus import Gpus, find_gpus
 from selu_hpc.engines.ledger import Ledger, match
 from selu_hpc.engines.progress import ProgressView
 from selu_hpc.engines.scheduler import Slurm
@@ -38,6 +39,8 @@ from selu_hpc.viz.plain import plain
 logger = logging.getLogger(__name__)
 
 GRACE_S = 15.0
+GPU_GRACE_S = 120.0
+"""Weights of a base of billions have to come from several GPUs and go to a shared disk."""
 TAIL_LINES = 25
 FULL_BELOW_BYTES = 1 << 20
 REFRESH_S = 0.5
@@ -79,7 +82,7 @@ class LocalEngine:
             job.journal.append("started", engine=self.name, pid=os.getpid(), due={str(k): v for k, v in due.items()})
             if due:
                 shards = self.fork_server or (ContainedShards if job.run.image_file.exists() else Zygote)
-                LocalRun(job, Frontier.of(job.plan, due), workers=self.workers).drive(shards)
+                LocalRun(job, Frontier.of(job.plan, due), workers=self.workers, gpus=gpus_for(job, due)).drive(shards)
             job.journal.append("finished")
 
 
@@ -112,10 +115,11 @@ def refuse_live_slurm_jobs(job: Job, slurm: Slurm) -> None:
 class LocalRun:
     """One drive through a plan's unfinished shards."""
 
-    def __init__(self, job: Job, frontier: Frontier, *, workers: int) -> None:
+    def __init__(self, job: Job, frontier: Frontier, *, workers: int, gpus: Gpus) -> None:
         self.job = job
         self.frontier = frontier
         self.workers = workers
+        self.gpus = gpus
         self.running: dict[str, Running] = {}
         self.failures: dict[tuple[Key, int], int] = {}
         self.gave_up: list[Running] = []
@@ -155,11 +159,17 @@ class LocalRun:
             view.update(self.running.values())
 
     def _start_ready(self, zygote: ForkServer) -> None:
+        waits_for_gpus = False  # what comes later in the line must not take them from it
         for key, shard in self.frontier.ready():
             if len(self.running) >= self.workers:
                 return
+            wanted = self.job.plan[key].resources.gpus
+            lent = None if wanted and waits_for_gpus else self.gpus.take(wanted)
+            if lent is None:
+                waits_for_gpus = True
+                continue
             place = self.job.run.shard(key.round_id, key.stage, shard)
-            started = Running(key, place, next_attempt(place))
+            started = Running(key, place, next_attempt(place), lent)
             zygote.start(started)
             self.running[started.name] = started
             self.frontier.set(key, shard, State.RUNNING)
@@ -168,6 +178,8 @@ class LocalRun:
         """The attempts that have ended, with their codes and seconds."""
         names = [(one["ended"], one["code"]) for one in zygote.messages(timeout_s=timeout_s) if "ended" in one]
         taken = [(self.running.pop(name), code) for name, code in names]
+        for ended, _ in taken:
+            self.gpus.give_back(ended.gpus)
         return [(ended, code, self._note_end(ended, code)) for ended, code in taken]
 
     def _judge(self, ended: Running, code: int, seconds: float, view: ProgressView) -> None:
@@ -218,7 +230,8 @@ class LocalRun:
         """A shard that is stopped here is no failure of its own: it goes on from what it has flushed."""
         for name in self.running:
             zygote.kill(name, signal.SIGTERM)
-        deadline = time.monotonic() + GRACE_S
+        grace_s = GPU_GRACE_S if any(shard.gpus for shard in self.running.values()) else GRACE_S
+        deadline = time.monotonic() + grace_s
         while self.running and time.monotonic() < deadline:
             for message in zygote.messages(timeout_s=0.2):
                 if "ended" in message:
@@ -240,6 +253,24 @@ class LocalRun:
             f"stopped by {signal.Signals(number).name}; finished shards and flushed episodes are kept: run the same "
             f"command (or `{self._again}`) to go on"
         )
+
+
+def gpus_for(job: Job, due: Iterable[Key]) -> Gpus:
+    """This machine's, where a stage that is due asks for some."""
+    asking = [job.plan[key] for key in due if job.plan[key].resources.gpus]
+    if not asking:
+        return Gpus(())
+    found = Gpus(find_gpus(os.environ))
+    most = max(asking, key=lambda stage: stage.resources.gpus)
+    if found.count < most.resources.gpus:
+        logger.warning(
+            "%s asks for %s GPUs (resources.*.gpus), this machine has %s: stages take what is there%s",
+            most.key,
+            most.resources.gpus,
+            found.count,
+            "" if found.count else ", which is the CPU",
+        )
+    return found
 
 
 def full_disk(log: Path) -> str:

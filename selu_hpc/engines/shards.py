@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
+from selu_hpc.containers.launch import stage_command
 from selu_hpc.errors import EngineError
 from selu_hpc.rounds.plan import Key
 from selu_hpc.rounds.rundir import ShardDir
@@ -27,11 +28,28 @@ class Running:
     key: Key
     place: ShardDir
     attempt: int
+    gpus: tuple[str, ...] = ()
+    """Lent to it; without any it computes on the CPU."""
     since: float = field(default_factory=time.monotonic)
 
     @property
     def name(self) -> str:
         return f"{self.place.name}.{self.attempt}"
+
+    @property
+    def command(self) -> list[str]:
+        """Of a process of its own, outside any image."""
+        place = self.place
+        words = stage_command(
+            place.stage, run=place.run.path, round_id=place.round_id, shard=place.shard, attempt=self.attempt
+        )
+        return [sys.executable, *words[1:]]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of a process of its own: ours, and which devices are its own."""
+        found = {name: value for name, value in os.environ.items() if name != "DS_ACCELERATOR"}
+        return found | ({"CUDA_VISIBLE_DEVICES": ",".join(self.gpus)} if self.gpus else {"DS_ACCELERATOR": "cpu"})
 
 
 class ForkServer(Protocol):
@@ -54,7 +72,7 @@ class Zygote:
             "OPENBLAS_NUM_THREADS": "1",
             "MKL_NUM_THREADS": "1",
             "TOKENIZERS_PARALLELISM": "false",
-            "DS_ACCELERATOR": os.environ.get("DS_ACCELERATOR", "cpu"),
+            "DS_ACCELERATOR": "cpu",  # a process that has looked for GPUs cannot fork children that use them
             "PYTHONUNBUFFERED": "1",
         }
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
@@ -94,17 +112,18 @@ class Zygote:
 
     def start(self, shard: Running) -> None:
         place = shard.place
-        self._send(
-            {
-                "start": shard.name,
-                "stage": str(shard.key.stage),
-                "run": str(place.run.path),
-                "round_id": place.round_id,
-                "shard": place.shard,
-                "attempt": shard.attempt,
-                "log": str(place.log(shard.attempt)),
-            }
-        )
+        request = {
+            "start": shard.name,
+            "stage": str(shard.key.stage),
+            "run": str(place.run.path),
+            "round_id": place.round_id,
+            "shard": place.shard,
+            "attempt": shard.attempt,
+            "log": str(place.log(shard.attempt)),
+        }
+        if shard.gpus:  # DeepSpeed, once loaded for the CPU, stays there
+            request |= {"command": shard.command, "environment": shard.environment}
+        self._send(request)
 
     def kill(self, name: str, number: int) -> None:
         with suppress(EngineError):

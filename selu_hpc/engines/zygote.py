@@ -1,7 +1,8 @@
 """A process that has the heavy modules loaded and forks one child per shard, so that a shard starts in milliseconds.
 
-The local engine talks to it in JSON lines: {"start": id, "stage", "run", "round_id", "shard", "attempt", "log"} and
-{"kill": id, "signal": n} go in; {"ready"}, {"started": id, "pid"} and {"ended": id, "code"} come out.
+The local engine talks to it in JSON lines. In go {"start": id, "stage", "run", "round_id", "shard", "attempt", "log"},
+with "command" and "environment" where the child is to become a process of its own, and {"kill": id, "signal": n}; out
+come {"ready"}, {"started": id, "pid"} and {"ended": id, "code"}.
 It dies with the engine and its children die with it, so a killed controller leaves nothing behind.
 Does not own which shard is due; the child calls `stages.entry.run_stage` and nothing else.
 """
@@ -118,6 +119,8 @@ def _become_shard(request: dict[str, Any]) -> None:
         nothing = os.open(os.devnull, os.O_RDONLY)
         for target, source in ((0, nothing), (1, descriptor), (2, descriptor)):
             os.dup2(source, target)
+        if command := request.get("command"):
+            os.execve(command[0], command, request["environment"])
         from selu_hpc.rounds.rundir import Stage
         from selu_hpc.stages.entry import run_stage
 

@@ -26,6 +26,7 @@ from selu_hpc.errors import ModelError
 from selu_hpc.models import backbone
 from selu_hpc.models.asking import Adapter, Answer, Request
 from selu_hpc.models.chat import Chat, Encoded, ImagePart, stack_images
+from selu_hpc.models.device import has_gpu
 from selu_hpc.models.prefix import Prefix, PrefixCache, bucket, left_pad, stack_prefixes
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class LocalGenerator:
         loaded: Any = model
         for name, folder in adapters.items():
             loaded = _add_adapter(loaded, name, folder, first=loaded is model)
-        if torch.cuda.is_available():
+        if has_gpu():
             loaded = loaded.to("cuda")
         loaded.eval()
         return cls(loaded, processor, config, adapters=tuple(adapters))

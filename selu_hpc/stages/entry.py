@@ -78,6 +78,7 @@ def _call(stage: Stage, place: ShardDir, attempt: int) -> int:
         arguments["role"] = stage.value.removeprefix("finetune_")
     start = time.monotonic()
     try:
+        _require_device(stage, place.run)
         importlib.import_module(MODULES[stage]).run(**arguments)
     except RequeueRequested as request:
         logger.info("%s", request)
@@ -93,6 +94,20 @@ def _call(stage: Stage, place: ShardDir, attempt: int) -> int:
         return EXIT_FAILED
     logger.info("finished in %.1f s", time.monotonic() - start)
     return 0
+
+
+def _require_device(stage: Stage, run: RunDir) -> None:
+    """Looked at before anything is loaded, and without torch where nothing was given."""
+    if stage in (Stage.TESTSET, Stage.GATE) or not os.environ.get("CUDA_VISIBLE_DEVICES"):
+        return
+    from selu_hpc.recipes import load_run
+
+    config, name = load_run(run.path), stage.partition("_")[0]
+    served = bool(config.model.server_url) and name != "finetune"  # what it was given may be there to draw with
+    if config.resources.of_stage(stage).gpus and not served:
+        from selu_hpc.models.device import require_gpu
+
+        require_gpu(name)
 
 
 def next_attempt(place: ShardDir) -> int:

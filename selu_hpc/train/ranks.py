@@ -26,6 +26,7 @@ import torch.distributed as dist
 from torch.distributed import HashStore, PrefixStore, TCPStore  # type: ignore[attr-defined]  # torch re-exports its C classes
 
 from selu_hpc.errors import TrainingError
+from selu_hpc.models.device import has_gpu
 from selu_hpc.rounds.rundir import write_json
 
 logger = logging.getLogger(__name__)
@@ -117,12 +118,13 @@ class Team:
 def meet(place: Place, *, meeting_file: Path, timeout_s: float = TIMEOUT_S) -> Iterator[Team]:
     """Join the others; leaves no group, no environment variable and no DeepSpeed state behind."""
     before = {name: os.environ.get(name) for name in ("LOCAL_RANK", "RANK", "WORLD_SIZE", "DS_ACCELERATOR")}
-    cuda = torch.cuda.is_available()
+    cuda = has_gpu()
     if not cuda:
         os.environ["DS_ACCELERATOR"] = "cpu"
     os.environ.update(LOCAL_RANK=str(place.local_rank), RANK=str(place.rank), WORLD_SIZE=str(place.world))
     device = torch.device("cpu")
     if cuda:
+        _require_gpu_each(place)
         device = torch.device("cuda", place.local_rank % torch.cuda.device_count())
         torch.cuda.set_device(device)
         os.environ["LOCAL_RANK"] = str(device.index)  # DeepSpeed's device; not the task's where each sees its own GPU
@@ -138,6 +140,16 @@ def meet(place: Place, *, meeting_file: Path, timeout_s: float = TIMEOUT_S) -> I
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _require_gpu_each(place: Place) -> None:
+    """Ranks started here see the same GPUs; under srun and torchrun each may see one of its own."""
+    found = torch.cuda.device_count()
+    if place.launcher == "spawned" and place.world > found:
+        raise TrainingError(
+            f"{place.world} ranks (finetune.num_ranks) on {found} GPUs: NCCL wants one for each; "
+            f"set finetune.num_ranks={found}, or finetune on a node with more GPUs"
+        )
 
 
 @contextmanager

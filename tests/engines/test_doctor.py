@@ -339,6 +339,18 @@ def seen(**changes):
             {"cuda_visible_devices": "0,1", "gpus": ["A100", "A100"], "vulkan": ["deviceName = A100"]},
             True, 2, {"node of cpu": Grade.OK, "gpus": Grade.OK},
         ),
+        (
+            {"cuda_visible_devices": "0", "gpus": ["A100"], "torch": ["2.13.0+cu130", "13.0", "True"]},
+            True, 1, {"node of cpu": Grade.OK, "gpus": Grade.OK, "torch, node of cpu": Grade.OK},
+        ),
+        (
+            {"cuda_visible_devices": "0", "gpus": ["A100"], "torch": ["2.13.0+cpu", "None", "False"]},
+            True, 1, {"node of cpu": Grade.OK, "gpus": Grade.OK, "torch, node of cpu": Grade.PROBLEM},
+        ),
+        (
+            {"cuda_visible_devices": "0", "gpus": ["A100"], "torch": []},
+            True, 1, {"node of cpu": Grade.OK, "gpus": Grade.OK, "torch, node of cpu": Grade.PROBLEM},
+        ),
     ],
 )  # fmt: skip
 def test_what_a_node_sees_is_judged(changes, back, gpus, expected):

@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+import torch
 
 from selu_hpc.engines.checks.finding import Grade
 from selu_hpc.engines.checks.nodes import check_nodes
@@ -52,6 +53,9 @@ def test_the_image_is_started_on_a_node_and_sees_the_folder_and_its_gpus(node):
     assert "c1: sees the run folder" in found["image on cpu"].answer
     assert found["node of cpu"].grade is Grade.OK
     assert found["gpus"].answer == "c1: 2 handed out, nvidia-smi shows none"
+    assert "torch, node of cpu" not in found, "no stage computes outside the image"
+    if not torch.cuda.is_available():
+        assert found["torch, image on cpu"].grade is Grade.PROBLEM, "eight A100 and a torch that cannot use them"
 
 
 def test_an_image_that_does_not_start_there_is_a_problem_with_apptainers_words(node):

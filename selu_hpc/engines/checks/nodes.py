@@ -1,4 +1,7 @@
-"""A node of each partition, from within a test job: our files, its clock, its GPUs, on the host and in the image."""
+"""A node of each partition, from within a test job: our files, its clock, its GPUs, on the host and in the image.
+
+Whether torch can use the GPUs is looked at where a stage computes: in the image, if the run has one.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,8 @@ def _probe(
     name, partition = f"image on {role}" if in_image else f"node of {role}", site.partitions[role]
     token = f".selu-doctor-{uuid.uuid4().hex[:8]}"
     private = folder / f"{token}.private"
-    look = ["-m", "selu_hpc.engines.probe", str(folder), token]
+    computes = in_image == (config.image != "none")
+    look = ["-m", "selu_hpc.engines.probe", str(folder), token, *(["--torch"] if gpus and computes else [])]
     line = _inside(site, config, folder, private, gpus, look) if in_image else [python_of(site), *look]
     process = subprocess.Popen(
         _test_job(f"selu{token}", site, line, role=role, gpus=gpus),
@@ -92,7 +96,7 @@ def _last_object(said: str) -> dict[str, Any] | None:
 
 def _test_job(name: str, site: Site, line: list[str], *, role: Any, gpus: int) -> list[str]:
     """A small job that differs from a run's in its size only: options, modules and environment are made as there."""
-    small = Resources(partition=role, gpus=gpus, mem_gb=1, timeout_min=5)
+    small = Resources(partition=role, gpus=gpus, mem_gb=4 if gpus else 1, timeout_min=5)  # torch for CUDA is large
     spec = JobSpec(name=name, label="a test job", key=None, shards=(0,), resources=small, command=())
     shell = "\n".join([*setup_lines(site, {"PYTHONPATH": str(SOURCE)}), 'exec "$@"'])
     return ["srun", *srun_words(spec, site), "bash", "-c", shell, "-", *line]
@@ -141,6 +145,22 @@ def _judge(name: str, seen: dict[str, Any], back: bool, gpus: int, config: RunCo
                    "lock of a dead submit is told by its age")  # fmt: skip
     if gpus:
         yield _gpus(seen, gpus, config)
+        if seen.get("torch") is not None:
+            yield _torch(name, seen["host"], seen["torch"])
+
+
+def _torch(name: str, host: str, told: list[str]) -> Finding:
+    """What a stage would refuse there after its job had waited for GPUs (`models.device.require_gpu`)."""
+    if len(told) != 3:
+        return bad(f"torch, {name}", f"{host}: torch cannot be imported", "install the package there, or use an image")
+    version, made_for, usable = told
+    if usable == "True":
+        return ok(f"torch, {name}", f"{host}: torch {version} uses its GPUs")
+    what = "is built without CUDA" if made_for == "None" else f"(CUDA {made_for}) cannot use the GPUs"
+    fix = (
+        "build the image with `--variant cuda`, or install torch for CUDA; where it is, mend the driver (`nvidia-smi`)"
+    )
+    return bad(f"torch, {name}", f"{host}: torch {version} {what}", fix)
 
 
 def _gpus(seen: dict[str, Any], gpus: int, config: RunConfig) -> Finding:
