@@ -71,26 +71,37 @@ def by_type(
     return {name: dict(measure(group)) for name, group in sorted(groups.items())}
 
 
-def gain(before: NDArray[Any], after: NDArray[Any]) -> Gain:
+def gain(before: NDArray[Any], after: NDArray[Any], scenes: Sequence[str] | None = None) -> Gain:
     """Of outcomes (0 to 1) measured twice, (seeds, episodes), the episodes being the same for all seeds.
 
-    Its interval has two parts, each a deviation from the mean, added as independent ones are: a bootstrap over
-    episodes, and Student's t over seeds. Resampling two or three seeds as well would tell too little of how seeds
-    differ: of three it covers 82 % where their spread is as large as a coin's critics have.
+    Its interval has two parts, each a deviation from the mean, added as independent ones are: a bootstrap over scenes
+    (over episodes, where nobody says whose they are), and Student's t over seeds. Episodes of one scene share its rooms
+    and its skin, now and then the very picture. Resampling two or three seeds as well would tell too little of how
+    seeds differ: of three it covers 82 % where their spread is as large as a coin's critics have. Where not one outcome
+    changed, resampling would be certain of it; but n episodes without a change leave room for a share of 3/n that does.
     """
     difference = after.astype(float) - before.astype(float)
     if not difference.size:
         return Gain(percent(before), percent(after), np.nan, np.nan, np.nan)
+    if not difference.any():
+        hidden = 100 * (1 - 0.05 ** (1 / difference.shape[1]))
+        return Gain(percent(before), percent(after), 0.0, -hidden, hidden)
     mean = float(difference.mean())
-    low, high = np.percentile(_resampled_means(difference.mean(axis=0)), INTERVAL)
+    low, high = np.percentile(_resampled_means(difference.mean(axis=0), scenes), INTERVAL)
     seeds = _over_seeds(difference.mean(axis=1))
     ends = np.clip([mean - np.hypot(mean - low, seeds), mean + np.hypot(high - mean, seeds)], -1, 1)
     return Gain(percent(before), percent(after), 100 * mean, 100 * float(ends[0]), 100 * float(ends[1]))
 
 
-def _resampled_means(values: Matrix) -> list[float]:
-    draw = np.random.default_rng(0)
-    return [float(values[draw.integers(len(values), size=len(values))].mean()) for _ in range(BOOTSTRAP)]
+def _resampled_means(values: Matrix, scenes: Sequence[str] | None) -> Matrix:
+    """As many scenes as there are, each with all its episodes, however often it is drawn; a single one tells nothing of
+    others, and its episodes are all there is."""
+    alone = scenes is None or len(set(scenes)) < 2
+    names, where = np.unique(np.arange(len(values)) if alone else np.array(scenes), return_inverse=True)
+    sizes, sums = np.bincount(where), np.bincount(where, weights=values)
+    drawn = np.random.default_rng(0).integers(len(names), size=(BOOTSTRAP, len(names)))
+    means: Matrix = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    return means
 
 
 def _over_seeds(means: Matrix) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from selu_hpc.measures import Gain, gain
-from selu_hpc.selu.table import interval, outcomes, place
+from selu_hpc.selu.table import interval, outcomes, place, scenes_of
 from selu_hpc.summaries import Summary, by_settings, without_copies
 
 Seeds = Mapping[int, Summary]
@@ -42,7 +42,7 @@ def make_leads(summaries: Sequence[Summary], *, of: str = "selu") -> list[Lead]:
             if recipe == of or not seeds or not far:
                 continue
             pairs = [(theirs[seed], ours[seed]) for seed in seeds]
-            found.append(Lead(simulator, world, recipe, far, seeds, _over(pairs, _right), _over(pairs, _done)))
+            found.append(Lead(simulator, world, recipe, far, seeds, *_both(pairs)))
     return sorted(found, key=lambda lead: (lead.simulator, lead.world, place(lead.recipe), lead.recipe, -lead.rounds))
 
 
@@ -89,9 +89,14 @@ def _unmistakable(recipes: Mapping[str, list[Summary]]) -> Iterator[tuple[str, S
             yield recipe, {one["seed"]: one for one in settings[0][1]}
 
 
-def _over(pairs: Sequence[tuple[Summary, Summary]], measure: Any) -> Gain:
+def _both(pairs: Sequence[tuple[Summary, Summary]]) -> tuple[Gain, Gain]:
+    """The critic's and the actor's."""
+    return _over(pairs, _right, "critic_scenes"), _over(pairs, _done, "actor_scenes")
+
+
+def _over(pairs: Sequence[tuple[Summary, Summary]], measure: Any, scenes: str) -> Gain:
     before, after = (np.array([measure(pair[at]) for pair in pairs]) for at in (0, 1))
-    return gain(before, after)
+    return gain(before, after, scenes_of([one for pair in pairs for one in pair], scenes))
 
 
 def _right(one: Summary) -> Any:

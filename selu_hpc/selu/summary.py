@@ -4,8 +4,7 @@ Outcomes are kept as bits in the order of the frozen test sets, so that runs are
 
     {"recipe": "selu", "simulator": "thor", "world": "unknown", "seed": 0, "signature": …, "settings": …, "commit": …,
      "base": …, "testset": …, "episodes": 960, "steps": 7431, "critic_verbs": ["open", …], "critic_ways": ["expert", …],
-     "truth": "0101…",
-     "actor_verbs": […],
+     "critic_scenes": ["FloorPlan19", …], "truth": "0101…", "actor_verbs": […], "actor_scenes": […],
      "rounds": [{"round": 0, "first": "0110…", "verdict": "0111…", "states": "0111…", "success": "0010…",
                  "probe": {"actor": .8, …}, "labels": {…}}, …]}
 """
@@ -18,6 +17,7 @@ from typing import Any
 from selu_hpc.config import RunConfig
 from selu_hpc.rounds.rundir import RunDir, Stage
 from selu_hpc.selu.results import Row, asked_states, merge, numbers
+from selu_hpc.store.reader import EpisodeReader
 from selu_hpc.summaries import Summary, commit_of, settings_of_run
 
 
@@ -46,8 +46,10 @@ def summarise(run: RunDir, config: RunConfig) -> Summary | None:
         "steps": sum(card["episodes"]["total"]["steps"] for card in cards),
         "critic_verbs": [row["verb"] for row in base["critic"]],
         **({"critic_ways": ways} if any(ways := [row.get("way", "") for row in base["critic"]]) else {}),
+        "critic_scenes": _scenes_judged(run, config, base["critic"]),
         "truth": _bits(base["critic"], "truth"),
         "actor_verbs": [row["verb"] for row in base["actor"]],
+        "actor_scenes": [row["scene"] for row in base["actor"]],
         "rounds": [_round(round_id, rows) for round_id, rows in rounds],
     }
 
@@ -80,6 +82,16 @@ def _rows(run: RunDir, config: RunConfig, round_id: int) -> dict[str, list[Row]]
     if not all(run.shard(round_id, Stage.EVALUATE, shard).marker_file.exists() for shard in _shards(config)):
         return None
     return merge([_results(run, round_id, shard)["rows"] for shard in _shards(config)])
+
+
+def _scenes_judged(run: RunDir, config: RunConfig, rows: Sequence[Row]) -> list[str]:
+    """Of the critic's episodes, whose rows don't say it."""
+    scenes = {}
+    for shard in _shards(config):
+        with EpisodeReader(run.shard(0, Stage.TESTSET, shard).episodes, verify=False) as reader:
+            metas = [reader.meta(index) for index in range(len(reader))]
+        scenes.update({meta["episode_id"]: meta["task"]["scene"] for meta in metas})
+    return [scenes[row["episode"]] for row in rows]
 
 
 def _shards(config: RunConfig) -> range:

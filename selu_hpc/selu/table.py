@@ -202,13 +202,13 @@ def _row(group: Sequence[Summary], settings: str) -> TableRow:
         settings=settings,
         seeds=tuple(one["seed"] for one in group),
         rounds=first["rounds"][-1]["round"],
-        critic=_gain(group, right[0], right[1]),
-        own=_gain(group, own[0] == truth, own[1] == truth),
+        critic=_untouched(group, right[0]) or _gain(group, right[0], right[1], "critic_scenes"),
+        own=_gain(group, own[0] == truth, own[1] == truth, "critic_scenes"),
         states=(_states(group, truth, 0), _states(group, truth, -1)),
         f1=_both(critic, lambda said: _f1(truth, said)),
         false_yes=_both(critic, lambda said: percent(said[truth == 0])),
         false_no=_both(critic, lambda said: percent(1 - said[truth == 1])),
-        actor=_gain(group, *actor),
+        actor=_gain(group, *actor, "actor_scenes"),
         probe=(_probe(group, 0), _probe(group, -1)),
         episodes=float(np.mean([one["episodes"] for one in group])),
         steps=float(np.mean([one["steps"] for one in group])),
@@ -250,11 +250,19 @@ def _pair(group: Sequence[Summary], name: str) -> tuple[Matrix, Matrix]:
     return found[0], found[1]
 
 
-def _gain(group: Sequence[Summary], before: Matrix, after: Matrix) -> Gain:
+def _gain(group: Sequence[Summary], before: Matrix, after: Matrix, scenes: str) -> Gain:
     """Nothing is known of a gain where one round alone was measured."""
-    found = gain(before, after)
+    found = gain(before, after, scenes_of(group, scenes))
     again = any(one["rounds"][0]["round"] != one["rounds"][-1]["round"] for one in group)
     return found if again else replace(found, gain=np.nan, low=np.nan, high=np.nan)
+
+
+def _untouched(group: Sequence[Summary], right: Matrix) -> Gain | None:
+    """Of a critic that nothing was taught, as without a critic: every answer is the base's, and that is certain."""
+    names = ("first", "verdict", "states")
+    ends = [[[one["rounds"][at].get(name) for name in names] for one in group] for at in (0, -1)]
+    again = any(one["rounds"][0]["round"] != one["rounds"][-1]["round"] for one in group)
+    return Gain(percent(right), percent(right), 0.0, 0.0, 0.0) if again and ends[0] == ends[1] else None
 
 
 def _both(pair: tuple[Matrix, Matrix], measure: Callable[[Matrix], float]) -> tuple[float, float]:
@@ -279,6 +287,11 @@ def _states(group: Sequence[Summary], truth: Matrix, at: int) -> float:
         if "states" in one["rounds"][at]
     ]
     return percent(np.array([outcomes(bits) == row for bits, row in asked]))
+
+
+def scenes_of(group: Sequence[Summary], name: str) -> list[str] | None:
+    """The scene of each episode, if any of the summaries says it: their test sets are the same."""
+    return next((one[name] for one in group if one.get(name)), None)
 
 
 def outcomes(bits: str) -> NDArray[np.float64]:

@@ -55,7 +55,26 @@ def test_a_gain_is_measured_pair_by_pair():
     assert (found.base, found.last, found.gain) == (50, 100, 50)
     assert 39 < found.low < found.high < 61
     none = gain(before, before)
-    assert (none.low, none.gain, none.high) == (0, 0, 0)
+    assert none.gain == 0
+    assert 2.9 < none.high == -none.low < 3, "a hundred episodes of which none changed: three in a hundred may"
+
+
+def test_a_gains_interval_takes_the_episodes_of_a_scene_for_one_where_they_are_alike():
+    """Ten scenes of ten episodes, five of which are learned: a hundred episodes tell as much as ten do."""
+    scenes = [f"home {n // 10}" for n in range(100)]
+    learned = np.array([[float(n // 10 < 5) for n in range(100)]])
+    alone, alike = gain(np.zeros((1, 100)), learned), gain(np.zeros((1, 100)), learned, scenes)
+    few = gain(np.zeros((1, 10)), learned[:, ::10])
+    assert (alone.gain, alike.gain) == (50, 50)
+    assert (alike.low, alike.high) == (few.low, few.high)
+    assert alike.high - alike.low > 2.5 * (alone.high - alone.low)
+
+
+def test_scenes_count_by_their_episodes():
+    found = gain(np.zeros((1, 4)), np.array([[1.0, 1, 1, 0]]), ["a", "a", "a", "b"])
+    assert (found.low, found.gain, found.high) == (0, 75, 100)
+    one_home = gain(np.zeros((1, 4)), np.array([[1.0, 1, 1, 0]]), ["a"] * 4)
+    assert one_home.low < 75, "the only scene there is: over its episodes"
 
 
 def test_a_gains_interval_knows_that_the_episodes_of_a_seed_hang_together():

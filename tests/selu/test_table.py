@@ -148,3 +148,20 @@ def test_a_runs_curve_has_a_line_for_each_round_and_no_number_that_was_not_measu
         "| 0 | 50.0 | 75.0 | – | 0.0 | – | – | – | – | – | 25.0 |",
         "| 1 | 75.0 | 75.0 | 75.0 | 75.0 | 90.0 | 5.0 | 40.0 | 3 | – | 25.0 |",
     ]
+
+
+def test_an_interval_is_one_over_scenes_where_the_summaries_say_which():
+    last = {"round": 5, "first": "1111", "success": "1110"}
+    scenes = {"critic_scenes": ["a", "a", "b", "b"], "actor_scenes": ["a", "b", "c", "d"]}
+    (alone,), (told,) = make_rows([summary(last=last)]), make_rows([summary(last=last, **scenes)])
+    assert told.critic.gain == alone.critic.gain
+    assert (told.critic.low, told.critic.high) == (0, 0), "in each scene one more is right and one less"
+    assert alone.critic.low < 0 < alone.critic.high
+    assert (told.actor.low, told.actor.high) == (alone.actor.low, alone.actor.high)
+
+
+def test_a_critic_that_was_taught_nothing_gained_nothing_for_certain():
+    (row,) = make_rows([summary(last={"round": 5, "success": "1110"})])
+    assert (row.critic.low, row.critic.gain, row.critic.high) == (0, 0, 0)
+    (row,) = make_rows([summary(last={"round": 5, "verdict": "0000"})])
+    assert row.critic.low < row.critic.gain == 0 < row.critic.high
