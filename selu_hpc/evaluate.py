@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         left_out.append(RunFolderError(
             f"no evaluated run in {looked}; make one with `python -m selu_hpc.submit`, or give the path of a run folder"
         ))  # fmt: skip
-    sys.stderr.write("".join(f"error: {error}\n" for error in left_out))
+    sys.stderr.write("".join(f"error: {_harmless(error)}\n" for error in left_out))
     sys.stdout.write(show(found, options.summary, options.by_type) if found else "")
     return 1 if left_out else 0
 
@@ -103,17 +103,23 @@ def _is_run(path: Path) -> bool:
 def _of_run(path: Path) -> Iterator[dict[str, Any]]:
     from selu_hpc.recipes import load_run
     from selu_hpc.rl4vlm import summary as games
-    from selu_hpc.rounds.rundir import RunDir
+    from selu_hpc.rounds.rundir import MARKER, RunDir, Stage
     from selu_hpc.selu.summary import summarise
 
     config = load_run(path)
-    of_its_kind = games.summarise if config.plays_games else summarise
+    run, of_its_kind = RunDir(path), games.summarise if config.plays_games else summarise
     try:
-        summary = of_its_kind(RunDir(path), config)
-        if summary is not None:
-            yield check(summary)
+        summary = of_its_kind(run, config)
+        found = [check(summary)] if summary is not None else []
     except BROKEN as error:
         raise RunFolderError(f"{path}: its results are not what a run writes ({_told(error)})") from error
+    later = (run.stage(round_id, Stage.EVALUATE) for round_id in range(1, config.rounds + 1))
+    if not found and any(any(stage.glob(f"shard-*/{MARKER}")) for stage in later):
+        raise RunFolderError(
+            f"{path}: its base is not evaluated yet (r00/{Stage.EVALUATE}), so there is nothing to compare with; "
+            f"`{run.command('status')}` says how far it is"
+        )
+    yield from found
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -123,6 +129,13 @@ def _read(file: Path) -> dict[str, Any]:
         return check(json.loads(file.read_bytes()))
     except BROKEN as error:
         raise RunFolderError(f"{file}: not a run's summary ({_told(error)})") from error
+
+
+def _harmless(error: SeluError) -> str:
+    """Its lines, none of which gives a terminal orders; a path may be of several."""
+    from selu_hpc.viz.plain import plain
+
+    return "\n".join(plain(line) for line in str(error).split("\n"))
 
 
 def _told(error: Exception) -> str:

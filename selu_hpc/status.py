@@ -21,6 +21,7 @@ from selu_hpc.engines.table import Column, text_table
 from selu_hpc.errors import SeluError
 from selu_hpc.rounds.rundir import RunDir
 from selu_hpc.terminal import enter
+from selu_hpc.viz.plain import plain
 
 NUMBERS = ("shards", "done", "running", "pending", "failed", "open")
 
@@ -80,7 +81,7 @@ def as_text(found: Overview) -> str:
     lines += [f"! {line}" for line in found.trouble]
     lines += [f"! {found.answer}"] if found.answer else []
     lines.append(f"{found.verdict}: {next_step(found)}")
-    title = f"{found.run.path}" + (f", engine {found.engine}" if found.engine else "")
+    title = plain(str(found.run.path)) + (f", engine {found.engine}" if found.engine else "")
     return text_table(columns, rows, title=title, caption="\n".join(lines))
 
 

@@ -15,6 +15,7 @@ from selu_hpc.config import RunConfig
 from selu_hpc.rounds.rundir import RunDir
 
 Summary = dict[str, Any]
+LONGEST_NAME = 200
 MEASURED = {"base": "", "testset": "", "rules": 1, "wording": 1}
 """What else than its settings tells measurements of a run apart, and what a summary that doesn't say it has."""
 
@@ -76,8 +77,8 @@ def check(summary: Summary) -> Summary:
 def _faults(summary: Summary) -> Iterator[str]:
     plays = "game" in summary
     names = ("recipe", "signature", *(["game"] if plays else ["simulator", "world"]))
-    yield from _of_another_kind({name: summary[name] for name in names}, (str,), "a name")
-    yield from _of_another_kind({"base": summary.get("base", "")}, (str,), "a name")
+    yield from _faults_of_names({name: summary[name] for name in names})
+    yield from _faults_of_names({name: summary.get(name, "") for name in ("base", "settings")})
     whole = {**{name: summary[name] for name in ("seed", "episodes", "steps")}, "rules": summary.get("rules", 1)}
     yield from _of_another_kind({**whole, "wording": summary.get("wording", 1)}, (int,), "a whole number")
     yield from _of_another_kind({"minutes": summary.get("minutes")}, (int, float, type(None)), "a number")
@@ -86,6 +87,13 @@ def _faults(summary: Summary) -> Iterator[str]:
     for one in summary["rounds"]:
         yield from _of_another_kind({"round": one["round"]}, (int,), "a whole number")
     yield from _faults_of_games(summary) if plays else _faults_of_verdicts(summary)
+
+
+def _faults_of_names(names: Mapping[str, Any]) -> Iterator[str]:
+    """What stands in a table as it is: nothing that a terminal obeys, and nothing that begins another cell or row."""
+    for name, value in names.items():
+        if type(value) is not str or not value.isprintable() or "|" in value or len(value) > LONGEST_NAME:
+            yield f"{name} is {value!r:.{LONGEST_NAME}}, not a name"
 
 
 def _of_another_kind(values: Mapping[str, Any], kinds: Sequence[type], what: str) -> Iterator[str]:
@@ -102,10 +110,14 @@ def _faults_of_games(summary: Summary) -> Iterator[str]:
 
 def _faults_of_verdicts(summary: Summary) -> Iterator[str]:
     judged, acted = len(summary["critic_verbs"]), len(summary["actor_verbs"])
+    for holder in ("critic_verbs", "actor_verbs", "critic_ways", "critic_scenes", "actor_scenes", "testset"):
+        for one in dict.fromkeys(summary.get(holder, ())):
+            yield from _faults_of_names({f"one of {holder}": one})
     yield from _faults_of_bits(summary, {"truth": judged})
-    ways = summary.get("critic_ways", [""] * judged)
-    if not isinstance(ways, list) or len(ways) != judged or not all(isinstance(way, str) for way in ways):
-        yield f"critic_ways is no list of {judged} names"
+    for holder, length in (("critic_ways", judged), ("critic_scenes", judged), ("actor_scenes", acted)):
+        names = summary.get(holder, [""] * length)
+        if not isinstance(names, list) or len(names) != length or not all(isinstance(name, str) for name in names):
+            yield f"{holder} is no list of {length} names"
     for one in summary["rounds"]:
         states = {"states": judged} if "states" in one else {}
         place = f"round {one['round']}: "

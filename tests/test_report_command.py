@@ -10,7 +10,7 @@ import pytest
 
 from selu_hpc import evaluate, report
 from selu_hpc.rounds.plan import make_plan
-from selu_hpc.rounds.rundir import RunDir, Stage
+from selu_hpc.rounds.rundir import RunDir, Stage, write_json
 from selu_hpc.summaries import commit_of
 from selu_hpc.terminal import REFUSED
 
@@ -81,6 +81,12 @@ def broken(name, tmp_path, **changes):
         ({"last": {"first": "01"}}, f"round 5: first has 2 outcomes of {JUDGED}"),
         ({"critic_ways": ["expert"] * 3}, f"critic_ways is no list of {JUDGED} names"),
         ({"critic_ways": "x" * JUDGED}, f"critic_ways is no list of {JUDGED} names"),
+        ({"recipe": "selu\x1b[2J"}, r"recipe is 'selu\x1b[2J', not a name"),
+        ({"recipe": "selu | 3 |\n| oracle"}, r"recipe is 'selu | 3 |\n| oracle', not a name"),
+        ({"world": "un\u202eknown"}, r"world is 'un\u202eknown', not a name"),
+        ({"settings": "x" * 999}, f"settings is '{'x' * 199}, not a name"),
+        ({"critic_verbs": ["open", *["a|b"] * (JUDGED - 1)]}, "one of critic_verbs is 'a|b', not a name"),
+        ({"testset": ["\x1b[2J"]}, r"one of testset is '\x1b[2J', not a name"),
         ({"last": {"success": "x"}}, "round 5: success is not a string of 0 and 1"),
         ({"last": {"probe": {"actor": "high"}}}, "round 5: probe, actor is 'high', not a share"),
     ],
@@ -93,6 +99,29 @@ def test_a_summary_that_no_table_can_use_is_named_and_the_others_are_shown(tmp_p
     assert said.err == f"error: {file}: not a run's summary ({said.err.rpartition('summary (')[2]}"
     assert why in said.err
     assert "| selu | 1 | 5 |" in said.out
+
+
+def test_a_file_that_cannot_be_read_gives_the_terminal_no_orders(tmp_path, capsys):
+    (tmp_path / "a\x1b[2Jb.json").write_text(json.dumps({"\x1b]0;x\x07": 1}))
+    file = broken("c.json", tmp_path, last={"probe": {"\x1b[2J": "high"}})
+    assert evaluate.main(["--table", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert "a⟨U+001B⟩[2Jb.json: not a run's summary" in said
+    assert f"{file}: not a run's summary (ValueError: round 5: probe, ⟨U+001B⟩[2J is 'high', not a share)" in said
+    assert "\x1b" not in said
+
+
+def test_a_run_whose_base_is_not_evaluated_is_named_also_beside_another(small_run, capsys):
+    place = small_run.shard(1, Stage.EVALUATE)
+    write_json(place.path / "results.json", {"rows": {name: [] for name in ("critic", "actor", "probe", "labels")}})
+    assert evaluate.main(["--table", str(small_run.path), str(SUMMARY)]) == 0, "a run that was just begun"
+    place.write_marker(content="", names=["results.json"], summary={})
+    capsys.readouterr()
+    for others in ([], [str(SUMMARY)]):
+        assert evaluate.main(["--table", str(small_run.path), *others]) == 1
+        said = capsys.readouterr()
+        assert said.err.startswith(f"error: {small_run.path}: its base is not evaluated yet (r00/evaluate), so ")
+        assert ("| selu | 1 | 5 |" in said.out) == bool(others)
 
 
 def test_a_summary_of_games_is_looked_at_by_its_own_rule(tmp_path, capsys):

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from selu_hpc.rounds.due import Unfinished, look_for_unfinished
 from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.lock import holder
 from selu_hpc.rounds.plan import Key
-from selu_hpc.rounds.rundir import RunDir, ShardDir
+from selu_hpc.rounds.rundir import MARKER, RunDir, ShardDir, Stage
 
 
 class Verdict(StrEnum):
@@ -123,10 +124,15 @@ def submit_again(run: RunDir, engine: str) -> str:
 
 
 def fresh_report(run: RunDir) -> Path | None:
-    """The run's report, if it was written since anything happened in the run."""
+    """The run's report, if it was written since anything happened in the run.
+
+    The journal says nothing of stages that were run by hand, nor of when a job of Slurm's ended: their markers do.
+    """
     report = run.report / "index.html"
+    told = (run.path.glob(f"rounds/*/{stage}/shard-*/{MARKER}") for stage in (Stage.EVALUATE, Stage.GATE))
     try:
-        return report if report.stat().st_mtime >= run.journal_file.stat().st_mtime else None
+        written = report.stat().st_mtime
+        return report if all(written >= one.stat().st_mtime for one in (run.journal_file, *chain(*told))) else None
     except FileNotFoundError:
         return None
 

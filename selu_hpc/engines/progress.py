@@ -10,7 +10,15 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from selu_hpc.engines.base import Job
 from selu_hpc.engines.frontier import Frontier, State
@@ -18,6 +26,9 @@ from selu_hpc.engines.overview import counted, read_part
 from selu_hpc.rounds.plan import Key
 from selu_hpc.rounds.rundir import ShardDir
 from selu_hpc.stages.entry import progress_file
+
+ROOM_FOR_BARS, ROOM_FOR_TIMES = 74, 63
+"""Columns that a line with a bar of ten, or with both times and no bar, takes."""
 
 
 class AtWork(Protocol):
@@ -38,11 +49,7 @@ class ProgressView:
         self.job, self.frontier = job, frontier
         self.console = Console(stderr=True)
         self.bars = Progress(
-            TextColumn("{task.description:<24}"),
-            BarColumn(bar_width=28),
-            TextColumn("{task.fields[shards]:<22}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            *columns_for(self.console.width),
             console=self.console,
             disable=not self.console.is_terminal,
             refresh_per_second=4,
@@ -65,7 +72,7 @@ class ProgressView:
         self.bars.stop()
 
     def say(self, text: str) -> None:
-        self.bars.console.print(text, highlight=False, markup=False)
+        self.bars.console.print(text, highlight=False, markup=False, soft_wrap=True)  # a path stays one word
 
     def shard_done(self, key: Key, seconds: float) -> None:
         self.seconds[key] = self.seconds.get(key, 0.0) + seconds
@@ -97,6 +104,16 @@ class ProgressView:
 
     def _is_done(self, key: Key) -> bool:
         return self.frontier.count(key, State.DONE) == self.job.plan[key].num_shards
+
+
+def columns_for(width: int) -> list[ProgressColumn]:
+    """A window too narrow for everything loses the bar first, then the time to come; rich would cut the times."""
+    if width >= ROOM_FOR_BARS:
+        words, bar = ("{task.description:<24}", "{task.fields[shards]:<22}"), [BarColumn(bar_width=28)]
+    else:
+        words, bar = ("{task.description}", "{task.fields[shards]}"), []
+    to_come = [TimeRemainingColumn()] if width >= ROOM_FOR_TIMES else []
+    return [TextColumn(words[0]), *bar, TextColumn(words[1]), TimeElapsedColumn(), *to_come]
 
 
 def _title(key: Key) -> str:

@@ -6,14 +6,18 @@ Colours are the page's own (report.css), so that the drawing is as readable in t
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from math import nan
 
 import matplotlib
 
 matplotlib.use("Agg")
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from selu_hpc.viz.figures import Figure as Share
 from selu_hpc.viz.figures import escaped, share_of
 from selu_hpc.viz.results import RoundNumbers
 
@@ -46,13 +50,7 @@ def learning_curve(
         figure = Figure(figsize=(5.0, 3.1), layout="constrained")
         axes = figure.subplots()
         for path, label, colour, marker in lines:
-            points = [(one.round_id, share_of(one.figure(*path))) for one in rounds]
-            points = [(x, y) for x, y in points if y["value"] is not None]
-            xs = [x for x, _ in points]
-            values, lows, highs = ([100 * y[name] for _, y in points] for name in ("value", "low", "high"))
-            axes.plot(xs, values, color=COLOURS[colour], marker=marker, label=label, linewidth=2)
-            axes.fill_between(xs, lows, highs, color=COLOURS[colour], alpha=0.15, linewidth=0)
-            axes.vlines(xs, lows, highs, color=COLOURS[colour], alpha=0.5, linewidth=1)
+            _draw(axes, {one.round_id: share_of(one.figure(*path)) for one in rounds}, COLOURS[colour], marker, label)
         axes.set_xlabel(f"round (0 = {base})")
         axes.set_ylabel(of)
         axes.set_ylim(0, 102)
@@ -65,6 +63,21 @@ def learning_curve(
         out = io.StringIO()
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     return _on_page(out.getvalue(), " and ".join(label for _, label, _, _ in lines))
+
+
+def _draw(axes: Axes, figures: Mapping[int, Share], colour: str, marker: str, label: str) -> None:
+    """Lines and bands break where a round was not measured; a dashed line leads over it."""
+    known = {
+        x: [100 * y[name] for name in ("value", "low", "high")] for x, y in figures.items() if y["value"] is not None
+    }
+    every = range(min(known, default=0), max(known, default=-1) + 1)
+    values, lows, highs = ([known[x][at] if x in known else nan for x in every] for at in range(3))
+    axes.plot(every, values, color=colour, marker=marker, label=label, linewidth=2)
+    axes.fill_between(every, lows, highs, color=colour, alpha=0.15, linewidth=0)
+    axes.vlines(list(known), *([y[at] for y in known.values()] for at in (1, 2)), color=colour, alpha=0.5, linewidth=1)
+    for two in pairwise(known):
+        if two[1] - two[0] > 1:
+            axes.plot(two, [known[x][0] for x in two], color=colour, linestyle="--", linewidth=1)
 
 
 def _on_page(text: str, what: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from PIL import Image
 
-from selu_hpc.records import Episode
+from selu_hpc.records import Action, Episode
 from selu_hpc.rounds.rundir import RunDir, Stage
 from selu_hpc.store.trajectories import EpisodeReader
 from selu_hpc.viz.figures import escaped
@@ -29,7 +29,7 @@ def show_film(run: RunDir, *, views: int) -> Iterable[str]:
     if not len(store):
         return
     episode = store.episode(0)
-    words = " → ".join(action.parsed or "(unreadable)" for action in episode.actions)
+    words = " → ".join(_done(action, pays=views == 1) for action in episode.actions)
     said = f": “{episode.task.instruction}” in {episode.task.scene}: {words}."
     above = " Above the actor’s view, below the critic’s." if views > 1 else ""
     name = escaped(plain(episode.episode_id))
@@ -37,8 +37,19 @@ def show_film(run: RunDir, *, views: int) -> Iterable[str]:
     yield f"<h2>An episode of round {newest}</h2>" if newest else "<h2>An episode of the warm-up</h2>"
     yield '<figure><div class=wide tabindex=0 role=region aria-label="Film">'
     yield f'<img alt="{seen}" src="{_strip(episode, views)}"></div>'
-    yield f"<figcaption>{name}{escaped(plain(said))}{above} <code>python -m selu_hpc.replay</code> plays others back."
-    yield "</figcaption></figure>"
+    others = f"<code>{escaped(plain(run.command('replay')))}</code> plays others back."
+    yield f"<figcaption>{name}{escaped(plain(said))}{above} {others}</figcaption></figure>"
+
+
+def _done(action: Action, *, pays: bool) -> str:
+    """An action, and what was another's doing. pays: it is a game's, where chance may move and nothing is refused."""
+    if pays and action.error == "strayed":
+        return f"{action.parsed} (drawn at random)"
+    if pays and action.error == "drawn":
+        return f"(unreadable; {action.parsed} drawn)"
+    if not action.parsed:
+        return "(unreadable)"
+    return action.parsed if action.ok or pays else f"{action.parsed} (refused)"
 
 
 def _strip(episode: Episode, views: int) -> str:

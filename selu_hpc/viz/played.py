@@ -7,10 +7,11 @@ Does not own which episodes a page shows (choice.py) or how (replay.py).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from selu_hpc.errors import CorruptShardError, MissingShardError, RunFolderError
 from selu_hpc.records import Episode, Label, Truth
+from selu_hpc.rounds.gate import Seal
 from selu_hpc.rounds.rundir import MARKER, RunDir, ShardDir, Stage
 from selu_hpc.store.lines import LineReader
 from selu_hpc.store.trajectories import EpisodeReader
@@ -26,7 +27,8 @@ MOST_NAMED = 4
 class PlayedEpisode:
     """An episode in its store; label and truth are None where there is none, or none was asked for.
 
-    rewards: what a game paid at each step; empty where nothing pays.
+    rewards: what a game paid at each step; empty where nothing pays.  left_out: the round was sealed without its shard,
+    so nothing learned from it.
     """
 
     episode_id: str
@@ -35,6 +37,7 @@ class PlayedEpisode:
     label: Label | None = None
     truth: Truth | None = None
     rewards: tuple[float, ...] = ()
+    left_out: bool = False
     store: EpisodeReader = field(repr=False, compare=False)
 
     @property
@@ -80,6 +83,16 @@ def finished_shards(run: RunDir, stage: Stage) -> dict[int, list[int]]:
     return found
 
 
+def sealed_shards(run: RunDir, round_id: int) -> set[int] | None:
+    """The shards that a round was sealed with, and learned from; None while it is not sealed."""
+    if not run.shard(round_id, Stage.GATE).marker_file.exists():
+        return None
+    try:
+        return set(Seal.read(run, round_id).shards)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None  # the gate's own readers complain of it
+
+
 def pick_round(run: RunDir, wanted: int | None) -> int:
     """The round that is asked for, else the newest that has labels, else the newest that was played."""
     played, labelled = finished_shards(run, Stage.ROLLOUT), finished_shards(run, Stage.LABEL)
@@ -96,13 +109,22 @@ def pick_round(run: RunDir, wanted: int | None) -> int:
 
 
 def read_round(run: RunDir, round_id: int, *, with_truth: bool = False) -> list[PlayedEpisode]:
-    """The episodes of a round's finished rollout shards, in the order they were numbered."""
-    labelled = finished_shards(run, Stage.LABEL).get(round_id, [])
+    """The episodes of a round's finished rollout shards, in the order they were numbered; no frame is read."""
+    labelled, sealed = finished_shards(run, Stage.LABEL).get(round_id, []), sealed_shards(run, round_id)
     return [
-        episode
+        replace(episode, left_out=sealed is not None and shard not in sealed)
         for shard in finished_shards(run, Stage.ROLLOUT)[round_id]
         for episode in _read_shard(run, round_id, shard, is_labelled=shard in labelled, with_truth=with_truth)
     ]
+
+
+def compare_checksums(episodes: Sequence[PlayedEpisode]) -> None:
+    """Every file of the shards these lie in is what was written, or a CorruptShardError names the one that is not.
+
+    Not of the whole round: a thousand shards hold gigabytes of frames that no page shows.
+    """
+    for folder in dict.fromkeys(episode.store.folder for episode in episodes):
+        EpisodeReader(folder)
 
 
 def with_ids(episodes: Sequence[PlayedEpisode], wanted: Sequence[str]) -> list[PlayedEpisode]:
@@ -118,7 +140,7 @@ def _read_shard(
     run: RunDir, round_id: int, shard: int, *, is_labelled: bool, with_truth: bool
 ) -> Iterator[PlayedEpisode]:
     rollout, label = run.shard(round_id, Stage.ROLLOUT, shard), run.shard(round_id, Stage.LABEL, shard)
-    store = EpisodeReader(rollout.episodes)
+    store = EpisodeReader(rollout.episodes, verify=False)  # compare_checksums does, of what is shown
     labels = _read_labels(label) if is_labelled else None
     truths = _read_truths(rollout) if with_truth else None
     paid = [tuple(line["rewards"]) for line in LineReader(rollout.hands).records] if rollout.hands.is_dir() else []

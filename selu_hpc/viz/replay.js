@@ -45,13 +45,12 @@ function showHead() {
   if (data.by_name) text += ", chosen by name";
   else if (data.show !== "all") text += `, of ${data.totals[data.show]} that were ${MEANINGS[data.show]}`;
   else if (num < total) text += data.num_judged ? ", chosen from every kind, the rare ones first" : ", spread over the round";
-  if (!data.has_critic) text += ". A game pays a reward, so there is no critic.";
-  else if (data.num_judged === 0) text += ". The round is not labelled yet.";
-  else if (data.num_judged < total) {
-    const num = total - data.num_judged;
-    text += `. ${num} of the round ${num === 1 ? "is" : "are"} not labelled yet.`;
-  }
-  at("count").textContent = text;
+  const told = [text], { num_waiting: waiting, num_left_out: lost } = data;
+  if (!data.has_critic) told.push("A game pays a reward, so there is no critic");
+  else if (waiting === total) told.push("The round is not labelled yet");
+  else if (waiting) told.push(`${waiting} of the round ${waiting === 1 ? "is" : "are"} not labelled yet`);
+  if (lost) told.push(`${lost} of the round ${lost === 1 ? "was" : "were"} left out of learning: it was sealed without their shard`);
+  at("count").textContent = told.length > 1 ? `${told.join(". ")}.` : text;
   at("truth-note").hidden = !data.with_truth;
   at("learned").textContent = data.critic === "oracle" ? "This run’s critic is the oracle, which judges by it."
     : "No actor and no critic has learned from it.";
@@ -76,6 +75,7 @@ function chips(one) {
   if (one.rewards.length) row.append(make("span", { text: `paid ${one.rewards.reduce((sum, paid) => sum + paid, 0)}` }));
   else if (one.label === null) row.append(make("span", { text: "not judged" }));
   else row.append(yesNo(one.label.verdict));
+  if (one.left_out) row.append(make("span", { text: "left out" }));
   if (one.kinds.includes("corrected")) row.append(make("span", { text: "corrected" }));
   if (one.kinds.includes("relabelled")) row.append(make("span", { text: "relabelled" }));
   if (one.kinds.includes("wrong")) row.append(make("b", { className: "doubt", text: "wrong" }));

@@ -26,7 +26,7 @@ from selu_hpc.selu.interview import critic_steps
 from selu_hpc.selu.verdicts import CONSISTENCY, OWN_TASK, OWN_WORDS
 from selu_hpc.viz.choice import Kind, choose
 from selu_hpc.viz.plain import plain, plain_all, script_json
-from selu_hpc.viz.played import PlayedEpisode, pick_round, read_round, with_ids
+from selu_hpc.viz.played import PlayedEpisode, compare_checksums, pick_round, read_round, with_ids
 from selu_hpc.viz.results import world_of
 from selu_hpc.viz.strips import strip
 
@@ -69,6 +69,7 @@ def make_replay(
     kinds = [kind for kind in Kind if with_truth or kind is not Kind.WRONG]
     totals = {str(kind): sum(kind in one.kinds for one in everything) for kind in kinds}
     shown = with_ids(everything, ids) if ids else _chosen(everything, show, limit, totals, plays=config.plays_games)
+    compare_checksums(shown)
     data = {
         "run": run.path.name,
         "recipe": config.recipe,
@@ -83,6 +84,8 @@ def make_replay(
         "show": str(show),
         "totals": totals,
         "num_judged": sum(one.label is not None for one in everything),
+        "num_waiting": sum(one.label is None and not one.left_out for one in everything),
+        "num_left_out": sum(one.left_out for one in everything),
         "episodes": [_episode(one, config) for one in shown],
     }
     return _write(out or run.report / "replay.html", _page(data))
@@ -108,6 +111,7 @@ def _episode(one: PlayedEpisode, config: RunConfig) -> dict[str, Any]:
     words = {
         "id": one.episode_id,
         "kinds": sorted(one.kinds),
+        "left_out": one.left_out,
         "task": _task(episode.task),
         "scene": episode.task.scene,
         "actor": {"model": episode.model, "adapter": episode.adapter},

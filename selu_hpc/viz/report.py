@@ -1,18 +1,18 @@
 """Writes RUN/report/index.html: one self-contained page with the learning curve, tables, data cards and time spent.
 
 report.css beside this file says how it looks. A part of the page that cannot be made is a line that says why; figures
-that cannot be read are an error. Does not own how a figure is written (figures.py), the drawing (curves.py), the film
-(film.py) or what was measured (results.py, times.py).
+that cannot be read are an error. Does not own how a figure or a table is written (figures.py, tables.py), the drawing
+(curves.py), the film (film.py), what was learned from (sets.py) or what was measured (results.py, times.py).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from selu_hpc.config import CriticMode, RunConfig
 from selu_hpc.errors import RunFolderError, SeluError
@@ -22,10 +22,11 @@ from selu_hpc.viz.curves import GAME_LINES, LINES, Lines, learning_curve
 from selu_hpc.viz.figures import Figure, duration, escaped, mean_cell, score_cell, share_cell
 from selu_hpc.viz.film import show_film
 from selu_hpc.viz.plain import plain
-from selu_hpc.viz.results import RoundNumbers, read_cards, read_rounds, world_of
+from selu_hpc.viz.results import RoundNumbers, read_rounds, world_of
+from selu_hpc.viz.sets import fine_tuning_sets, games_played
+from selu_hpc.viz.tables import meanings, round_name, table
 from selu_hpc.viz.times import Spent, read_times
 
-Cells = Sequence[str]
 BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError)
 """What reading a file of any content may end with."""
 EACH = "Below each figure stand its 95 % interval and how many outcomes it rests on (n)."
@@ -83,16 +84,6 @@ GAMES = (
     Column("steps", ("steps",), "How many steps a game takes, on average.", mean_cell),
     Column("actions read", ("said",), "Of a game’s steps, those whose answer names an action, averaged over games."),
 )
-SOURCES = {
-    "success": "steps of episodes that were judged done",
-    "relabelled": "under an instruction found in hindsight",
-    "unjudged": "steps of episodes that nobody judged",
-    "verdict": "verdicts that stayed as they were first given",
-    "corrected": "verdicts that were changed before the end",
-}
-"""Of samples; a source that is not here is called by its name alone."""
-UNJUDGED = {"success": "steps of episodes that all count as done, for nobody judged them"}
-"""The same where critic.mode is none."""
 AFTERWARDS = "Measured after the fact by the evaluation stage; no learning stage can read this."
 WHOSE_LABELS = {
     CriticMode.NONE: f"Nobody judged: every episode was learned from as a success. {AFTERWARDS}",
@@ -108,7 +99,9 @@ def make_report(run: RunDir, out: Path | None = None) -> Path:
     rounds = list(read_rounds(run, config))
     plays = config.plays_games
     learned = _games if plays else _learned
-    sets, learned_from = (_played, "Games played to learn from") if plays else (_cards, "Fine-tuning sets")
+    sets, learned_from = (
+        (games_played, "Games played to learn from") if plays else (fine_tuning_sets, "Fine-tuning sets")
+    )
     sections = [
         _head(run, config),
         *(learned(config, rounds) if rounds else ["<p>No round has been evaluated yet.</p>"]),
@@ -121,7 +114,7 @@ def make_report(run: RunDir, out: Path | None = None) -> Path:
     page = (
         "<!doctype html><html lang=en><meta charset=utf-8>"
         '<meta name=viewport content="width=device-width, initial-scale=1"><link rel=icon href="data:,">'
-        f"<title>{escaped(run.path.name)}</title><style>{style}</style><main>{''.join(sections)}</main></html>\n"
+        f"<title>{escaped(plain(run.path.name))}</title><style>{style}</style><main>{''.join(sections)}</main></html>\n"
     )
     try:
         write_bytes(out, page.encode())
@@ -142,7 +135,8 @@ def _or_why(what: str, make: Callable[[], Iterable[str]]) -> list[str]:
 def _head(run: RunDir, config: RunConfig) -> str:
     words = f"recipe {config.recipe} · {world_of(config)} · seed {config.seed}"
     origin = f"{_signature(run, config)} · {_commit(run)} · image {config.image}"
-    return f"<h1>{escaped(run.path.name)}</h1><p class=quiet>{escaped(words)}</p><p class=quiet>{escaped(origin)}</p>"
+    name, words, origin = (escaped(plain(text)) for text in (run.path.name, words, origin))
+    return f"<h1>{name}</h1><p class=quiet>{words}</p><p class=quiet>{origin}</p>"
 
 
 def _signature(run: RunDir, config: RunConfig) -> str:
@@ -166,7 +160,7 @@ def _learned(config: RunConfig, rounds: Sequence[RoundNumbers]) -> Iterable[str]
     """What SELU and its baselines came to."""
     yield _tiles(config, rounds, LINES, base="base")
     yield f"<h2>Learning</h2><figure>{learning_curve(rounds)}"
-    yield f"<figcaption>{BANDS.format(over='episodes')}</figcaption></figure>"
+    yield f"<figcaption>{BANDS.format(over='episodes')}{_spanned(rounds)}</figcaption></figure>"
     yield _by_round(rounds, LEARNING, name="Learning", base="base")
     yield from _by_type(rounds)
     yield from _by_way(rounds)
@@ -180,28 +174,9 @@ def _games(config: RunConfig, rounds: Sequence[RoundNumbers]) -> Iterable[str]:
     """What RL4VLM came to: fresh deals by round."""
     yield _tiles(config, rounds, GAME_LINES, base="warm-up")
     drawing = learning_curve(rounds, GAME_LINES, base="warm-up", of="% of games of fresh deals")
-    words = f"Games of fresh deals, sampled as in training. {BANDS.format(over='games')}"
+    words = f"Games of fresh deals, sampled as in training. {BANDS.format(over='games')}{_spanned(rounds)}"
     yield f"<h2>Learning</h2><figure>{drawing}<figcaption>{words}</figcaption></figure>"
     yield _by_round(rounds, GAMES, name="Learning", base="warm-up")
-
-
-def _played(run: RunDir, config: RunConfig, *, name: str) -> Iterable[str]:
-    cards = read_cards(run, config)
-    if not cards:
-        return
-    rows = [
-        [
-            _round(round_id, "warm-up"),
-            escaped(card["episodes"]),
-            escaped(card["steps"]),
-            f"{100 * card['success']:.1f} %<small>n {escaped(card['episodes'])}</small>",
-            f"{card['return']:.2f}",
-        ]
-        for round_id, card in cards.items()
-    ]
-    yield f"<h2>{name}</h2>"
-    yield "<p class=quiet>The warm-up’s are the expert’s, whose moves are random for a share of the steps.</p>"
-    yield _table(["round", "games", "steps of all", "games won", "mean return"], rows, name=name)
 
 
 def _tiles(config: RunConfig, rounds: Sequence[RoundNumbers], lines: Lines, *, base: str) -> str:
@@ -214,32 +189,51 @@ def _tiles(config: RunConfig, rounds: Sequence[RoundNumbers], lines: Lines, *, b
         since = "" if begun is None else f" <span>from {100 * begun:.1f} %</span>"
         number, small, rest = share_cell(value).partition("<small>")
         tiles.append(f"<div class={colour}><dt>{name}</dt><dd>{number}{since}{small}{rest}</dd></div>")
-    of = f"<small>of {config.rounds} evaluated; {_round(0, base)} is round 0</small>"
-    tiles.append(f"<div><dt>round</dt><dd>{last.round_id}{of}</dd></div>")
+    of = f"of {config.rounds}; {round_name(0, base)} is round 0"
+    if left := gaps(rounds):
+        of += f"; not evaluated: {left}"
+    tiles.append(f"<div><dt>newest evaluated round</dt><dd>{last.round_id}<small>{of}</small></dd></div>")
     return f"<dl class=tiles>{''.join(tiles)}</dl>"
+
+
+def gaps(rounds: Sequence[RoundNumbers]) -> str:
+    """The rounds before the newest evaluated one that are not: `1 to 4, 6`."""
+    spans, after = [], 0
+    for one in rounds:
+        if one.round_id > after:
+            spans.append(f"{after} to {one.round_id - 1}" if one.round_id > after + 1 else f"{after}")
+        after = one.round_id + 1
+    return ", ".join(spans)
+
+
+def _spanned(rounds: Sequence[RoundNumbers]) -> str:
+    """What the drawing has where rounds between two others were not evaluated."""
+    apart = any(two.round_id - one.round_id > 1 for one, two in pairwise(rounds))
+    return " A dashed line spans rounds that were not evaluated." if apart else ""
 
 
 def _by_round(rounds: Sequence[RoundNumbers], columns: Sequence[Column], *, name: str, base: str) -> str:
     rows = [
-        [_round(one.round_id, base), *(column.cell(one.figure(*column.path)) for column in columns)] for one in rounds
+        [round_name(one.round_id, base), *(column.cell(one.figure(*column.path)) for column in columns)]
+        for one in rounds
     ]
-    table = _table(["round", *(column.name for column in columns)], rows, name=name)
-    return f"{table}<p class=quiet>{EACH}</p>{_meanings({column.name: column.meaning for column in columns})}"
+    shown = table(["round", *(column.name for column in columns)], rows, name=name)
+    return f"{shown}<p class=quiet>{EACH}</p>{meanings({column.name: column.meaning for column in columns})}"
 
 
 def _by_type(rounds: Sequence[RoundNumbers]) -> Iterable[str]:
     ends = _ends(rounds)
     kinds = sorted({*ends[-1].numbers["critic_by_type"], *ends[-1].numbers["actor_by_type"]})
     figures = {"critic accuracy": ("critic_by_type", "accuracy"), "actor success": ("actor_by_type", "success")}
-    columns = [f"{name}, {_round(one.round_id, 'base')}" for name in figures for one in ends]
+    columns = [f"{name}, {round_name(one.round_id, 'base')}" for name in figures for one in ends]
     rows = [
         [
-            escaped(kind),
+            escaped(plain(kind)),
             *(share_cell(one.figure(table, kind, name)) for table, name in figures.values() for one in ends),
         ]
         for kind in kinds
     ]
-    yield "<h2>By task type</h2>" + _table(["task type", *columns], rows, name="By task type")
+    yield "<h2>By task type</h2>" + table(["task type", *columns], rows, name="By task type")
     yield f"<p class=quiet>{EACH} A type has few: weigh a difference against them.</p>"
 
 
@@ -250,45 +244,21 @@ def _by_way(rounds: Sequence[RoundNumbers]) -> Iterable[str]:
     if not ways:
         return
     figures = {"plain verdict": "first", "own procedure": "verdict"}
-    columns = [f"{name}, {_round(one.round_id, 'base')}" for name in figures for one in ends]
+    columns = [f"{name}, {round_name(one.round_id, 'base')}" for name in figures for one in ends]
     rows = [
         [
-            escaped(way.replace("_", " ")),
+            escaped(plain(way.replace("_", " "))),
             *(share_cell(one.figure("critic_by_way", way, name)) for name in figures.values() for one in ends),
         ]
         for way in ways
     ]
     name = "Failures called successes"
-    yield f"<h2>{name}</h2>" + _table(["failed by", *columns], rows, name=name)
+    yield f"<h2>{name}</h2>" + table(["failed by", *columns], rows, name=name)
     yield f"<p class=quiet>{EACH} {WAYS}</p>"
 
 
 def _ends(rounds: Sequence[RoundNumbers]) -> list[RoundNumbers]:
     return [rounds[0]] if len(rounds) == 1 else [rounds[0], rounds[-1]]
-
-
-def _cards(run: RunDir, config: RunConfig, *, name: str) -> Iterable[str]:
-    cards = read_cards(run, config)
-    if not cards:
-        return
-    roles = ("actor", "critic")
-    rows = [
-        [
-            _round(round_id, "base"),
-            *(f"{escaped(card[role]['samples'])}<small>{_kept(card[role])}</small>" for role in roles),
-            *(escaped(", ".join(f"{n} {k}" for k, n in card[role]["by_source"].items())) for role in roles),
-        ]
-        for round_id, card in cards.items()
-    ]
-    seen = {name for card in cards.values() for role in roles for name in card[role]["by_source"]}
-    sources = SOURCES | (UNJUDGED if config.critic.mode is CriticMode.NONE else {})
-    columns = ["round", "actor samples", "critic samples", "actor’s sources", "critic’s sources"]
-    yield f"<h2>{name}</h2>" + _table(columns, rows, name=name, words=(3, 4))
-    yield _meanings({"kept": "taken over from the last round’s set", **{k: v for k, v in sources.items() if k in seen}})
-
-
-def _kept(card: Mapping[str, Any]) -> str:
-    return f"{escaped(card['kept'])} kept" if "kept" in card else "kept: not known"
 
 
 def _time(run: RunDir, *, base: str) -> Iterable[str]:
@@ -300,10 +270,10 @@ def _time(run: RunDir, *, base: str) -> Iterable[str]:
     for round_id in sorted({round_id for round_id, _ in times.spent}):
         spent = [times.spent.get((round_id, str(stage)), Spent()) for stage in stages]
         whole = Spent(sum(one.useful_s for one in spent), sum(one.failed_s for one in spent))
-        rows.append([_round(round_id, base), *map(_spent, [*spent, whole])])
+        rows.append([round_name(round_id, base), *map(_spent, [*spent, whole])])
     yield "<h2>Time</h2>"
     columns = ["round", *(str(stage).replace("_", " ") for stage in stages), "together"]
-    yield _table(columns, rows, name="Time")
+    yield table(columns, rows, name="Time")
     yield "<p class=quiet>Work of all shards added up, without waiting for a turn. "
     yield "In brackets attempts that failed or were killed; work that was saved and gone on with is not among them."
     if times.num_open:
@@ -314,28 +284,3 @@ def _time(run: RunDir, *, base: str) -> Iterable[str]:
 def _spent(spent: Spent) -> str:
     failed = f"<small>({duration(spent.failed_s)})</small>" if spent.failed_s >= 0.5 else ""
     return f"{duration(spent.useful_s)}{failed}" if spent.all_s else ""
-
-
-def _round(round_id: int, base: str) -> str:
-    return f"round {round_id}" if round_id else base
-
-
-def _table(columns: Cells, rows: Iterable[Cells], *, name: str, words: Sequence[int] = ()) -> str:
-    """name: what a reader who does not see the heading is told.  words: the places of columns whose cells are sentences
-    and may be broken."""
-    kinds = [" class=words" if place in words else "" for place in range(len(columns))]
-    head = "".join(f"<th scope=col{kind}>{escaped(column)}</th>" for kind, column in zip(kinds, columns, strict=True))
-    body = "".join(
-        f"<tr><th scope=row>{first}</th>"
-        + "".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(kinds[1:], rest, strict=True))
-        + "</tr>"
-        for first, *rest in rows
-    )
-    inside = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<div class=wide tabindex=0 role=region aria-label="{escaped(name)}">{inside}</div>'
-
-
-def _meanings(meanings: Mapping[str, Any]) -> str:
-    """What names in a table mean, a sentence each."""
-    told = "".join(f"<dt>{escaped(name)}</dt><dd>{escaped(words)}</dd>" for name, words in meanings.items())
-    return f"<dl class=meanings>{told}</dl>"

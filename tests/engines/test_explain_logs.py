@@ -1,5 +1,8 @@
 """The one line of a log that says why."""
 
+import time
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,6 +62,15 @@ def test_only_the_end_of_a_huge_log_is_read(tmp_path):
     file = tmp_path / "log.txt"
     file.write_bytes(b"\xff" * (2 * TAIL_BYTES) + b"\n" + HEAD.format("ERROR  ", "EngineError: here").encode())
     assert read_said(file).error == "EngineError: here"
+
+
+@pytest.mark.parametrize("more", ["", "x" * 2 * TAIL_BYTES])
+def test_a_log_was_begun_at_its_first_stamp_whatever_a_library_said_before(tmp_path, more):
+    file = tmp_path / "log.txt"
+    first = "/a/modeling.py:9: FutureWarning: since 2020-01-01 00:00:00.000 deprecated\n  warnings.warn(\n"
+    later = HEAD.format("INFO   ", "later").replace("00:00:09", "05:00:00")
+    file.write_text(first + HEAD.format("INFO   ", "begun") + more + "\n" + later)
+    assert read_said(file).begun == time.mktime((2026, 1, 1, 0, 0, 9, 0, 0, -1))
 
 
 def test_what_a_server_answered_cannot_give_orders_to_the_terminal():

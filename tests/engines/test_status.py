@@ -1,6 +1,7 @@
 """What status says of a run, from markers, a queue that a script plays, and what attempts left behind."""
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from selu_hpc.errors import EngineError
 from selu_hpc.rounds.gate import Seal
 from selu_hpc.rounds.lock import hold_lock
 from selu_hpc.rounds.plan import Key, make_plan
-from selu_hpc.rounds.rundir import Stage, write_bytes, write_json
+from selu_hpc.rounds.rundir import RunDir, Stage, write_bytes, write_json
 
 
 def states(found):
@@ -254,6 +255,25 @@ def test_the_command_prints_text_and_json_and_loads_no_settings(job):
         "round": 0, "stage": "testset", "done": 1, "running": 0, "pending": 0, "failed": 0, "open": 0, "left_out": 0,
         "share": 1.0, "shards": 1,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", [Stage.EVALUATE, Stage.GATE])
+def test_a_report_that_is_older_than_what_it_would_show_is_not_handed_out(job, squeue, stage):
+    finish(job)
+    job.journal.append("started", engine="slurm")
+    page = job.run.report / "index.html"
+    write_bytes(page, b"a report")
+    assert status.next_step(look(job.run, squeue.calls)) == f"report: {page}"
+    marker, now = job.run.shard(2, stage).marker_file, page.stat().st_mtime
+    os.utime(marker, (now + 60, now + 60))
+    again = job.run.command("report")
+    assert status.next_step(look(job.run, squeue.calls)) == f"write the report: {again}"
+    assert again in explain(job.run, "", squeue.calls).next
+
+
+def test_a_hostile_folder_name_gives_the_terminal_no_orders(job, squeue):
+    run = RunDir(job.run.path.rename(job.run.path.with_name("a\x1b[2Jb")))
+    assert status.as_text(look(run, squeue.calls)).splitlines()[0].endswith("a⟨U+001B⟩[2Jb")
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path, capsys):

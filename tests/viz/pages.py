@@ -13,6 +13,11 @@ from typing import Any
 
 import pytest
 
+PRINTED = """for (const rule of page.styleSheets[0].cssRules) {
+  if (rule.conditionText === "print") rule.media.mediaText = "all";
+}"""
+"""In an expression: what the page looks like on paper."""
+
 
 def needs_browser(test):
     missing = pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")

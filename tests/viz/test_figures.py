@@ -57,6 +57,17 @@ def test_a_time_has_the_unit_that_fits_it(seconds, words):
     assert duration(seconds) == words
 
 
+@pytest.mark.parametrize(("numbers", "num_gaps"), [((0, 1, 2), 0), ((0, 1, 4, 5), 1), ((0, 3, 6), 2)])
+def test_a_curve_and_its_band_break_where_no_round_was_measured(numbers, num_gaps):
+    share = {"value": 0.5, "low": 0.4, "high": 0.6, "count": 9}
+    text = learning_curve([RoundNumbers(number, {"success": share}) for number in numbers], GAME_LINES)
+    band, _, line = text.partition('<g id="FillBetweenPolyCollection_1">')[2].partition("</g>")
+    assert band.count("<path ") == num_gaps + 1
+    assert line.partition('<path d="')[2].partition('"')[0].count("M ") == num_gaps + 1
+    assert text.count("stroke-dasharray") == num_gaps
+    assert line.partition("</defs>")[2].partition("</g>")[0].count("<use ") == len(numbers)
+
+
 @pytest.mark.parametrize("last", [1, 5, 30, 300])
 def test_a_curves_rounds_are_whole_numbers_and_few_enough_to_be_read(last):
     share = {"value": 0.5, "low": 0.4, "high": 0.6, "count": 9}

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +17,16 @@ def test_what_cannot_be_seen_is_spelled_out():
 
 def test_a_line_break_is_shown_and_letters_of_any_language_stay():
     assert plain("öffne\nden Kühlschrank 冰箱 مرحبا") == "öffne⏎den Kühlschrank 冰箱 مرحبا"
+
+
+@pytest.mark.parametrize("letter", "\u034f\u115f\u1160\u17b4\u180b\u180e\u2800\u3164\ufe0f\uffa0\U000e0101")
+def test_a_letter_that_shows_nothing_is_spelled_out_whatever_it_is_counted_as(letter):
+    assert plain(f"a{letter}b") == f"a⟨U+{ord(letter):04X}⟩b"
+
+
+def test_marks_that_languages_use_stay_and_a_tower_of_them_is_spelled_out():
+    assert plain("e\u0301 ệ שָּׁ नमस्ते") == "e\u0301 ệ שָּׁ नमस्ते"
+    assert plain("a" + "\u0301" * 5 + "b\u0301") == "a\u0301\u0301\u0301⟨U+0301⟩⟨U+0301⟩b\u0301"
 
 
 def test_endless_words_are_cut_and_the_rest_is_counted():

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pages import Page, in_a_browser, needs_browser
+from pages import PRINTED, Page, in_a_browser, needs_browser
 from PIL import Image
 from played_runs import JUDGED, OTHER, MadeRound, judged, make_episode, write_episodes, write_labels
 
 from selu_hpc.errors import CorruptShardError, MissingShardError, RunFolderError, TruthLeakError
 from selu_hpc.recipes import load_recipe
 from selu_hpc.records import Exchange, Label, View
+from selu_hpc.rounds.gate import Seal
 from selu_hpc.rounds.provenance import open_run
 from selu_hpc.rounds.rundir import RunDir, Stage
 from selu_hpc.store.lines import LineWriter
@@ -140,6 +141,33 @@ def test_a_round_that_is_labelled_in_part_has_both(small_run):
 def test_labels_whose_shard_is_not_finished_are_not_read(played):
     played.shard(1, Stage.LABEL, 0).marker_file.unlink()
     assert page_of(played).data["num_judged"] == 6
+
+
+def seal(run: RunDir, *shards: int, round_id: int = 1) -> None:
+    Seal(round_id, {shard: {} for shard in shards}).write(run)
+    run.shard(round_id, Stage.GATE).write_marker(content="", names=["seal.json"], summary={})
+
+
+@needs_browser
+@pytest.mark.parametrize("labelled", [(0,), (0, 1)])
+def test_what_a_round_was_sealed_without_is_said_to_be_left_out_also_if_it_was_labelled_late(
+    small_run, tmp_path, labelled
+):
+    MadeRound(small_run, labelled=labelled).write()
+    seal(small_run, 0)
+    asked = "['#count', '#list li:last-child .chips'].map((one) => page.querySelector(one).textContent)"
+    count, chips = in_a_browser(make_replay(small_run), asked, tmp_path)
+    assert count == (
+        "all 12 episodes of the round. 6 of the round were left out of learning: it was sealed without their shard."
+    )
+    assert chips == "r01-s0001-e0005" + ("yes" if 1 in labelled else "not judged") + "left out"
+
+
+def test_nothing_is_said_to_be_left_out_before_the_rounds_gate_has_finished(played):
+    seal(played, 0)
+    assert [one["left_out"] for one in page_of(played).data["episodes"]] == [False] * 6 + [True] * 6
+    played.shard(1, Stage.GATE).marker_file.unlink()
+    assert page_of(played).data["num_left_out"] == 0
 
 
 def test_the_truth_store_stays_closed_without_the_flag(played):
@@ -269,6 +297,19 @@ def test_on_a_phone_no_word_of_a_table_is_broken_and_nothing_runs_past_the_edge(
     assert in_a_browser(
         made, "page.querySelector('.wide').scrollWidth <= page.querySelector('.wide').clientWidth", tmp_path
     )
+
+
+@needs_browser
+def test_on_paper_an_episode_is_whole_and_without_what_only_a_screen_can_use(small_run, tmp_path):
+    write_episodes(
+        small_run, 1, 0, [replace(make_episode("r01-s0000-e0000"), seen=("the rules of the game " * 80,) * 3)]
+    )
+    asked = f"""(() => {{
+      {PRINTED}
+      const seen = (one) => page.querySelector(one).offsetHeight > 0, told = page.querySelector("#told");
+      return [seen("nav"), seen("#controls"), seen(".keys"), seen("#steps"), told.scrollHeight <= told.clientHeight];
+    }})()"""
+    assert in_a_browser(make_replay(small_run), asked, tmp_path) == [False, False, False, True, True]
 
 
 @needs_browser
@@ -434,15 +475,24 @@ def test_a_kind_that_no_episode_is_of_is_told_the_others(small_run):
     ("stage", "name"),
     [
         (Stage.ROLLOUT, "episodes.zarr/frames/c.0.0.0.0.0.0"),
-        (Stage.ROLLOUT, "episodes.zarr/episodes/c.0.0"),
+        (Stage.ROLLOUT, "episodes.zarr/episodes"),
         (Stage.LABEL, "labels.zarr/records/c.0.0"),
     ],
 )
 def test_a_damaged_shard_is_named(played, stage, name):
-    flip(played.shard(1, stage, 1).path / name)
+    file = played.shard(1, stage, 1).path / name
+    flip(file / "c.0.0" if file.is_dir() else file)
     with pytest.raises(CorruptShardError) as error:
         make_replay(played)
     assert f"01/{stage}/shard-0001/{name}" in str(error.value)
+
+
+def test_frames_of_shards_that_are_not_shown_are_not_read(played):
+    flip(played.shard(1, Stage.ROLLOUT, 1).path / "episodes.zarr/frames/c.0.0.0.0.0.0")
+    page = page_of(played, ids=["r01-s0000-e0002"])
+    assert (page.ids, page.data["totals"]["all"]) == (["r01-s0000-e0002"], 12)
+    with pytest.raises(CorruptShardError, match=r"shard-0001/episodes\.zarr/frames"):
+        page_of(played, ids=["r01-s0001-e0002"])
 
 
 def test_a_shard_whose_labels_are_of_other_episodes_is_named(played):

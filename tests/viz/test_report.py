@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import html
 import json
+import os
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from evaluated_runs import KINDS, selu_rows, write_card, write_evaluation, write_job
-from pages import in_a_browser, needs_browser
+from pages import PRINTED, in_a_browser, needs_browser
 from played_runs import make_episode, write_episodes
 
 from selu_hpc.errors import CorruptShardError
 from selu_hpc.recipes import load_recipe, load_run
+from selu_hpc.records import Action
+from selu_hpc.rounds.gate import Seal
 from selu_hpc.rounds.provenance import open_run
 from selu_hpc.rounds.rundir import RunDir, Stage
 from selu_hpc.selu.summary import summarise
-from selu_hpc.viz.report import GAMES, LABELS, LEARNING, make_report
+from selu_hpc.viz.plain import plain
+from selu_hpc.viz.report import GAMES, LABELS, LEARNING, gaps, make_report
+from selu_hpc.viz.results import RoundNumbers
 from selu_hpc.viz.times import SAVED
 
 NUM_BROKEN = """[...page.querySelectorAll("td small")].filter((one) => {
@@ -89,13 +97,27 @@ def test_every_column_over_rounds_is_explained(evaluated, played_games):
 def test_the_newest_figures_stand_first_with_where_they_began(evaluated):
     tiles = text_of(evaluated).partition("<h2>")[0]
     assert "<dt>actor success</dt><dd>100.0 % <span>from 50.0 %</span><small>86.2 to 100.0, n 24</small></dd>" in tiles
-    assert "<dt>round</dt><dd>2<small>of 2 evaluated; base is round 0</small></dd>" in tiles
+    assert "<dt>newest evaluated round</dt><dd>2<small>of 2; base is round 0</small></dd>" in tiles
+
+
+def test_rounds_that_were_not_evaluated_are_named_and_a_dashed_line_spans_them(evaluated):
+    assert "dashed" not in text_of(evaluated)
+    evaluated.shard(1, Stage.EVALUATE).marker_file.unlink()
+    page = text_of(evaluated)
+    assert "<dd>2<small>of 2; base is round 0; not evaluated: 1</small></dd>" in page
+    assert "A dashed line spans rounds that were not evaluated.</figcaption>" in page
+    assert page.partition("<svg")[2].partition("</svg>")[0].count("stroke-dasharray") == 2
+
+
+def test_rounds_that_are_not_evaluated_are_told_by_spans():
+    assert gaps([RoundNumbers(one, {}) for one in (0, 1, 4, 6)]) == "2 to 3, 5"
+    assert gaps([RoundNumbers(one, {}) for one in (3, 4)]) == "0 to 2"
 
 
 def test_round_1_is_not_told_for_the_base_while_the_base_is_not_evaluated(evaluated):
     evaluated.shard(0, Stage.EVALUATE).marker_file.unlink()
     tiles = text_of(evaluated).partition("<h2>")[0]
-    assert "<dt>round</dt><dd>2<small>" in tiles
+    assert "<dd>2<small>of 2; base is round 0; not evaluated: 0</small></dd>" in tiles
     assert "<span>from" not in tiles
     assert summarise(evaluated, load_run(evaluated.path)) is None
 
@@ -181,11 +203,40 @@ def test_the_signature_is_the_one_the_run_began_with(evaluated):
 def test_a_card_that_does_not_say_what_was_kept_is_shown_and_one_of_another_make_is_named(evaluated):
     sets = {"samples": 40, "by_source": {"success": 30}}
     write_card(evaluated, 1, {"actor": sets, "critic": sets})
-    assert rows_of(text_of(evaluated), "Fine-tuning sets")[0][1] == "40<small>kept: not known</small>"
+    assert rows_of(text_of(evaluated), "Fine-tuning sets")[0][1:3] == ["not known", "40<small>kept: not known</small>"]
     write_card(evaluated, 1, {"actor": sets})
     page = text_of(evaluated)
     assert "<h2>Fine-tuning sets</h2><p class=quiet>Cannot be shown: KeyError: &#x27;critic&#x27;</p>" in page
     assert rows_of(page, "Learning")
+
+
+def test_what_happened_in_a_round_is_told_of_episodes_and_of_samples_that_some_count_twice(evaluated):
+    """One corrected verdict is in the set three times, and relabelled samples are kept of a round before."""
+    total = {"episodes": 8, "corrected": 1, "relabelled": 0}
+    card = {"samples": 40, "kept": 12, "by_source": {"relabelled": 10, "success": 30}}
+    sets = {"actor": card, "critic": {**card, "by_source": {"corrected": 3, "verdict": 37}}}
+    write_card(evaluated, 1, {**sets, "episodes": {"total": total}})
+    page = text_of(evaluated)
+    assert rows_of(page, "Fine-tuning sets")[0][1:] == [
+        "8<small>1 corrected</small><small>0 relabelled</small>",
+        *["40<small>12 kept</small>"] * 2,
+        "10 relabelled, 30 success",
+        "3 corrected, 37 verdict",
+    ]
+    assert "sources count samples, with those kept from sets of earlier rounds." in page
+    assert "is shown to the critic, and counted, up to 3 times." in page
+
+
+def test_nothing_is_said_of_samples_shown_again_where_answers_are_not_balanced(tmp_path):
+    assert "up to 3 times" not in text_of(with_critic(tmp_path, "mix.balance=false"))
+
+
+def test_a_round_that_was_sealed_without_a_shard_says_so(evaluated, played_games):
+    for run, round_id, name in ((evaluated, 1, "Round 1"), (played_games, 0, "Warm-up")):
+        assert "was sealed without" not in text_of(run)
+        Seal(round_id, {0: {}, **{shard: {} for shard in range(2, 12)}}).write(run)
+        num_shards = load_run(run.path).rollout.num_shards
+        assert f"<p>{name} was sealed without shard 1 of {num_shards}, so nothing was learned " in text_of(run)
 
 
 def test_a_damaged_episode_store_costs_the_film_alone(evaluated):
@@ -210,6 +261,29 @@ def test_the_film_is_of_a_finished_shard_and_its_episode_is_named(small_run):
     assert "<h2>An episode of round 1</h2>" in page
     assert "<figcaption>r01-s0001-e0000: “open the fridge”" in page
     assert 'alt="3 pictures of episode r01-s0001-e0000, from left to right.' in page
+
+
+def test_the_film_tells_what_was_refused_and_what_chance_did(small_run, played_games):
+    write_episodes(small_run, 1, 0, [make_episode("r01-s0000-e0000", num_steps=3)])
+    assert "in FloorPlan1: (unreadable) → open the fridge (refused) → open the fridge (refused)." in text_of(small_run)
+    moves = (("drawn", "-", True), ("strayed", "*", True), ("", "=", False))
+    actions = tuple(Action(text="", parsed=parsed, ok=ok, error=error) for error, parsed, ok in moves)
+    episode = replace(make_episode("r01-s0000-e0000"), actions=actions)
+    write_episodes(played_games, 1, 0, [replace(episode, frames_tvhwc=np.zeros((4, 2, 16, 16, 3), np.uint8))])
+    assert ": (unreadable; - drawn) → * (drawn at random) → =." in text_of(played_games)
+
+
+def test_the_films_command_can_be_typed_as_it_stands(tmp_path):
+    run, _ = open_run(tmp_path / "my run", load_recipe("selu"))
+    write_episodes(run, 1, 0, [make_episode("r01-s0000-e0000")])
+    assert f"<code>{html.escape(run.command('replay'))}</code> plays others back." in text_of(run)
+
+
+@pytest.mark.parametrize("name", ["\x1b[31m\u202erun", os.fsdecode(b"r\xfcn")])
+def test_a_hostile_folder_name_is_shown_and_written(evaluated, name):
+    page = text_of(RunDir(evaluated.path.rename(evaluated.path.with_name(name))))
+    assert f"<h1>{html.escape(plain(name))}</h1>" in page
+    assert not {"\x1b", "\u202e"} & set(page)
 
 
 def test_tables_can_be_read_by_row_and_scrolled_by_keyboard(evaluated):
@@ -283,6 +357,19 @@ def test_the_learning_table_is_seen_whole_where_the_window_has_room_and_else_sho
     assert in_a_browser(page, hidden, tmp_path, width=400) > 0
     shade = f"getComputedStyle({table}).backgroundAttachment"
     assert in_a_browser(page, shade, tmp_path, width=400) == "local, scroll"
+
+
+@needs_browser
+def test_on_paper_a_table_is_as_wide_as_the_sheet_and_nothing_is_cut(evaluated, tmp_path):
+    for round_id in range(3):
+        rows = selu_rows(sliced=round_id > 0)
+        write_evaluation(evaluated, round_id, {name: 80 * found for name, found in rows.items()})
+    asked = f"""(() => {{
+      {PRINTED}
+      const tables = [...page.querySelectorAll(".wide table")].map((one) => one.getBoundingClientRect().right);
+      return [tables.length > 3, Math.max(...tables) <= 700, getComputedStyle(page.querySelector(".wide")).overflowX];
+    }})()"""
+    assert in_a_browser(make_report(evaluated), asked, tmp_path, width=700) == [True, True, "visible"]
 
 
 @needs_browser

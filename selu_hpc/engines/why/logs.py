@@ -15,7 +15,9 @@ from selu_hpc.viz.plain import plain
 
 TAIL_BYTES = 1 << 18
 LONGEST = 400
+HEAD_BYTES = 1 << 16
 STAMP = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\.\d{3} ")
+FIRST_STAMP = re.compile(rf"^{STAMP.pattern}", re.MULTILINE)
 RECORD = re.compile(STAMP.pattern + r"(?P<level>[A-Z]+) +(?P<place>\S+) [\w.]+: (?P<words>.*)")
 """A line of selu_hpc.logs.FORMAT; lines without a stamp belong to the one before."""
 EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(:.*)?$")
@@ -38,7 +40,7 @@ def read_said(*files: Path) -> Said:
     if not there:
         return Said()
     written = max(file.stat().st_mtime for file, _ in there)
-    begun = next((stamp for _, text in there if (stamp := first_stamp(text)) is not None), None)
+    begun = next((stamp for file, _ in there if (stamp := first_stamp(file)) is not None), None)
     begun = written if begun is None and not any(text for _, text in there) else begun
     for file, text in there:
         if error := last_error(text):
@@ -66,8 +68,13 @@ def last_error(text: str) -> str:
     return found if len(found) <= LONGEST else f"{found[: LONGEST - 2]} …"
 
 
-def first_stamp(text: str) -> float | None:
-    found = STAMP.match(text)
+def first_stamp(file: Path) -> float | None:
+    """When a log was begun: its first line with a stamp, before which libraries may have said something."""
+    try:
+        with file.open("rb") as stream:
+            found = FIRST_STAMP.search(stream.read(HEAD_BYTES).decode(errors="replace"))
+    except OSError:
+        return None
     return time.mktime(time.strptime(found[1], "%Y-%m-%d %H:%M:%S")) if found else None
 
 
