@@ -6,8 +6,9 @@
 
 Every slot is an environment with a simulator process of its own; slots are dealt to `num_processes` worker processes
 that step side by side. A worker that fails (its simulator aborted, was killed, hung, or never came up) is killed with
-its whole process group, started again, and its slots' episodes are replayed to where they were. A step that no try
-survives is lost: it is answered as one that failed, and the episode goes on without it.
+its whole process group, started again, and its slots' episodes are replayed to where they were. The last try is given
+the time of a start, so that what is merely slow gets there. A step that no try survives is lost: it is answered as one
+that failed, and the episode goes on without it. A task that no trial survives is impossible.
 Does not own what a worker does inside (worker.py) or clearing up after our own death (reaper.py).
 """
 
@@ -24,14 +25,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from selu_hpc.config import Backend, EnvConfig
+from selu_hpc.config import EnvConfig
 from selu_hpc.envs.base import NoSuchSceneError, Observation, StepResult
-from selu_hpc.envs.worker import Spec
+from selu_hpc.envs.worker import Spec, variables_of
 from selu_hpc.errors import SimulatorError
 from selu_hpc.records import Task, Truth
 
@@ -184,7 +186,7 @@ class EnvironmentPool:
     def _advance(self, worker: _Worker) -> None:
         if worker.queue:
             try:
-                worker.send(worker.queue[0], self._config)
+                worker.send(worker.queue[0])
             except OSError:
                 # It died between two requests: the answer's place reads as the end of the connection.
                 worker.deadline = time.monotonic() + CLOSE_S
@@ -200,9 +202,10 @@ class EnvironmentPool:
         slots = sorted(slot for slot in range(self.num_slots) if self._worker_of(slot) is worker)
         where = ", ".join(str(slot) for slot in slots)
         spent = self._failures[failed] > self._config.max_restarts
-        if what == "step" and not worker.replaying and failed in self._episodes and (spent or self._has_lost(failed)):
+        instead = self._instead(worker, spent=spent)
+        if instead is not None:
             logger.warning("slot %d's %s is lost: %s", failed, self._told(failed, what, arguments), why)
-            todo[0] = (failed, "lose", arguments)
+            todo[0] = instead
             del self._failures[failed]
         elif spent:
             raise SimulatorError(
@@ -211,12 +214,23 @@ class EnvironmentPool:
                 f"{self._config.max_restarts} allows; the last time: {why}; its last lines:\n{told}"
             )
         logger.warning("slots %s: %s; starting the simulator again and replaying\n%s", where, why, told)
-        worker.start()
+        worker.start(last_try=self._failures.get(failed, 0) >= self._config.max_restarts)
         fresh = {request[0] for request in todo if request[1] == "reset"}
         past = [request for slot in slots if slot not in fresh for request in self._episodes.get(slot, ())]
         worker.replaying = len(past)
         worker.queue = past + todo
         self._advance(worker)
+
+    def _instead(self, worker: _Worker, *, spent: bool) -> Request | None:
+        """What to ask in place of what failed: of a deed or a trial that no try survives the answer is no."""
+        slot, what, arguments = worker.queue[0]
+        if worker.replaying:
+            return None
+        if what == "step" and slot in self._episodes and (spent or self._has_lost(slot)):
+            return slot, "lose", arguments
+        if what == "survey" and arguments[0] == "possible" and spent:
+            return slot, "survey", ("give_up", *arguments[1:])
+        return None
 
     def _has_lost(self, slot: int) -> bool:
         """Whether the tries of the slot's episode were spent on an earlier step; the next has but one."""
@@ -262,7 +276,12 @@ class _Worker:
     def folder(self) -> Path:
         return self._spec.home.parent
 
-    def start(self) -> None:
+    def start(self, *, last_try: bool = False) -> None:
+        """last_try: each request may take as long as a start, so that a slow node is not taken for a fatal deed."""
+        config = self._spec.config
+        if last_try:
+            config = config.but(step_timeout_s=config.step_timeout_s + config.start_timeout_s)
+        self._limits = config
         tmp = self.folder / "tmp"
         for folder in (self._spec.home, tmp):
             folder.mkdir(parents=True, exist_ok=True)
@@ -271,7 +290,7 @@ class _Worker:
         with theirs, log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "selu_hpc.envs.worker", str(theirs.fileno()), str(os.getpid())],
-                env=_environment(self._spec),
+                env=variables_of(self._spec),
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -280,14 +299,14 @@ class _Worker:
             )
         self._reaper.watch(self._process.pid)
         self.connection = Connection(ours.detach())
-        self.connection.send(self._spec)
+        self.connection.send(replace(self._spec, config=config))
         self._started.clear()
 
-    def send(self, request: Request, config: EnvConfig) -> None:
+    def send(self, request: Request) -> None:
         slot = request[0]
-        self.allowed_s = config.step_timeout_s
+        self.allowed_s = self._limits.step_timeout_s
         if slot not in self._started:
-            self.allowed_s += config.start_timeout_s
+            self.allowed_s += self._limits.start_timeout_s
             self._started.add(slot)
         self.deadline = time.monotonic() + self.allowed_s
         self.connection.send(request)
@@ -354,23 +373,6 @@ class _Reaper:
         with contextlib.suppress(OSError):
             self._process.stdin.write(f"{line}\n".encode())
             self._process.stdin.flush()
-
-
-def _environment(spec: Spec) -> dict[str, str]:
-    """The worker's variables: a HOME and TMPDIR of its own, one thread per library, no GPU it doesn't draw with."""
-    variables = dict(os.environ)
-    variables.update(
-        HOME=str(spec.home),
-        TMPDIR=str(spec.home.parent / "tmp"),
-        OMP_NUM_THREADS="1",
-        OPENBLAS_NUM_THREADS="1",
-        NUMBA_NUM_THREADS="1",
-    )
-    for name in ("no_proxy", "NO_PROXY"):  # VirtualHome's client would ask a site's proxy for this machine's port
-        variables[name] = ",".join(filter(None, (variables.get(name), "127.0.0.1", "localhost")))
-    if spec.config.backend is not Backend.CLOUD_RENDERING:
-        variables.pop("CUDA_VISIBLE_DEVICES", None)  # the client would look for vulkaninfo and nvidia-smi
-    return variables
 
 
 def _wait_for_group(group: int) -> None:

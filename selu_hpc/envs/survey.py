@@ -55,6 +55,13 @@ class Survey:
             self._possible[task] = self._tried(task)
         return self._possible[task]
 
+    def give_up(self, task: Task) -> bool:
+        """No, of a task at whose trial the process dies every time. The scene is looked at: a simulator that is broken
+        itself is an error, not a home without tasks."""
+        self._scene(task.scene)
+        self._possible[task] = False
+        return False
+
     def _tried(self, task: Task) -> bool:
         try:
             play(self._environment, task, seed=SEED, horizon=PATIENCE)

@@ -157,9 +157,12 @@ class VirtualHomeEnvironment(SpokenEnvironment):
 
     def _add_character(self, client: Client, graph: Graph, rooms: Sequence[Node]) -> None:
         """At a place that the graph decides: in a room, Unity would choose one by chance, with no seed to give it."""
-        place = next(filter(None, (free_ground(graph, room["id"]) for room in rooms)), None)
-        if place is None or not client.add_character(CHARACTER, position=list(place)):
-            raise StartRefusedError(f"VirtualHome could not put {CHARACTER} into the {rooms[0]['class_name']}")
+        for room in rooms:
+            place = free_ground(graph, room["id"])
+            if place is not None and client.add_character(CHARACTER, position=list(place)):
+                return
+        tried = ", ".join(room["class_name"] for room in rooms)
+        raise StartRefusedError(f"VirtualHome could not put {CHARACTER} into any room of the home: {tried}")
 
     def _start_rooms(self, graph: Graph, task: Task, rng: random.Random) -> list[Node]:
         """The room to start in, in half the episodes that of the first goal's object, and what to try after it."""

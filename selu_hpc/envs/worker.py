@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, cast
 
-from selu_hpc.config import EnvConfig
+from selu_hpc.config import Backend, EnvConfig
 from selu_hpc.envs.base import Environment, NoSuchSceneError, StepResult
 from selu_hpc.envs.words import language_of
 from selu_hpc.errors import ConfigError, SimulatorError
@@ -58,6 +58,23 @@ class Spec:
     home: Path
     factory: str
     executable: tuple[str, ...] = ()
+
+
+def variables_of(spec: Spec) -> dict[str, str]:
+    """A worker's environment: a HOME and TMPDIR of its own, one thread per library, no GPU it doesn't draw with."""
+    variables = dict(os.environ)
+    variables.update(
+        HOME=str(spec.home),
+        TMPDIR=str(spec.home.parent / "tmp"),
+        OMP_NUM_THREADS="1",
+        OPENBLAS_NUM_THREADS="1",
+        NUMBA_NUM_THREADS="1",
+    )
+    for name in ("no_proxy", "NO_PROXY"):  # VirtualHome's client would ask a site's proxy for this machine's port
+        variables[name] = ",".join(filter(None, (variables.get(name), "127.0.0.1", "localhost")))
+    if spec.config.backend is not Backend.CLOUD_RENDERING:
+        variables.pop("CUDA_VISIBLE_DEVICES", None)  # the client would look for vulkaninfo and nvidia-smi
+    return variables
 
 
 class Worker:

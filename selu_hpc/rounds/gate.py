@@ -36,8 +36,8 @@ class Seal:
 
 
 def needed_by(quorum: float, num_shards: int) -> int:
-    """How many shards a quorum asks for; 0.56 of 25 is a little more than 14 in floating point."""
-    return math.ceil(quorum * num_shards - 1e-9)
+    """How many shards a quorum asks for, one at least; 0.56 of 25 is a little more than 14 in floating point."""
+    return max(1, math.ceil(quorum * num_shards - 1e-9))
 
 
 def sealed_stages(config: RunConfig) -> tuple[Stage, ...]:

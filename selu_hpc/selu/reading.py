@@ -14,8 +14,14 @@ from selu_hpc.envs.language import Language
 from selu_hpc.records import LONGEST_KEPT, Goal
 from selu_hpc.records import clean as clean
 
-_YES = frozenset(["yes", "yeah", "yep", "true", "correct", "affirmative"])
-_NO = frozenset(["no", "nope", "not", "false", "incorrect", "negative", "isnt", "wasnt", "hasnt", "didnt"])
+_YES = frozenset(["yes", "yeah", "yep"])
+_NO = frozenset(["no", "nope"])
+_NOT = frozenset(["not", "isnt", "wasnt", "hasnt", "didnt"])
+_RIGHT = frozenset(["true", "correct", "affirmative"])
+_WRONG = frozenset(["false", "incorrect", "negative"])
+"""Said of other things too ("the correct answer is no"): they count where no yes or no is said, or as here:"""
+_RIGHT_OR_WRONG = re.compile(rf"\W*({'|'.join(sorted(_RIGHT | _WRONG))})\s*(?:[.,;!]|$)")
+"""ahead of all else and set apart from it, "Correct, no other object is open"; but not asked, "Correct? No"."""
 _LETTERS = {"y": True, "n": False}
 """Alone they are an answer; among other words "y" is Spanish for "and"."""
 NONE = "none"
@@ -26,25 +32,29 @@ _NEGATED = frozenset(
 """An object named behind one of these is said not to be it."""
 _DENIED = re.compile(r"\b(?:(?:is|are|was|were|does|do|did)(?:nt| not)|none|nothing)\b")
 """In these words whatever is named is."""
-_ECHO = re.compile(r"\byes\s*(?:(?:or|/|\|)\s*no\b|,\s*no\b(?=\W*(?:or\b|$)))")
+_ECHO = re.compile(r"\b(?:yes\s*(?:(?:or|/|\|)\s*no\b|,\s*no\b(?=\W*(?:or\b|$)))|true\s*(?:or|/|\|)\s*false\b)")
 """The question's own choice said back; "yes, no other object is open" is a yes."""
+_REFUSED = re.compile(
+    r"\bneither (?:an? )?yes nor (?:an? )?no\b"
+    r"|\b(?:can ?not|cant|do not|dont|could not|couldnt|would not|wouldnt) (?:say|answer|confirm) (?:yes|no)\b"
+)
+"""A yes or no that is not said: "I cannot say yes"."""
 _NOT_APPLICABLE = re.compile(r"\bn\s*/\s*a\b|\bnot applicable\b")
+_GAP = "[^a-z0-9]+"
 _STATES = {
-    "open": ["open"],
-    "close": ["closed"],
-    "break": ["broken"],
-    "slice": ["sliced"],
-    "toggle on": ["turned", "on"],
-    "toggle off": ["turned", "off"],
-    "switch on": ["turned", "on"],
-    "switch off": ["turned", "off"],
+    "open": "open(?:ed)?",
+    "close": "closed|shut",
+    "break": "broken",
+    "slice": "sliced",
+    **dict.fromkeys(["toggle on", "switch on"], rf"(?:turned|switched){_GAP}on|on(?!\s+(?:an?|the|top|it)\b)"),
+    **dict.fromkeys(["toggle off", "switch off"], rf"(?:turned|switched){_GAP}off|off(?!\s+(?:an?|the)\b)"),
 }
-"""What a sentence says of the object that the verb was done to: "the fridge is open"."""
+"""What a sentence says of the object that the verb was done to: "the fridge is open". What is on a table is not on."""
 _HOLDING = frozenset(["holding", "holds", "hold", "carrying", "carries", "grabbing", "gripping"])
 _DOING = {
     "pick up": _HOLDING,
     "grab": _HOLDING,
-    "sit on": frozenset(["sitting", "sits", "sit", "sat", "seated"]),
+    "sit": frozenset(["sitting", "sits", "sit", "sat", "seated"]),
 }
 """Behind which word it says what the verb was done to: "standing at the counter, it is holding a mug"."""
 _OBJECT_IS = re.compile(r"(?<!\bother )\bobject\b[a-z0-9 ]*? is (?=(?:an?|the)\b)")
@@ -59,20 +69,22 @@ _MOST_READ_WORDS = 40
 
 
 def read_yes_no(text: str) -> bool | None:
-    """The first yes or no in the words; None when there is neither.
+    """The first yes or no in the words, or where neither is said the first true or false; None when there is nothing.
 
-    "yes or no" echoed from the prompt is neither, nor is "N/A".
+    "yes or no" echoed from the prompt is neither, nor is "N/A" or "I cannot say yes".
     """
-    plain = _NOT_APPLICABLE.sub(" ", _ECHO.sub(" ", _fold(text)))
+    plain = _fold(text)
+    for no_answer in (_ECHO, _NOT_APPLICABLE, _REFUSED):
+        plain = no_answer.sub(" ", plain)
     words = _WORD.findall(plain)[:_MOST_READ_WORDS]
     if len(words) == 1 and words[0] in _LETTERS:
         return _LETTERS[words[0]]
-    for word in words:
-        if word in _YES:
-            return True
-        if word in _NO:
-            return False
-    return None
+    alone = _RIGHT_OR_WRONG.match(plain)
+    if alone:
+        return alone[1] in _RIGHT
+    says_it = (_YES | _NO).intersection(words)
+    yes, no = (_YES, _NO | _NOT) if says_it else (_RIGHT, _WRONG | _NOT)
+    return next((word in yes for word in words if word in yes | no), None)
 
 
 def read_object(text: str, language: Language) -> str | None:
@@ -128,9 +140,14 @@ def _asked_for(folded: str, goal: Goal, language: Language) -> str | None:
     behind = next((kind for start, _, kind in named if start > at), None)
     if behind is not None:
         return behind
-    state = _STATES.get(goal.verb, [])
-    said = [kind for _, end, kind in named if state and words[end : end + 1 + len(state)] == ["is", *state]]
-    return said[0] if said else None
+    state = (
+        re.compile(f"{_GAP}is{_GAP}(?:now{_GAP})?(?:{_STATES[goal.verb]})(?![a-z0-9])")
+        if goal.verb in _STATES
+        else None
+    )
+    ends = [word.end() for word in _WORD.finditer(folded)]
+    said = (kind for _, end, kind in named if state and state.match(folded, ends[end - 1]))
+    return next(said, None)
 
 
 def _place(words: Sequence[str], named: Sequence[tuple[int, int, str]], thing: str) -> str | None:

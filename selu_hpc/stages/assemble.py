@@ -33,6 +33,7 @@ def assemble(run: RunDir, config: RunConfig, seal: Seal) -> str:
     judged = [one for shard in sorted(seal.shards) for one in _judged(run, seal.round_id, shard)]
     last = {role: _last_set(run, seal.round_id, role) for role in Role}
     made = build(judged, last, config, round_id=seal.round_id)
+    card = made.card | _lost(run, seal)
     parts = []
     for role in Role:
         lines = "".join(_line(sample.to_json()) for sample in made.samples[role])
@@ -41,8 +42,20 @@ def assemble(run: RunDir, config: RunConfig, seal: Seal) -> str:
         logger.info("%s: %s samples, %s", role, len(made.samples[role]), made.card[str(role)]["by_source"])
         if made.samples[role] and all(sample.kept for sample in made.samples[role]):
             logger.warning("%s: this round taught nothing new, so it is trained on the last round's set again", role)
-    write_json(run.shard(seal.round_id, Stage.GATE).path / "card.json", made.card)
-    return digest([*parts, _line(made.card)])
+    write_json(run.shard(seal.round_id, Stage.GATE).path / "card.json", card)
+    return digest([*parts, _line(card)])
+
+
+def _lost(run: RunDir, seal: Seal) -> dict[str, int]:
+    """For the card: the steps of the round at which a simulator failed, not the actor; silent where there are none."""
+    markers = [run.shard(seal.round_id, Stage.ROLLOUT, shard).require_marker() for shard in sorted(seal.shards)]
+    count = sum(marker.summary.get("lost_steps", 0) for marker in markers)
+    if count:
+        logger.warning(
+            "%s steps of this round are lost: the simulators did not survive them; its rollouts' logs say at what",
+            count,
+        )
+    return {"lost_steps": count} if count else {}
 
 
 def _judged(run: RunDir, round_id: int, shard: int) -> Iterable[Judged]:
@@ -64,6 +77,7 @@ def _judged(run: RunDir, round_id: int, shard: int) -> Iterable[Judged]:
 def _last_set(run: RunDir, round_id: int, role: Role) -> list[Sample]:
     if round_id <= 1:
         return []
+    run.shard(round_id - 1, Stage.GATE).check(f"{role}.jsonl")  # lines that storage lost would not be missed
     text = run.dataset(round_id - 1, role).read_text(encoding="utf-8")
     return [Sample.from_json(json.loads(line)) for line in text.splitlines()]
 

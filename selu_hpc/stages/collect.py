@@ -7,21 +7,26 @@ durable before the episode is, so that an acknowledged episode always has one. B
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
 from selu_hpc.config import RunConfig
-from selu_hpc.records import Episode
+from selu_hpc.envs.worker import NOT_SURVIVED
+from selu_hpc.records import Action, Episode
 from selu_hpc.rounds.rundir import ShardDir, sync_folder
 from selu_hpc.stages.entry import Progress
 from selu_hpc.stages.playing import Played
 from selu_hpc.store.adopt import adopt
 from selu_hpc.store.lines import LineWriter
+from selu_hpc.store.reader import EpisodeReader
 from selu_hpc.store.roots import is_whole
 from selu_hpc.store.trajectories import EpisodeWriter
 from selu_hpc.store.truth import TruthWriter
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 EPISODES = "episodes.zarr"
@@ -105,6 +110,24 @@ def publish(made: Path, final: Path) -> None:
     if not final.exists():
         made.rename(final)
         sync_folder(final.parent)
+
+
+def num_lost(actions: Iterable[Action]) -> int:
+    """How many of an episode's steps failed because no try survived them: no fault of the actor's."""
+    return sum(action.error == NOT_SURVIVED for action in actions)
+
+
+def lost_steps(store: Path) -> dict[str, int]:
+    """The steps that were lost in a shard's episodes, for its marker's summary, which is silent where none were."""
+    with EpisodeReader(store, verify=False) as episodes:
+        metas = [episodes.meta(index) for index in range(len(episodes))]
+    count = sum(num_lost(Action(**action) for action in meta["actions"]) for meta in metas)
+    if count:
+        logger.warning(
+            "%s of this shard's steps are lost: %s, which its episodes count as failures of the actor; the lines above "
+            "say at what, and the simulator's last lines why", count, NOT_SURVIVED,
+        )  # fmt: skip
+    return {"lost_steps": count} if count else {}
 
 
 def digest(parts: Iterable[str]) -> str:

@@ -28,7 +28,7 @@ from selu_hpc.selu.reading import clean
 from selu_hpc.selu.results import numbers
 from selu_hpc.selu.verdicts import Claim, states, verdicts
 from selu_hpc.stages import entry
-from selu_hpc.stages.collect import EPISODES, TRUTH, collect, digest
+from selu_hpc.stages.collect import EPISODES, TRUTH, collect, digest, lost_steps
 from selu_hpc.stages.label import EPISODES_AT_ONCE, cases, read_labels
 from selu_hpc.stages.models import Speaking, base_of, speak
 from selu_hpc.stages.playing import Played, Players, Work
@@ -82,7 +82,12 @@ def run(*, run: str, round_id: int, shard: int, attempt: int) -> None:
     place.write_marker(
         content=digest([played, json.dumps(results, sort_keys=True)]),
         names=[RESULTS, EPISODES],
-        summary={"episodes": len(work), "verdicts": len(rows["critic"]), "attempt": attempt},
+        summary={
+            "episodes": len(work),
+            "verdicts": len(rows["critic"]),
+            **lost_steps(place.episodes),
+            "attempt": attempt,
+        },
     )
 
 

@@ -96,11 +96,14 @@ def _learn(
     from selu_hpc.store.frames import FrameSource
     from selu_hpc.train import keep, sft
 
+    place.run.shard(place.round_id, Stage.GATE).check()  # lines that storage lost would not be missed
     if config.plays_games:
         from selu_hpc.stages.games import finetune
 
         return finetune.learn(place, attempt, config, team, wish, on_step, mark)
     job = replace(make_job(place, config, role), attempt=place.attempt(attempt))
+    if job.start is not None:
+        place.run.shard(place.round_id - 1, place.stage).check(job.start.name)
     if keep.teaches_nothing(job.datasets):
         return keep.keep(job, team, mark)
     return sft.train(job, team, FrameSource(place.run.path), wish, on_step, mark)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from selu_hpc.config import RunConfig
 from selu_hpc.models.vlm import Generator, load_generator
 from selu_hpc.records import Role
-from selu_hpc.rounds.rundir import RunDir
+from selu_hpc.rounds.rundir import RunDir, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +20,15 @@ class Speaking:
 
 
 def speak(run: RunDir, config: RunConfig, *, after_round: int, roles: tuple[Role, ...]) -> Speaking:
-    """Load the base once with the roles' adapters as they were after a round; after round 0 there are none."""
+    """Load the base once with the roles' adapters as they were after a round; after round 0 there are none.
+
+    Weights that are not those of the marker are refused: of a flipped byte nothing but the answers would tell.
+    """
     owner = {role: Role.ACTOR if config.model.shared_adapter else role for role in roles}
     folders = {role: run.adapter(after_round, owner[role]) for role in roles}
     adapters = {str(owner[role]): folder for role, folder in folders.items() if folder is not None}
+    for role in adapters:
+        run.shard(after_round, Stage(f"finetune_{role}")).check("adapter")
     return Speaking(
         generator=load_generator(config.model, adapters=adapters),
         adapters={role: str(owner[role]) if folders[role] is not None else None for role in roles},

@@ -19,7 +19,7 @@ from selu_hpc.recipes import load_run
 from selu_hpc.records import Role, derive_seed
 from selu_hpc.rounds.rundir import RunDir, ShardDir, Stage
 from selu_hpc.stages import entry
-from selu_hpc.stages.collect import EPISODES, collect
+from selu_hpc.stages.collect import EPISODES, collect, lost_steps
 from selu_hpc.stages.playing import Played, Players, Work
 from selu_hpc.stages.scenes import RememberedScenes
 
@@ -39,7 +39,8 @@ def run(*, run: str, round_id: int, shard: int, attempt: int) -> None:
         return
     total = config.rollout.episodes_per_shard
     content = collect(place, attempt, config, total=total, play_from=lambda first: _play(place, config, first))
-    place.write_marker(content=content, names=[EPISODES], summary={"episodes": total, "attempt": attempt})
+    summary = {"episodes": total, **lost_steps(place.episodes), "attempt": attempt}
+    place.write_marker(content=content, names=[EPISODES], summary=summary)
 
 
 def episodes_of(config: RunConfig, round_id: int, shard: int, *, look: Look | None = None) -> list[Work]:

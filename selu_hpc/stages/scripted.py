@@ -32,6 +32,9 @@ class ScriptedEnvironment:
         return seen
 
     def step(self, text: str) -> StepResult:
+        if not text:  # the pool's, for a step that is lost
+            lost: StepResult = self._environment.step("")
+            return lost
         if self._speak is None:
             self._speak = self._script(text, self._task, self._environment.metadata, seed=self._seed)
         result: StepResult = self._environment.step(self._speak(self._environment.metadata))

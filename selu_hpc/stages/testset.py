@@ -29,7 +29,7 @@ from selu_hpc.rounds.rundir import RunDir, Stage, write_json
 from selu_hpc.selu.actor import Situation
 from selu_hpc.selu.probe import QUESTIONS_AN_EPISODE
 from selu_hpc.stages import entry
-from selu_hpc.stages.collect import EPISODES, collect, digest
+from selu_hpc.stages.collect import EPISODES, collect, digest, num_lost
 from selu_hpc.stages.playing import Played, Players, Work
 from selu_hpc.stages.scenes import RememberedScenes
 from selu_hpc.stages.scripted import FACTORY
@@ -186,7 +186,8 @@ def _fill(group: Sequence[Cell], config: EnvConfig, look: Look, players: Players
         open_cells = [cell for cell in group if cell.number not in filled]
         work = [_work(cell, trial, config, look, voice) for cell in open_cells]
         for cell, played in zip(open_cells, players.play(work), strict=True):
-            if cell.accepts(played):
+            # a lost step is none of the ways to fail
+            if cell.accepts(played) and not num_lost(played.episode.actions):
                 filled[cell.number] = played
         if len(filled) == len(group):
             return [filled[cell.number] for cell in group]

@@ -63,13 +63,15 @@ def relate(graph: Graph, source: int, how: str, to: int) -> None:
 
 
 class FakeUnity:
-    """A `Process` and a `Client` at once. refuses_start: what `expand_scene` answers instead of success."""
+    """A `Process` and a `Client` at once. refuses_start: what `expand_scene` answers instead of success; refused: where
+    no character can be put."""
 
     folder = Path()
 
-    def __init__(self, start: Graph, *, refuses_start: str = "") -> None:
+    def __init__(self, start: Graph, *, refuses_start: str = "", refused: tuple[Any, ...] = ()) -> None:
         self._start = start
         self._refuses_start = refuses_start
+        self._refused = refused
         self.graph = copy.deepcopy(start)
         self.sent: list[list[str]] = []
         self.stood: list[list[float]] = []
@@ -96,6 +98,8 @@ class FakeUnity:
         self, character_resource: str = "", position: list[float] | None = None, initial_room: str = ""
     ) -> bool:
         assert position is not None
+        if tuple(position) in self._refused:
+            return False
         self.stood.append(position)
         add_person(self.graph, (position[0], position[1], position[2]))
         return True

@@ -14,6 +14,9 @@ from selu_hpc.envs.base import Observation, StepResult
 from selu_hpc.envs.worker import Place
 from selu_hpc.records import Goal, Task, Truth
 
+A_WHILE_S = 1000.0
+"""What is said to take a while comes back within so long, not sooner."""
+
 
 class Nothing:
     """What its scenes make feasible."""
@@ -60,6 +63,8 @@ class ScriptedEnvironment:
             self._fail(what)
         elif what.startswith("always "):
             self._fail(what.removeprefix("always "))
+        elif what == "take a while" and self.place.config.step_timeout_s < A_WHILE_S:
+            self._fail("hang")
         return what
 
     def _fail(self, what: str) -> None:

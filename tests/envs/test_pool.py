@@ -112,6 +112,21 @@ def test_one_step_is_lost_and_those_of_other_slots_are_not(pool: EnvironmentPool
     assert np.array_equal(results[0].observation.first_person, results[4].observation.first_person)
 
 
+def test_a_step_that_is_slow_and_not_fatal_is_waited_for_in_the_last_try(pool: EnvironmentPool) -> None:
+    pool.reset(0, TASK, 7)
+    for said in ("3", "4"):
+        result = pool.step({0: "take a while"})[0]
+        assert (result.ok, result.error, result.observation.text) == (True, "", said)
+    assert pool.num_restarts == 2  # the simulator that is given time keeps it
+    assert pool._workers[0].allowed_s > late_clock.PATIENT["step_timeout_s"]
+
+
+def test_a_step_at_which_the_simulator_hangs_for_good_is_lost_like_one_at_which_it_dies(pool: EnvironmentPool) -> None:
+    pool.reset(0, TASK, 7)
+    assert pool.step({0: "always hang"})[0].error == NOT_SURVIVED
+    assert pool.num_restarts == 3
+
+
 def test_it_gives_up_a_simulator_that_never_starts_after_the_allowed_restarts_and_says_why(
     pool: EnvironmentPool,
 ) -> None:
@@ -158,6 +173,23 @@ def test_a_survey_that_fails_again_and_again_is_told_as_one_with_its_scene(pool:
         SimulatorError, match=r"failed 3 times in slot 0's survey \(always raise\) at goals open, more than"
     ):
         pool.survey("goals", "always raise", "open")
+
+
+def test_a_task_that_no_trial_survives_is_impossible_and_its_warning_names_it(
+    pool: EnvironmentPool, caplog: pytest.LogCaptureFixture
+) -> None:
+    deadly = Task(instruction="fail to start", scene="FloorPlan1", goals=TASK.goals)
+    assert pool.survey("possible", deadly) is False
+    assert pool.num_restarts == 3
+    assert "survey ('fail to start' in FloorPlan1) at possible is lost: RuntimeError: no display" in caplog.text
+    assert pool.survey("possible", deadly) is False
+    assert pool.num_restarts == 3
+
+
+def test_a_trial_whose_scene_no_simulator_survives_either_is_an_error(pool: EnvironmentPool) -> None:
+    deadly = Task(instruction="fail to start", scene="always raise", goals=TASK.goals)
+    with pytest.raises(SimulatorError, match=r"failed 3 times in slot 0's survey .* at give_up, more than"):
+        pool.survey("possible", deadly)
 
 
 @pytest.mark.parametrize("log", ["virtualhome-3.out", ".config/unity3d/a/b/Player.log", ".ai2thor/log/unity.log"])

@@ -223,8 +223,18 @@ def test_a_home_without_ground_refuses_the_start() -> None:
     for number, x in ((30, 0), (31, 6)):
         full["nodes"].append(node(number, "table", "Furniture", (x, 0.4, 0), (6, 0.8, 6)))
         relate(full, number, "INSIDE", KITCHEN if x == 0 else BEDROOM)
-    with pytest.raises(StartRefusedError, match=r"could not put Chars/Female1 into the (kitchen|bedroom)"):
+    with pytest.raises(StartRefusedError, match=r"could not put Chars/Female1 into any room .*: (kitchen|bedroom), "):
         starts(full, range(1))
+
+
+@pytest.mark.parametrize("refused", [KITCHEN, BEDROOM])
+def test_where_a_build_refuses_a_place_the_next_room_is_tried(refused: int) -> None:
+    free = {room: free_ground(home(), room) for room in (KITCHEN, BEDROOM)}
+    refusing = FakeUnity(home(), refused=(free.pop(refused),))
+    environment = VirtualHomeEnvironment(UNITY, refusing)
+    for seed in range(10):
+        environment.reset(SIT, seed=seed)
+    assert {tuple(place) for place in refusing.stood} == {*free.values()}
 
 
 def test_a_task_whose_start_is_refused_is_impossible_and_tried_once() -> None:

@@ -11,6 +11,7 @@ from selu_hpc.rl4vlm.summary import markdown, summarise
 from selu_hpc.rl4vlm.turns import read_turns
 from selu_hpc.rl4vlm.update import STATE
 from selu_hpc.rounds.rundir import Stage
+from selu_hpc.stages import entry
 from selu_hpc.store.trajectories import EpisodeReader, EpisodeWriter
 from selu_hpc.train import checkpoint
 from selu_hpc.viz.replay import make_replay
@@ -96,6 +97,24 @@ def test_games_killed_and_resumed_equal_those_that_were_not(game_run, play_round
                 do(killed, Stage.ROLLOUT, 1)
     do(killed, Stage.ROLLOUT, 1)
     assert contents(killed, "rollout") == contents(calm, "rollout")
+
+
+def test_an_adapter_with_a_flipped_byte_neither_plays_nor_is_gone_on_from(game_run, play_round, do):
+    run = game_run("run", "rounds=1")
+    play_round(run, 0)
+    do(run, Stage.ROLLOUT, 1, shards=(0, 1))
+    do(run, Stage.GATE, 1)
+    flip_a_byte(run.shard(0, Stage.FINETUNE_ACTOR).path / "adapter" / "adapter_model.safetensors")
+    for stage, round_id in ((Stage.EVALUATE, 0), (Stage.FINETUNE_ACTOR, 1)):
+        assert entry.run_stage(stage, run=str(run.path), round_id=round_id) == entry.EXIT_FAILED
+        said = run.shard(round_id, stage).log(0).read_text()
+        assert run.command("explain", "r00/finetune_actor/0") in said
+
+
+def flip_a_byte(file):
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
 
 
 def test_the_same_run_again_has_the_same_bytes(game_run, play_round):

@@ -58,6 +58,16 @@ def test_a_damaged_file_is_named_with_what_to_do(shard, damage):
         shard.check()
 
 
+def test_a_check_of_a_few_entries_leaves_the_others_alone(shard):
+    (shard.path / "tensorboard").mkdir()
+    (shard.path / "tensorboard" / "events").write_bytes(b"curve")
+    shard.write_marker(content="abc", names=["episodes.zarr", "tensorboard"], summary={})
+    (shard.path / "tensorboard" / "events").unlink()
+    shard.check("episodes.zarr")
+    with pytest.raises(CorruptShardError, match="events is missing"):
+        shard.check("episodes.zarr", "tensorboard")
+
+
 def test_a_file_that_can_not_be_read_is_a_damaged_one(shard, monkeypatch):
     def unreadable(file):
         raise OSError(errno.EIO, "Input/output error")
@@ -69,8 +79,12 @@ def test_a_file_that_can_not_be_read_is_a_damaged_one(shard, monkeypatch):
 
 @pytest.mark.parametrize("total", [7, 25, 100])
 def test_a_quorum_that_is_a_share_of_the_shards_asks_for_that_many(total):
-    assert [needed_by(math.floor(100 * n / total) / 100, total) <= n for n in range(total + 1)] == [True] * (total + 1)
+    assert all(needed_by(math.floor(100 * n / total) / 100, total) <= n for n in range(1, total + 1))
     assert (needed_by(0.56, 25), needed_by(0.5, 25), needed_by(1.0, total)) == (14, 13, total)
+
+
+def test_however_small_the_quorum_a_round_of_no_shard_is_not_sealed():
+    assert [needed_by(quorum, 2) for quorum in (1e-10, 0.01)] == [1, 1]
 
 
 def test_a_shard_without_marker_is_missing_and_says_where_to_look(small_run):

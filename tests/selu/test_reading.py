@@ -7,6 +7,7 @@ import random
 import pytest
 
 from selu_hpc.config import Simulator
+from selu_hpc.envs.goals import VERBS
 from selu_hpc.envs.words import language_of
 from selu_hpc.records import Exchange, Goal, Label
 from selu_hpc.selu.reading import LONGEST_KEPT, clean, read_object, read_which, read_yes_no, relabelled_goal
@@ -94,9 +95,38 @@ def test_a_hundred_thousand_hostile_answers_are_read_without_exception():
         ("Yes, no further action is needed.", True),
         ("Yes. No other object is open.", True),
         ("N/A, but yes", True),
+        ("True.", True),
+        ("That is correct", True),
+        ("It is not correct.", False),
+        ("Neither yes nor no", None),
+        ("Neither a yes nor a no.", None),
+        ("I cannot say yes", None),
+        ("I can't confirm yes.", None),
+        ("I don't say yes, I say no.", False),
+        ("I cannot tell", None),
     ],
 )
 def test_a_verdict_is_the_first_yes_or_no_in_the_words(text, taken):
+    assert read_yes_no(text) is taken
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [
+        ("The correct answer is no", False),
+        ("Correct answer: No", False),
+        ("Is it correct? No", False),
+        ("Correct? No.", False),
+        ("It is true that the fridge is closed, so no", False),
+        ("The negative answer would be wrong: yes", True),
+        ("True or false? False", False),
+        ("true/false: true", True),
+        ("Correct, no other object is open.", True),
+        ("True. The fridge is not closed.", True),
+        ("Incorrect, yes was said too early", False),
+    ],
+)
+def test_true_and_false_count_only_where_no_yes_or_no_is_said_or_by_themselves_at_the_start(text, taken):
     assert read_yes_no(text) is taken
 
 
@@ -185,6 +215,12 @@ def test_a_name_that_begins_with_the_things_own_is_no_place():
         ("open", "The microwave is closed and the fridge is open.", "Fridge"),
         ("close", "The fridge is open and the microwave is closed.", "Microwave"),
         ("toggle on", "Next to the sink the desk lamp is turned on.", "DeskLamp"),
+        ("toggle on", "Next to the sofa, the television is on", "Television"),
+        ("toggle on", "Beside the sink, the desk lamp is now on. The sofa is behind it.", "DeskLamp"),
+        ("toggle on", "The laptop is on the table and the desk lamp is switched on.", "DeskLamp"),
+        ("toggle off", "Next to the sofa, the television is off.", "Television"),
+        ("open", "Beside the sink, the cabinet is opened", "Cabinet"),
+        ("close", "Beside the sink, the cabinet is now shut.", "Cabinet"),
         ("toggle on", "The desk lamp is on the dresser.", "DeskLamp"),
         ("pick up", "The object the robot is holding near the fridge is an apple.", "Apple"),
         ("pick up", "In the kitchen with a fridge and a sink, the robot is holding a mug.", "Mug"),
@@ -204,11 +240,13 @@ def test_of_several_objects_the_one_that_is_said_to_be_so_is_read(verb, text, fo
 @pytest.mark.parametrize(
     ("verb", "text", "found"),
     [
-        ("sit on", "Beside the bed, the person sits on the chair.", "chair"),
+        ("sit", "Beside the bed, the person sits on the chair.", "chair"),
+        ("sit", "The person next to the kitchen table is sitting on the chair.", "chair"),
         ("grab", "At the table they are carrying a mug.", "mug"),
     ],
 )
 def test_what_a_person_holds_or_sits_on_is_read_behind_those_words(verb, text, found):
+    assert verb in VERBS[Simulator.VIRTUALHOME]
     assert read_which(text, HOME, goal=Goal(verb=verb, target="sofa")) == found
 
 

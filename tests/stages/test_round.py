@@ -14,10 +14,11 @@ import toy_home
 from selu_hpc.config import Learning, Simulator
 from selu_hpc.envs.expert import Policy, can_be_undone
 from selu_hpc.envs.goals import VERBS
+from selu_hpc.errors import CorruptShardError
 from selu_hpc.recipes import load_recipe
 from selu_hpc.records import Label, Role, Sample, View
 from selu_hpc.rounds.provenance import open_run
-from selu_hpc.rounds.rundir import RunDir, Stage
+from selu_hpc.rounds.rundir import RunDir, ShardDir, Stage
 from selu_hpc.selu.results import merge
 from selu_hpc.stages import evaluate, models, testset
 from selu_hpc.store.frames import FrameSource
@@ -217,6 +218,33 @@ def test_of_a_servers_base_the_name_is_known_so_that_two_are_told_apart(toy_conf
     assert models.base_of(toy_config.but(model=served)) == "Qwen/Qwen2-VL-7B-Instruct"
 
 
+def adapter_after(run: RunDir, role: Role) -> ShardDir:
+    """As round 2's fine-tuning leaves it."""
+    place = run.shard(2, Stage(f"finetune_{role}"))
+    (place.path / "adapter").mkdir(parents=True)
+    (place.path / "adapter" / "adapter_model.safetensors").write_bytes(bytes(100))
+    place.write_marker(content="x", names=["adapter"], summary={})
+    return place
+
+
+@pytest.mark.parametrize("role", Role)
+def test_an_adapter_with_a_flipped_byte_does_not_speak(toy_run, toy_config, toy_model, role):
+    places = {one: adapter_after(toy_run, one) for one in Role}
+    (places[role].path / "adapter" / "adapter_model.safetensors").write_bytes(bytes(99) + b"x")
+    with pytest.raises(CorruptShardError, match=rf"r02/finetune_{role}/0` says what to type"):
+        models.speak(toy_run, toy_config, after_round=2, roles=tuple(Role))
+
+
+def test_a_set_that_lost_lines_is_not_kept_from(collected, do):
+    for stage in (Stage.ROLLOUT, Stage.LABEL):
+        shutil.copytree(collected.stage(1, stage), collected.stage(2, stage))
+    critics = collected.dataset(1, Role.CRITIC)
+    critics.write_bytes(critics.read_bytes().replace(b'"answer":"no"', b'"answer":"yes"'))
+    with pytest.raises(CorruptShardError, match=r"(?s)critic\.jsonl has .* r01/gate/0"):
+        do(Stage.GATE, 2)
+    assert collected.shard(2, Stage.GATE).read_marker() is None
+
+
 @pytest.mark.parametrize("shared", [False, True])
 def test_a_round_speaks_with_the_adapters_of_the_round_before(toy_run, toy_config, monkeypatch, shared):
     loaded = {}
@@ -230,8 +258,8 @@ def test_a_round_speaks_with_the_adapters_of_the_round_before(toy_run, toy_confi
     speaking = models.speak(toy_run, config, after_round=0, roles=(Role.ACTOR, Role.CRITIC))
     assert loaded == {}
     assert speaking.adapters == {Role.ACTOR: None, Role.CRITIC: None}
+    folder = {role: adapter_after(toy_run, role).path / "adapter" for role in Role}
     speaking = models.speak(toy_run, config, after_round=2, roles=(Role.ACTOR, Role.CRITIC))
-    folder = {role: toy_run.shard(2, Stage(f"finetune_{role}")).path / "adapter" for role in Role}
     if shared:
         assert loaded == {"actor": folder[Role.ACTOR]}
         assert speaking.adapters == {Role.ACTOR: "actor", Role.CRITIC: "actor"}

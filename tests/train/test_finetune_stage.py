@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from make_run import make_run, tiny_config, write_episodes
+from make_run import make_run, mark_sets, tiny_config, write_episodes
 
 from selu_hpc.errors import TruthLeakError
 from selu_hpc.rounds import rundir
@@ -81,6 +81,7 @@ def test_an_attempt_that_comes_late_leaves_what_another_published_and_succeeds(r
     first, late = run_of("first"), run_of("late", **{"finetune.checkpoint_minutes": 1e-9, "seed": 9})
     for run in (first, late) if not num_samples else ():
         run.dataset(1, "actor").write_text("")
+        mark_sets(run)
     assert call(first) == 0
     published = {}
 
@@ -150,6 +151,7 @@ def test_what_a_kill_right_after_the_marker_left_goes_with_the_next_call(run_of)
 def test_actor_and_critic_share_what_was_encoded_when_they_look_at_the_same_frames(run_of):
     run = run_of("run")
     run.dataset(1, "critic").write_bytes(run.dataset(1, "actor").read_bytes())
+    mark_sets(run)
     assert [call(run, role) for role in ("actor", "critic")] == [0, 0]
     encoded = [place(run, role).require_marker().summary["frames_encoded"] for role in ("actor", "critic")]
     assert encoded[0] > 0
@@ -176,10 +178,39 @@ def test_training_cannot_open_the_truth(run_of, monkeypatch):
 def test_a_bad_dataset_fails_the_stage_with_words_in_its_log(run_of):
     run = run_of("run")
     run.dataset(1, "actor").write_text("{}\n")
+    mark_sets(run)
     assert call(run) == entry.EXIT_FAILED
     assert "TrainingError" in place(run).log(0).read_text()
     assert "actor.jsonl:1: not a sample" in place(run).log(0).read_text()
     assert place(run).read_marker() is None
+
+
+def test_a_set_that_lost_lines_since_its_gate_is_not_learned_from(run_of):
+    run = run_of("run")
+    lines = run.dataset(1, "actor").read_text().splitlines(keepends=True)
+    run.dataset(1, "actor").write_text("".join(lines[:-1]))
+    assert call(run) == entry.EXIT_FAILED
+    said = place(run).log(0).read_text()
+    assert "actor.jsonl has" in said
+    assert run.command("explain", "r01/gate/0") in said
+    assert place(run).read_marker() is None
+
+
+def test_training_does_not_go_on_from_an_adapter_with_a_flipped_byte(run_of):
+    run = run_of("run")
+    assert call(run) == 0
+    flip_a_byte(run.adapter(1, "actor") / "adapter_model.safetensors")
+    shutil.copytree(run.shard(1, Stage.GATE).path, run.shard(2, Stage.GATE).path)
+    assert entry.run_stage(Stage.FINETUNE_ACTOR, run=str(run.path), round_id=2) == entry.EXIT_FAILED
+    said = run.shard(2, Stage.FINETUNE_ACTOR).log(0).read_text()
+    assert "adapter_model.safetensors has" in said
+    assert run.command("explain", "r01/finetune_actor/0") in said
+
+
+def flip_a_byte(file):
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
 
 
 def test_an_empty_set_keeps_the_last_rounds_adapter_and_says_so(run_of):
@@ -187,6 +218,7 @@ def test_an_empty_set_keeps_the_last_rounds_adapter_and_says_so(run_of):
     assert call(run) == 0
     run.dataset(2, "actor").parent.mkdir(parents=True)
     run.dataset(2, "actor").write_text("")
+    mark_sets(run, 2)
     assert entry.run_stage(Stage.FINETUNE_ACTOR, run=str(run.path), round_id=2) == 0
     after = run.shard(2, Stage.FINETUNE_ACTOR)
     assert after.check().content == place(run).require_marker().content

@@ -14,7 +14,7 @@ from selu_hpc.rounds.rundir import RunDir, Stage
 def speaker_after(run: RunDir, config: RunConfig, round_id: int) -> ModelSpeaker:
     """The actor as it is after a round; round 0 is the warm-up."""
     place = run.shard(round_id, Stage.FINETUNE_ACTOR)
-    place.require_marker()
+    place.check("adapter")
     generator = load_generator(config.model, adapters={str(Role.ACTOR): place.path / "adapter"})
     chat = Chat(load_processor(find(config.model.base)))
     return ModelSpeaker(generator, chat, config.game, adapter=str(Role.ACTOR))
