@@ -154,11 +154,13 @@ class EnvConfig(Settings, frozen=True):
     vulkan_devices: tuple[int, ...] = ()
     """Vulkan's device number of each CUDA device; empty lets the AI2-THOR client ask vulkaninfo and nvidia-smi."""
     step_timeout_s: Annotated[float, Meta(gt=0)] = 60.0
-    """A simulator that does not answer for this long is killed and started again."""
+    """A simulator that does not answer for this long is killed and started again; in the last try it has the time of a
+    start besides."""
     start_timeout_s: Annotated[float, Meta(gt=0)] = 120.0
     """How long a simulator may take to start."""
     max_restarts: Annotated[int, Meta(ge=0)] = 5
-    """Restarts of the simulators during one episode before the task fails; the next episode may have as many."""
+    """Restarts of the simulators during one episode before its step counts as failed, or, where that was none, its stage
+    does; the next episode may have as many."""
 
 
 class ModelConfig(Settings, frozen=True):
