@@ -159,8 +159,8 @@ class EnvConfig(Settings, frozen=True):
     start_timeout_s: Annotated[float, Meta(gt=0)] = 120.0
     """How long a simulator may take to start."""
     max_restarts: Annotated[int, Meta(ge=0)] = 5
-    """Restarts of the simulators during one episode before its step counts as failed, or, where that was none, its stage
-    does; the next episode may have as many."""
+    """Restarts of the simulators during one episode before its step counts as failed, or its stage where it was at no
+    step; the next episode may have as many."""
 
 
 class ModelConfig(Settings, frozen=True):

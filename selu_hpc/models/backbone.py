@@ -53,7 +53,7 @@ def load(config: ModelConfig) -> tuple[PreTrainedModel, Any]:
             f"model.base {config.base!r}: cannot read {', '.join(_damaged(folder)) or '*.safetensors'} in {folder} "
             f"({error}), as after a download that was cut short; remove that and {_fetch(config.base, folder)}"
         ) from error
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise ModelError(
             f"model.base {config.base!r}: cannot load {folder} ({type(error).__name__}: {error}); it must hold an "
             "image-text-to-text model and its processor; see docs/add-a-backbone.md"
@@ -113,8 +113,12 @@ def load_processor(folder: Path) -> Any:
     """The base's processor with the PIL image backend, left-padded; the same pixels with and without torchvision."""
     try:
         processor = AutoProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
-    except ImportError:
+    except (ImportError, ValueError):  # that torchvision is missing is said by either, as the base's files are
         processor = _without_video(folder)
+        if processor is None:
+            raise
+    if processor.chat_template is None:
+        processor.chat_template = processor.tokenizer.chat_template
     processor.tokenizer.padding_side = "left"
     if processor.tokenizer.pad_token is None:
         processor.tokenizer.pad_token = processor.tokenizer.eos_token
@@ -122,15 +126,13 @@ def load_processor(folder: Path) -> Any:
 
 
 def _without_video(folder: Path) -> Any:
-    """Qwen's processors want torchvision for video; ours sees pictures only."""
+    """Qwen's processors want torchvision for video; ours sees pictures only. None where it is not video that lacks."""
     name = _read(folder / "processor_config.json", folder / "preprocessor_config.json").get("processor_class", "")
     full = getattr(transformers, name, None)
-    if full is None:
-        raise ModelError(f"{folder}: processor class {name!r} is not in transformers {transformers.__version__}")
+    if full is None or "video_processor" not in full.get_attributes():
+        return None
     logger.debug("%s: torchvision is not installed, loading %s for pictures only", folder, name)
-    image_processor = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    return pictures_only(full)(image_processor, tokenizer, chat_template=tokenizer.chat_template)
+    return pictures_only(full).from_pretrained(folder, backend="pil", local_files_only=True)
 
 
 def pictures_only(full: Any) -> Any:

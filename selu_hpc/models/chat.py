@@ -187,7 +187,7 @@ class Chat:
             turns.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
         try:
             text: str = self.processor.apply_chat_template(turns, add_generation_prompt=answer is None, tokenize=False)
-        except (ValueError, TemplateError) as error:
+        except (ValueError, TypeError, TemplateError) as error:  # TypeError: it takes words for what is a list
             raise ModelError(
                 f"{self.tokenizer.name_or_path or type(self.processor).__name__}: no usable chat template ({error}); "
                 "fetch the base's chat_template.jinja or chat_template.json again, or write one "

@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests as http
 from PIL import Image
@@ -29,7 +30,7 @@ from PIL import Image
 from selu_hpc.config import ModelConfig
 from selu_hpc.errors import ModelError
 from selu_hpc.models.asking import Adapter, Answer, Request
-from selu_hpc.records import FrameHWC
+from selu_hpc.records import FrameHWC, clean
 
 logger = logging.getLogger(__name__)
 
@@ -140,10 +141,13 @@ class ServerGenerator:
         if known in served:
             return by_name.get(served[known], by_name["vllm"])
         wanted = {"lora_name": known, "lora_path": str(folder.resolve())}
+        refused = ""
         for path, server in (("/v1/load_lora_adapter", "vllm"), ("/load_lora_adapter", "sglang")):
             reply = self._try(path, wanted)
             if reply is not None and reply.ok:
                 return by_name[server]
+            if reply is not None and _is_of_the_adapter(reply, wanted):
+                refused = f" ({_words(reply)})"
         if known in (served := self._served()):  # another job was first
             return by_name.get(served[known], by_name["vllm"])
         if (folder / "config.json").is_file():
@@ -151,8 +155,10 @@ class ServerGenerator:
         if not set(by_name) & set(served.values()):
             return {"model": str(self._beside_the_base(name, folder, known))}
         raise ModelError(
-            f"adapter {name!r}: {self._url} neither serves nor loads {known}; start vLLM with `--enable-lora` and "
-            f"VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 in its environment, or with `--lora-modules {known}={folder}`"
+            f"adapter {name!r}: {self._url} neither serves nor loads {known}{refused}; start vLLM with "
+            f"`--enable-lora --max-lora-rank {self._config.lora_rank}` or more and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 "
+            f"in its environment, or with `--lora-modules {known}={folder}`; it must see that folder under the same "
+            "path"
         )
 
     def _beside_the_base(self, name: str, folder: Path, known: str) -> Path:
@@ -175,15 +181,21 @@ class ServerGenerator:
         reply = self._ask_models()
         if reply.status_code in (http.codes.unauthorized, http.codes.forbidden):
             raise ModelError(
-                f"model.server_url {self._config.server_url!r}: {self._url}/v1/models says HTTP {reply.status_code}; "
-                "no key is sent: start the server without one, where only the run's jobs reach it"
+                f"model.server_url {self._config.server_url!r}: {self._url}/v1/models says HTTP {reply.status_code}"
+                f"{self._by_proxy()}; no key is sent: start the server without one, where only the run's jobs reach it"
             )
         try:
             return {str(one["id"]): str(one.get("owned_by")) for one in reply.json()["data"]}
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             # transformers' server lists the hub's cache and fails where there is none; it serves folders all the same.
-            logger.warning("%s/v1/models: HTTP %s, no list of models", self._url, reply.status_code)
-            return {}
+            if reply.status_code == http.codes.server_error:
+                logger.warning("%s/v1/models: HTTP %s, no list of models", self._url, reply.status_code)
+                return {}
+            raise ModelError(
+                f"model.server_url {self._config.server_url!r}: {self._url}/v1/models gives no list of models "
+                f"({_words(reply)}){self._by_proxy()}; it must be the address of an OpenAI-compatible server that has "
+                "loaded its model; read the server's log"
+            ) from error
 
     def _ask_models(self) -> http.Response:
         """The reply; a server that is busy or starting is asked again, for what it is decides what it is told."""
@@ -194,8 +206,8 @@ class ServerGenerator:
             except http.RequestException as error:
                 if not left:
                     raise ModelError(
-                        f"model.server_url {self._config.server_url!r}: {url} does not answer ({error}); "
-                        "start the server, or set model.server_url to empty"
+                        f"model.server_url {self._config.server_url!r}: {url} does not answer ({error})"
+                        f"{self._by_proxy()}; start the server, or set model.server_url to empty"
                     ) from error
             else:
                 if not left or reply.status_code not in _WORTH_REPEATING:
@@ -221,12 +233,35 @@ class ServerGenerator:
                 try:
                     return reply.json()
                 except ValueError:
-                    last = f"no JSON: {reply.text[:200]}"
+                    last = f"no JSON: {clean(reply.text[:200])}"
                     continue
-            last = "no reply" if reply is None else f"HTTP {reply.status_code}: {reply.text[:300]}"
+            last = "no reply" if reply is None else _words(reply)
             if reply is not None and reply.status_code not in _WORTH_REPEATING:
                 break
-        raise ModelError(f"{self._url}{path}: {last} (model {body.get('model')!r}); read the server's log")
+        raise ModelError(
+            f"{self._url}{path}: {last} (model {body.get('model')!r}){self._by_proxy()}; read the server's log"
+        )
+
+    def _by_proxy(self) -> str:
+        """Whom requests go by, where the environment names one: what answers may be the proxy, not the server."""
+        proxy = http.utils.select_proxy(self._url, http.utils.get_environ_proxies(self._url))
+        if not proxy:
+            return ""
+        whose = urlsplit(proxy if "://" in proxy else f"//{proxy}").netloc.rpartition("@")[2]  # it may hold a password
+        host = urlsplit(self._url).hostname
+        return f", asked by way of the proxy {whose} (NO_PROXY={host} where jobs get their environment goes past it)"
+
+
+def _words(reply: http.Response) -> str:
+    """A server's own, which a terminal may be shown."""
+    return f"HTTP {reply.status_code}: {clean(reply.text[:300])}"
+
+
+def _is_of_the_adapter(reply: http.Response, wanted: Mapping[str, str]) -> bool:
+    """Whether a refusal says why. A server without that path answers 404 or 405, and so does vLLM, with their names,
+    for files it does not see."""
+    elsewhere = reply.status_code in (http.codes.not_found, http.codes.method_not_allowed)
+    return not elsewhere or any(word in reply.text for word in wanted.values())
 
 
 def adapter_digest(folder: Path) -> str:
@@ -247,7 +282,7 @@ def plainer(base: str) -> Callable[[str], str]:
 
     try:
         specials = special_tokens(load_processor(find(base)))
-    except (ModelError, OSError, ValueError, KeyError, AttributeError) as error:
+    except (ModelError, OSError, ValueError, KeyError, AttributeError, ImportError) as error:
         logger.info("%s: no tokenizer here (%s); special tokens are told by their looks", base, error)
         return lambda text: _SPECIAL.sub(r"\g<0> ", text)
     return lambda text: broken_up(text, specials)

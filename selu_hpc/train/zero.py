@@ -79,6 +79,8 @@ class Engine:
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # else it compiles for 40 s, even for gloo
         self.model = model
         self._params = trainable(model)
+        if config["zero_optimization"]["stage"] == 3:
+            share_out(model, config)
         self.engine, *_ = deepspeed.initialize(
             model=model, model_parameters=list(self._params.values()), config=dict(config), dist_init_required=False
         )
@@ -174,6 +176,22 @@ class Engine:
             safe_set_full_fp32_param(param, value)
         else:
             safe_set_full_optimizer_state(param, value, moment)
+
+
+def share_out(model: Any, config: Mapping[str, Any]) -> None:
+    """Leave each rank its share of every parameter, one after the other: `deepspeed.initialize` moves a whole model to
+    the device before it does so, where a base that needs ZeRO 3 has no room."""
+    import deepspeed
+    from deepspeed.accelerator import get_accelerator
+
+    accelerator = get_accelerator()
+    deepspeed.init_distributed(accelerator.communication_backend_name(), dist_init_required=False)
+    if config["bf16"]["enabled"]:  # what `initialize` does too, but not to shares
+        for param in model.parameters():
+            param.data = param.data.to(torch.bfloat16)
+    deepspeed.zero.Init(module=model, config_dict_or_path=dict(config))
+    for buffer in model.buffers():
+        buffer.data = buffer.data.to(accelerator.current_device_name())
 
 
 def _read(file: Path) -> dict[str, Any]:

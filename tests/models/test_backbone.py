@@ -5,23 +5,28 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 import tiny_models
 import torch
-from families import qwen2_vl
+from families import qwen2_5_vl, qwen2_vl
 from safetensors.torch import load_file, save_file
 from transformers import Gemma3Config, Gemma3ForConditionalGeneration
 
 from selu_hpc.config import ModelConfig
 from selu_hpc.errors import ModelError
-from selu_hpc.models.backbone import find, load
+from selu_hpc.models.backbone import find, load, load_processor
 from selu_hpc.models.chat import Chat
 
 
 @pytest.fixture(scope="module")
 def bases(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bases")
-    return {"llava": tiny_models.llava_next(folder / "llava"), "qwen": qwen2_vl(folder / "qwen")}
+    return {
+        "llava": tiny_models.llava_next(folder / "llava"),
+        "qwen": qwen2_vl(folder / "qwen"),
+        "qwen2_5": qwen2_5_vl(folder / "qwen2_5"),
+    }
 
 
 @pytest.fixture
@@ -33,6 +38,16 @@ def begin(base):
     """What a job does first with a base."""
     _, processor = load(ModelConfig(base=str(base)))
     return Chat(processor)
+
+
+def asked(base):
+    """A question with a picture, as the model gets it."""
+    return Chat(load_processor(base)).encode("is the apple red?", [np.full((64, 64, 3), 7, np.uint8)])
+
+
+def change_json(file, **changes):
+    found = json.loads(file.read_text()) if file.is_file() else {}
+    file.write_text(json.dumps({name: value for name, value in {**found, **changes}.items() if value is not None}))
 
 
 def change_weights(base, change):
@@ -144,3 +159,38 @@ def test_a_model_that_reads_of_each_token_what_it_is_not_told_is_refused(llava):
     Gemma3ForConditionalGeneration(config).save_pretrained(llava)
     with pytest.raises(ModelError, match=r"gemma3 reads token_type_ids for each token, .*silently wrong"):
         begin(llava)
+
+
+FOR_WORDS = "{% for message in messages %}{{ '<|im_start|>' + message.content + '<|im_end|>' }}{% endfor %}"
+"""A template as language models have it: what is said is words there, not a list of words and pictures."""
+
+
+@pytest.mark.parametrize("tokenizers_own", [None, FOR_WORDS], ids=["none", "for_words"])
+def test_the_template_beside_a_processor_goes_before_its_tokenizers(bases, tmp_path, tokenizers_own):
+    """Qwen2.5-VL's files on the hub are so: the tokenizer's template is its language model's."""
+    base = shutil.copytree(bases["qwen2_5"], tmp_path / "qwen")
+    change_json(base / "chat_template.json", chat_template=(base / "chat_template.jinja").read_text())
+    (base / "chat_template.jinja").unlink()
+    change_json(base / "tokenizer_config.json", chat_template=tokenizers_own)
+    assert asked(base) == asked(bases["qwen2_5"])
+
+
+@pytest.mark.parametrize("family", ["llava", "qwen2_5"])
+def test_the_tokenizers_template_serves_where_there_is_no_other(bases, tmp_path, family):
+    base = shutil.copytree(bases[family], tmp_path / family)
+    change_json(base / "tokenizer_config.json", chat_template=(base / "chat_template.jinja").read_text())
+    (base / "chat_template.jinja").unlink()
+    assert asked(base) == asked(bases[family])
+
+
+def test_a_template_that_takes_words_alone_is_no_usable_one(bases, tmp_path):
+    base = shutil.copytree(bases["qwen2_5"], tmp_path / "qwen")
+    (base / "chat_template.jinja").write_text(FOR_WORDS)
+    with pytest.raises(ModelError, match=r"no usable chat template \(can only concatenate str"):
+        asked(base)
+
+
+def test_a_base_that_names_an_image_processor_of_torchvision_is_read_without_it(bases, tmp_path):
+    base = shutil.copytree(bases["qwen2_5"], tmp_path / "qwen")
+    change_json(base / "preprocessor_config.json", image_processor_type="Qwen2VLImageProcessorFast")
+    assert asked(base) == asked(bases["qwen2_5"])

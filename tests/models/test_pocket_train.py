@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -144,3 +146,32 @@ def test_a_packed_tower_stays_while_its_language_model_goes_on_learning(data, tm
     moved = {name for name, value in teacher.taught.state_dict().items() if not torch.equal(value, before[name])}
     assert any("language_model" in name for name in moved)
     assert not [name for name in moved if "vision_tower" in name]
+
+
+def told(*words: str) -> tuple[int, str]:
+    module = "" if words[0].startswith("--") else f".{words[0]}"
+    line = [sys.executable, "-m", f"selu_hpc.models.pocket{module}", *(words[1:] if module else words)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr
+
+
+def test_lessons_that_are_not_there_are_told_with_what_draws_them(tmp_path):
+    for words in (["--out", f"{tmp_path}/x", "--pack"], ["teaching.train", "--data", "nope", "--out", f"{tmp_path}/x"]):
+        code, error = told(*words)
+        assert code == 1
+        assert "train: no lessons in it; `python -m selu_hpc.models.pocket --out FOLDER` without --pack draws" in error
+
+
+def test_what_was_never_taught_is_not_packed(data, tmp_path):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "data").symlink_to(data)
+    code, error = told("--out", f"{tmp_path}/x", "--work", f"{tmp_path}/work", "--pack")
+    assert (code, "checkpoints: no checkpoint to pack; leave out --pack to teach" in error) == (1, True)
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("lessons", ["data", "episodes", "homes"])
+def test_no_lessons_at_all_are_refused(lessons, tmp_path):
+    code, error = told(f"lessons.{lessons}", "--out", str(tmp_path), "--shards", "0")
+    assert (code, "argument --shards: found 0; give a number from 1 on" in error) == (2, True)

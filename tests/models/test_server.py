@@ -83,7 +83,8 @@ class Fake(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         status = self.busy.pop(0) if self.busy else self.refuses or 200
-        self._reply(status, json.dumps({"data": [{"id": name, "owned_by": self.owner} for name in self.served]}))
+        listed = json.dumps({"data": [{"id": name, "owned_by": self.owner} for name in self.served]})
+        self._reply(status, listed if status == 200 else "<html>no\x1b[2J</html>")
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -200,9 +201,13 @@ def test_sglang_is_told_the_adapter_beside_the_base(fake, adapters, ask, known):
     assert {key: handler.asked[-1][1][key] for key in ("model", "lora_path")} == {"model": "base", "lora_path": name}
 
 
-def test_a_server_that_knows_folders_only_gets_one_beside_the_adapter(fake, adapters, pocket_folder, tmp_path):
+@pytest.mark.parametrize("without_hub_cache", [False, True])
+def test_a_server_that_knows_folders_only_gets_one_beside_the_adapter(
+    fake, adapters, pocket_folder, tmp_path, without_hub_cache
+):
     handler, url = fake
     handler.served[:] = []
+    handler.refuses = 500 if without_hub_cache else 0
     handler.script[:] = [(404, "")] * 4
     adapter = shutil.copytree(adapters["actor"], tmp_path / "adapter")
     config = ModelConfig(base=str(pocket_folder), server_url=url)
@@ -266,8 +271,42 @@ def test_what_looks_like_a_special_token_is_broken_up_where_the_base_is_not_here
 def test_a_server_that_takes_no_adapters_is_told_of_with_the_way_out(fake, adapters):
     handler, url = fake
     handler.script[:] = [(404, ""), (404, "")]
-    with pytest.raises(ModelError, match="--lora-modules critic-"):
+    with pytest.raises(ModelError, match=r"nor loads critic-\w+; start vLLM .*--lora-modules critic-"):
         ServerGenerator(ModelConfig(base="base", server_url=url), adapters={"critic": adapters["critic"]})
+
+
+@pytest.mark.parametrize("reply", [(400, "LoRA rank 64 is\x1b[2J greater than"), (404, "No adapter found for {}")])
+def test_a_server_that_refuses_an_adapter_is_quoted_with_what_it_must_be_told(fake, adapters, reply):
+    """vLLM says 404 of a path that is not there, and of an adapter whose files it does not see."""
+    handler, url = fake
+    status, words = reply[0], reply[1].format(adapters["critic"].resolve())
+    handler.script[:] = [(status, words), (404, '{"detail":"Not Found"}')]
+    with pytest.raises(ModelError) as told:
+        ServerGenerator(ModelConfig(base="base", server_url=url, lora_rank=64), adapters={"critic": adapters["critic"]})
+    assert f" (HTTP {status}: {words.replace(chr(27), ' ')}); start vLLM" in str(told.value)
+    assert "--max-lora-rank 64` or more" in str(told.value)
+    assert "must see that folder" in str(told.value)
+
+
+@pytest.mark.parametrize("status", [404, 502])
+def test_a_server_without_a_list_of_models_is_not_taken_for_one_that_knows_folders(fake, adapters, status):
+    handler, url = fake
+    handler.refuses = status
+    with pytest.raises(ModelError, match=rf"v1/models gives no list of models \(HTTP {status}: <html>no \[2J</html>\)"):
+        ServerGenerator(ModelConfig(base="base", server_url=url), adapters={"actor": adapters["actor"]})
+
+
+@pytest.mark.parametrize("status", [403, 502])
+def test_a_proxy_that_answers_in_a_servers_place_is_named_without_its_password(fake, monkeypatch, status):
+    handler, url = fake
+    handler.refuses = status
+    proxy = url.removeprefix("http://").removesuffix("/v1/")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", f"http://me:secret@{proxy}")
+    with pytest.raises(ModelError, match=rf"by way of the proxy {proxy} \(NO_PROXY=node\.invalid ") as told:
+        ServerGenerator(ModelConfig(server_url="http://node.invalid:8000"), adapters={})
+    assert "secret" not in str(told.value)
 
 
 def test_a_busy_server_is_asked_again(fake, ask):

@@ -1,4 +1,4 @@
-"""What a user's DeepSpeed file may say, and what becomes of it."""
+"""What a user's DeepSpeed file may say, what becomes of it, and what DeepSpeed is given to begin with."""
 
 import json
 
@@ -78,3 +78,19 @@ def test_bfloat16_with_a_file_that_asks_for_stage_0_resumes_to_the_same_bits(tra
     with pytest.raises(sft.Stopped):
         cut(wish=StopWish("SIGUSR2"))
     assert cut().content == expected.content
+
+
+@pytest.mark.deepspeed
+def test_at_stage_3_no_parameter_is_whole_any_more_when_deepspeed_moves_the_model(trainer, monkeypatch):
+    """A base larger than the device would end there."""
+    import deepspeed
+
+    moves, whole = deepspeed.initialize, []
+
+    def watched(*, model, **rest):
+        whole.extend(name for name, param in model.named_parameters() if param.numel())
+        return moves(model=model, **rest)
+
+    monkeypatch.setattr(deepspeed, "initialize", watched)
+    assert trainer(**{"model.dtype": "bfloat16", "finetune.zero_stage": 3})().summary["zero_stage"] == 3
+    assert whole == []
