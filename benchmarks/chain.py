@@ -1,6 +1,6 @@
 """What chaining costs on a real Slurm: idle time between stages, what aftercorr saves, and what a submission uses.
 
-    sudo python benchmarks/chain.py [--quick] [--only PART …]        on a machine tests/cluster can use
+    sudo python benchmarks/chain.py [--quick] [--only PART …]        where tests/cluster/cluster.py is up
 
 Four measurements, each against what a person would write by hand on the same cluster in the same minutes:
 idle   our chain of one round, both fine-tunings included, and a hand-written sbatch chain of the same sleeps run side
@@ -61,13 +61,19 @@ sys.exit(done.returncode)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Measure chaining on a real Slurm.")
+    parser = argparse.ArgumentParser(
+        description="Measure chaining on the test cluster, as root; `python tests/cluster/cluster.py up` brings it up."
+    )
     parser.add_argument("--quick", action="store_true", help="fewer repetitions; ends within 50 seconds")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="measure these parts only")
     options = parser.parse_args()
     quick = options.quick
     cluster = load_cluster()
-    cluster.up()
+    try:
+        cluster.require_up()
+    except cluster.ClusterError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
     code = cluster.STATE / "shared" / f"code-bench-{uuid.uuid4().hex[:6]}"
     lab = Lab(cluster, cluster.STATE / "shared", copy_with_payload(code))
     # As pip does when it installs a package; the test user may not write beside the sources.

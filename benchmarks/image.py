@@ -83,6 +83,8 @@ def main() -> int:
     parser.add_argument("--unpacked", action="store_true", help="as on a site with unpack_image")
     parser.add_argument("--quick", action="store_true", help="fewer turns")
     options = parser.parse_args()
+    if options.image and not options.image.is_file():
+        parser.error(f"--image {options.image}: no such file; give one that `python -m selu_hpc.images list` shows")
     image = (options.image or newest_image()).absolute()
     measures: dict[str, object] = {"image_mb": round(image.stat().st_size / 1e6), "constant_s": CONSTANT_S}
     ratios, targets = {}, {}

@@ -5,11 +5,11 @@
     python benchmarks/selu.py --recipes selu,random --simulators thor --seeds 0
     python benchmarks/selu.py --recipes zero_shot --seeds 0 --set env.world=known      the base where it was taught
     python benchmarks/selu.py --table-only           no runs: the table of what is there
-    python benchmarks/selu.py --quick                two tiny rounds of three recipes, into a folder of their own
+    python benchmarks/selu.py --quick                one tiny round of selu in THOR, into a folder of its own
 
 A finished run leaves docs/results/SIMULATOR-[WORLD-]RECIPE-sSEED.json (config signature, commit, outcomes, minutes).
 One whose signature or base is another than the recipe's now is made anew. The table between the markers in
-docs/results.md is rewritten.
+docs/results.md is rewritten; of summaries elsewhere (--results) it is only printed.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from pathlib import Path
 from _report import exit_code, report, run
 
 from selu_hpc.config import RunConfig, World
+from selu_hpc.errors import ConfigError
 from selu_hpc.evaluate import read_summaries
 from selu_hpc.recipes import load_recipe, load_run
 from selu_hpc.rounds.provenance import default_folder, open_run
@@ -45,6 +46,7 @@ from selu_hpc.selu.table import (
 from selu_hpc.stages.models import base_of
 
 ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "docs" / "results"
 FIRST = ("selu", "random", "oracle")
 SIMULATORS = ("thor", "virtualhome")
 SEEDS = (0, 1, 2)
@@ -84,19 +86,31 @@ class Job:
         return load_recipe(self.recipe, (f"env.simulator={self.simulator}", *self.settings), flags)
 
 
-def main() -> int:
+def numbers(text: str) -> tuple[int, ...]:
+    """An argument's seeds."""
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"found {text!r}; give numbers with commas between them") from error
+
+
+def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--recipes", default="", help="comma-separated; default: all")
-    parser.add_argument("--simulators", default="", help="thor,virtualhome")
-    parser.add_argument("--seeds", default="", help="default: 0,1,2")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--simulators", default="", help="comma-separated; default: thor,virtualhome")
+    parser.add_argument("--seeds", type=numbers, help="comma-separated; default: 0,1,2")
+    parser.add_argument("--rounds", type=int, help="default: 5")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no run after so long")
-    parser.add_argument("--results", type=Path, default=ROOT / "docs" / "results")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of summaries (default: docs/results)")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs")
-    parser.add_argument("--table-only", action="store_true")
-    parser.add_argument("--quick", action="store_true")
-    options = parser.parse_args()
+    parser.add_argument("--table-only", action="store_true", help="no runs: the table of what is there")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="one tiny round of selu, or of --recipes, in THOR, with seed 0, to RUNS/quick-results; no other choice",
+    )
+    options = parser.parse_args(words)
     jobs = list(choose(options))
     begun = time.monotonic()
     if not options.table_only:
@@ -112,12 +126,10 @@ def main() -> int:
 def choose(options: argparse.Namespace) -> Iterator[Job]:
     """What is asked for, in the order it matters: the main result and its controls first, in both simulators."""
     if options.quick:
-        options.results, options.runs = options.runs / "quick-results", options.runs / "quick"
-        options.rounds, options.set = 1, [*options.set, *QUICK]
-        options.recipes, options.simulators, options.seeds = options.recipes or "selu", "thor", "0"
+        make_quick(options)
     recipes = tuple(options.recipes.split(",")) if options.recipes else ORDER
     simulators = tuple(options.simulators.split(",")) if options.simulators else SIMULATORS
-    seeds = tuple(int(seed) for seed in options.seeds.split(",")) if options.seeds else SEEDS
+    seeds, rounds = options.seeds or SEEDS, 5 if options.rounds is None else options.rounds
     first = [recipe for recipe in recipes if recipe in FIRST]
     rest = [recipe for recipe in recipes if recipe not in FIRST]
     passes: list[tuple[Sequence[str], Sequence[str]]] = [(first, simulators)]
@@ -127,8 +139,18 @@ def choose(options: argparse.Namespace) -> Iterator[Job]:
             for simulator in where:
                 for recipe in some:
                     # SELU's curve is shown; of the others the table needs the two ends only.
-                    ends = () if recipe == "selu" else (f"evaluate.every={options.rounds}",)
-                    yield Job(recipe, simulator, seed, options.rounds, (*ends, *options.set))
+                    ends = () if recipe == "selu" else (f"evaluate.every={rounds}",)
+                    yield Job(recipe, simulator, seed, rounds, (*ends, *options.set))
+
+
+def make_quick(options: argparse.Namespace) -> None:
+    """Settle what --quick decides; what was asked for besides is refused, not dropped without a word."""
+    for name, asked in (("rounds", options.rounds), ("simulators", options.simulators), ("seeds", options.seeds)):
+        if asked:
+            raise ConfigError(f"--quick is one round in THOR with seed 0: leave out --{name}, or --quick")
+    options.results, options.runs = options.runs / "quick-results", options.runs / "quick"
+    options.rounds, options.set = 1, [*options.set, *QUICK]
+    options.recipes, options.simulators, options.seeds = options.recipes or "selu", "thor", (0,)
 
 
 def is_done(job: Job, results: Path) -> bool:
@@ -219,8 +241,8 @@ def show(options: argparse.Namespace) -> int:
     ]
     text = "\n".join([*parts, *(by_round_markdown(summary) for summary in curves)])
     print(text)
-    if not options.quick:
-        rewrite(ROOT / "docs" / "results.md", text)
+    if rows and options.results.resolve() == RESULTS.resolve():  # of others the published table would be no more
+        rewrite(RESULTS.with_suffix(".md"), text)
     targets = {} if options.quick else TARGETS
     return exit_code(report("selu", measures={"runs": len(summaries)}, ratios=ratios(rows), targets=targets))
 

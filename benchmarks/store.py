@@ -351,6 +351,8 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer episodes; ends within 50 seconds")
     parser.add_argument("--folder", type=Path, help="where to write; a file system with the speed you care about")
     options = parser.parse_args()
+    if options.folder and not options.folder.is_dir():
+        parser.error(f"--folder {options.folder}: no such folder; make it, or name another")
     warnings.filterwarnings("ignore", category=UserWarning, module="zarr")
     num_episodes, rounds, reads, limit_s = (4, 3, 10, 12.0) if options.quick else (32, 3, 100, 240.0)
     with tempfile.TemporaryDirectory(dir=options.folder) as scratch:

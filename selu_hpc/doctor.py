@@ -20,6 +20,7 @@ from selu_hpc.config import RunConfig
 from selu_hpc.engines.checks.finding import Finding, Grade, bad
 from selu_hpc.engines.checks.folder import check_folder
 from selu_hpc.engines.checks.image import check_apptainer, check_image
+from selu_hpc.engines.checks.named import check_named
 from selu_hpc.engines.checks.nodes import check_nodes
 from selu_hpc.engines.checks.slurm import (
     check_accounting,
@@ -123,6 +124,8 @@ def _diagnose(
     controller = check_controller(slurm)
     if controller.grade is Grade.WARNING and config.image != "none":  # the local engine starts stages in it, too
         yield from _look_at_image(config, site or Site(name="this machine", partitions={}))
+    if config.image == "none":  # what an image has of its own is seen inside only
+        yield from check_named(config, here=controller.grade is Grade.WARNING)
     if site and controller.grade is Grade.WARNING:
         controller = bad("slurm", f"{controller.answer}, and --site is about one", "run this on a login node")
     yield controller

@@ -29,7 +29,7 @@ from selu_hpc.logs import set_up_logging
 from selu_hpc.recipes import load_site
 from selu_hpc.rounds.provenance import SOURCE
 from selu_hpc.rounds.rundir import RunDir
-from selu_hpc.terminal import count, enter
+from selu_hpc.terminal import count, enter, refuses
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -129,6 +129,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
+        if not error.filename and refuses(sys.stdout):  # told by terminal.enter
+            raise
         where = Path(error.filename or options.images).absolute()
         if where.is_relative_to(options.images.absolute()):
             do = "choose a shelf that you may use by --images or SELU_IMAGES, or ask whoever keeps this one"
@@ -203,7 +205,16 @@ def _pull(options: argparse.Namespace, shelf: Shelf, apptainer: Apptainer) -> li
     return [str(shelf.file(entry)), f"run with it: --set {wanted}"]
 
 
+def _require(shelf: Shelf) -> None:
+    """Of a mistyped shelf there would be nothing to list or to remove."""
+    if not shelf.path.is_dir():
+        raise ImageError(
+            f"{shelf.path}: no such shelf; name one by --images or SELU_IMAGES, or begin it by `build` or `pull`"
+        )
+
+
 def _list(options: argparse.Namespace, shelf: Shelf, _apptainer: Apptainer) -> list[str]:
+    _require(shelf)
     table = Table(title=str(shelf.path), title_justify="left")
     for column in ("image", "digest", "MB", "commit", "definition", "places"):
         table.add_column(column)
@@ -216,6 +227,8 @@ def _list(options: argparse.Namespace, shelf: Shelf, _apptainer: Apptainer) -> l
 
 
 def _bundle(options: argparse.Namespace, _shelf: Shelf, _apptainer: Apptainer) -> list[str]:
+    if options.target.is_dir():
+        raise ImageError(f"{options.target}: is a folder; give the file to write, such as {options.target / 'run.tar'}")
     sizes = bundle(
         RunDir(options.run.absolute()),
         options.target.absolute(),
@@ -243,6 +256,7 @@ def _compare(options: argparse.Namespace, _shelf: Shelf, _apptainer: Apptainer) 
 
 
 def _prune(options: argparse.Namespace, shelf: Shelf, _apptainer: Apptainer) -> list[str]:
+    _require(shelf)
     runs = [RunDir(run.absolute()) for run in options.used_by]
     for run in runs:
         run.require()  # of a mistyped one the image would go

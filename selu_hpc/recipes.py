@@ -12,7 +12,9 @@ import inspect
 import itertools
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from enum import EnumType
 from pathlib import Path
@@ -24,7 +26,6 @@ import yaml
 from selu_hpc import config
 from selu_hpc.config import (
     Backend,
-    GameConfig,
     Learning,
     RunConfig,
     Settings,
@@ -86,11 +87,14 @@ def load_recipe(name: str, overrides: Sequence[str] = (), flags: Mapping[str, An
     # A section's own defaults are others than its place's: `resources.finetune` has four hours, any `Resources` one.
     layers.lay(RunConfig().plain(), "a default")
     recipe = find_recipe(name)
-    _lay_file(layers, recipe, seen=())
+    run = RunDir(recipe.parent)
+    is_a_runs = recipe == run.config_file and run.provenance_file.exists()  # what that is can't be changed any more
+    with _restorable(run) if is_a_runs else nullcontext():
+        _lay_file(layers, recipe, seen=())
     problems = []
     for override in overrides:
         path, equals, text = override.partition("=")
-        if not equals or not path.strip():
+        if not equals or not all(key.strip() for key in path.split(".")):
             problems.append(f"--set {override!r}: write it as section.key=value, for example --set env.horizon=20")
             continue
         path = path.strip()
@@ -101,8 +105,6 @@ def load_recipe(name: str, overrides: Sequence[str] = (), flags: Mapping[str, An
         from selu_hpc.envs.goals import verbs_of
 
         verbs_of(built.env)  # a run is what its verbs are: a wrong one could not be mended later
-    run = RunDir(recipe.parent)
-    is_a_runs = recipe == run.config_file and run.provenance_file.exists()  # what that is can't be changed any more
     unwise = () if is_a_runs else (*_unnameable(built), *_unplayable(built), *_untrainable(built))
     if wrong := [f"{layers.source_of(path)}: {path}: {why}" for path, why in unwise]:
         raise ConfigError("\n".join(wrong))
@@ -111,8 +113,33 @@ def load_recipe(name: str, overrides: Sequence[str] = (), flags: Mapping[str, An
 
 def load_run(run: str | Path) -> RunConfig:
     """The config a run folder was made with."""
-    file = RunDir(Path(run)).config_file
-    return load_settings(RunConfig, file)
+    folder = RunDir(Path(run))
+    with _restorable(folder):
+        return load_settings(RunConfig, folder.config_file)
+
+
+@contextmanager
+def _restorable(run: RunDir) -> Iterator[None]:
+    """What is wrong with a run's config.yaml is told with how to have it back."""
+    try:
+        yield
+    except ConfigError as error:
+        if not run.provenance_file.exists():
+            raise
+        raise ConfigError(f"{error}\n{how_to_restore(run)}") from error
+
+
+def how_to_restore(run: RunDir) -> str:
+    """What brings back a run's config.yaml, by the words of the submit that began it."""
+    words, what = [], ", with --recipe, --set and --seed as the run was begun"
+    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+        program, *given = json.loads(run.provenance_file.read_bytes())["command"]
+        if program.endswith("submit.py"):
+            named = {number for number, word in enumerate(given) if "--run" in (word, *given[:number][-1:])}
+            words = [word for number, word in enumerate(given) if number not in named and word[:6] != "--run="]
+            what = ""
+    again = shlex.join(["python", "-m", "selu_hpc.submit", *words, "--print-config"])
+    return f"restore it from a copy, or write it anew: `{again} > {shlex.quote(str(run.config_file))}`{what}"
 
 
 def load_site(name: str) -> Site:
@@ -191,18 +218,24 @@ def _unnameable(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield "recipe", f"found {found}; allowed: a name without / and control characters that begins with no dot"
 
 
+def _changed(config: RunConfig, *parts: str) -> Iterator[str]:
+    """The settings of these parts that are not a plain run's."""
+    for path, _, _ in differences(config.plain(), RunConfig().plain()):
+        if any(path == part or path.startswith(f"{part}.") for part in parts):
+            yield path
+
+
 _FETCH = "docs/real-simulators.md says how to fetch a build"
 
 
 def _unplayable(config: RunConfig) -> Iterator[tuple[str, str]]:
     """What no episode could be played with, or would be dropped without a word."""
     env = config.env
-    if not config.plays_games and config.game != GameConfig():
-        yield (
-            "game",
-            f"learning is {config.learning}, which plays no card games: add `--recipe rl4vlm`, or leave it out",
-        )
+    for path in _changed(config, "game") if not config.plays_games else ():
+        yield path, f"learning is {config.learning}, which plays no card games: add `--recipe rl4vlm`, or leave it out"
     if config.plays_games:
+        for path in _changed(config, "env.simulator", "critic", "mix"):
+            yield path, f"learning is {config.learning}, which plays card games without it: leave it out"
         return
     if config.learning is Learning.SCORING and config.model.server_url:
         yield (
@@ -245,6 +278,8 @@ def _untrainable(config: RunConfig) -> Iterator[tuple[str, str]]:
             return  # the image may have it
         yield "finetune.deepspeed", f"{file!r} cannot be read as JSON: {error}; give the path of a DeepSpeed JSON file"
     else:
+        if file and not Path(file).is_absolute() and config.image == "none":  # in an image: containers/mounts.py
+            yield "finetune.deepspeed", f"{file!r}: is another file in another folder; write {Path(file).absolute()}"
         if not isinstance(settings, dict):
             yield "finetune.deepspeed", f"{file!r} holds no JSON object, which DeepSpeed's settings are"
             return

@@ -115,6 +115,7 @@ def submit(options: argparse.Namespace, calls: Calls) -> int:
     run = RunDir((options.run or default_folder(config)).absolute())
     if options.run or not options.print_config:
         config = config_in(run, config)
+        refuse_nested(run)
         tell_rounds(options.rounds, config)
     if options.print_config:
         fresh = f"# {run.path} holds no run yet\n" if options.run and not run.config_file.exists() else ""
@@ -134,19 +135,22 @@ def submit(options: argparse.Namespace, calls: Calls) -> int:
     engine = choose_engine(options, site, calls)
     image = choose_image(options, site, run, config)
     if engine.name == "local" and image is None and not run.config_file.exists():
-        refuse_missing_base(config)
+        from selu_hpc.engines.checks.named import require_named
+
+        require_named(config)
     make_run(run, config)
     return carry_on(Job(run, config, plan, image), engine, wait=options.wait)
 
 
-def refuse_missing_base(config: RunConfig) -> None:
-    """Before there is a run of it, whose base could not be mended any more: on this machine it would never be found."""
-    from selu_hpc.errors import ConfigError
+def refuse_nested(run: RunDir) -> None:
+    """A new run below another would be bundled, moved and removed with it."""
+    from selu_hpc.errors import RunFolderError
+    from selu_hpc.rounds.rundir import RunDir
 
-    base = config.model.base
-    folder = Path(base).expanduser()
-    if (folder.is_absolute() or base.startswith(".")) and not folder.is_dir() and not config.model.server_url:
-        raise ConfigError(f"model.base {base!r}: no such folder; give a folder, a hub id, or `pocket`")
+    above = () if run.config_file.exists() else run.path.parents
+    for other in map(RunDir, above):
+        if other.config_file.exists() and other.provenance_file.exists():
+            raise RunFolderError(f"{run.path}: lies in another run, {other.path}; choose a folder outside with --run")
 
 
 def prepare(job: Job) -> int:

@@ -11,6 +11,7 @@ import errno
 import io
 import math
 import os
+import re
 import select
 import signal
 import sys
@@ -37,6 +38,7 @@ REFUSED = {
     errno.EIO: _STORAGE,
 }
 """What a file system refuses for reasons of its own, and what to do; anything else is a fault of ours."""
+_HOME = re.compile(r"(--[a-z-]+=)?(~[^=]*)")
 
 
 def enter(main: Callable[[], int]) -> NoReturn:
@@ -46,6 +48,7 @@ def enter(main: Callable[[], int]) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    sys.argv[1:] = map(_at_home, sys.argv[1:])
     try:
         try:
             code = main()
@@ -63,7 +66,10 @@ def enter(main: Callable[[], int]) -> NoReturn:
         sys.stderr.write("stopped\n")
         code = EXIT_STOPPED
     except OSError as error:
-        if error.errno not in REFUSED or not (error.filename or _refuses(sys.stdout)):
+        if _is_nowhere():
+            sys.stderr.write("error: the current folder is gone; cd to another, then give the command again\n")
+            sys.exit(EXIT_REFUSED)
+        if error.errno not in REFUSED or not (error.filename or refuses(sys.stdout)):
             raise
         what = os.fsdecode(error.filename) if error.filename else "standard output"
         sys.stderr.write(f"error: {what}: {error.strerror}; {REFUSED[error.errno]}\n")
@@ -73,7 +79,22 @@ def enter(main: Callable[[], int]) -> NoReturn:
     sys.exit(code)
 
 
-def _refuses(stream: TextIO) -> bool:
+def _at_home(word: str) -> str:
+    """A path with its `~`, which a shell leaves as it is behind an equals sign and in quotes."""
+    found = _HOME.fullmatch(word)
+    return (found[1] or "") + os.path.expanduser(found[2]) if found else word  # noqa: PTH111 - keeps a slash at its end
+
+
+def _is_nowhere() -> bool:
+    """Whether the folder that the command was given in has been removed."""
+    try:
+        os.getcwd()  # noqa: PTH109 - pathlib's is this
+    except FileNotFoundError:
+        return True
+    return False
+
+
+def refuses(stream: TextIO) -> bool:
     """Whether what was printed cannot be written."""
     try:
         stream.flush()

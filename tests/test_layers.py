@@ -12,7 +12,19 @@ from selu_hpc.recipes import load_recipe
 
 # From the top of the house to its ground; a layer may import from those below it and from itself only.
 LAYERS = [
-    {"submit", "status", "explain", "report", "replay", "doctor", "images", "evaluate", "cancel", "selftest"},
+    {
+        "__main__",
+        "submit",
+        "status",
+        "explain",
+        "report",
+        "replay",
+        "doctor",
+        "images",
+        "evaluate",
+        "cancel",
+        "selftest",
+    },
     {"engines"},
     {"containers"},
     {"stages"},

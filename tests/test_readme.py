@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from test_layers import COMMANDS
 
+from selu_hpc.recipes import load_recipe
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "containers" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -39,6 +41,16 @@ def test_a_documented_command_is_understood(command, arguments, capsys):
 def test_every_link_to_a_file_leads_somewhere(page):
     links = re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_page_on_backbones_begins_with_a_recipe_that_a_cluster_can_run(tmp_path):
+    page = (ROOT / "docs" / "add-a-backbone.md").read_text(encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text(page.partition("```yaml\n")[2].partition("```")[0])
+    mine, shipped = load_recipe(str(tmp_path / "mine.yaml")), load_recipe("llava_7b")
+    assert (mine.recipe, mine.model.base) == ("mine", "/shared/models/llava-v1.6-mistral-7b-hf")
+    assert (mine.resources, mine.finetune) == (shipped.resources, shipped.finetune)
+    assert mine.resources.rollout.gpus == 1
+    assert mine.rollout.num_slots == 2 * mine.model.batch_size
 
 
 def test_the_readme_says_how_its_commands_find_the_environment_that_make_sets_up():

@@ -308,6 +308,16 @@ def test_what_only_fine_tuning_would_refuse_is_refused_before_round_1_is_paid_fo
     assert load_recipe("zero_shot", wrong).model.dtype == "float16"
 
 
+def test_a_deepspeed_file_that_is_another_one_in_another_folder_is_refused_whatever_the_engine(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.json").write_text("{}")
+    assert f"'mine.json': is another file in another folder; write {tmp_path}/mine.json" in said(
+        "finetune.deepspeed=mine.json"
+    )
+    assert load_recipe("selu", [f"finetune.deepspeed={tmp_path}/mine.json"])
+    assert load_recipe("selu", ["image=/lab.sif", "finetune.deepspeed=mine.json"])
+
+
 def test_a_deepspeed_file_that_an_image_may_have_is_not_looked_for_here(tmp_path):
     (tmp_path / "broken.json").write_text("{")
     image = "image=/lab.sif"
@@ -399,6 +409,18 @@ def test_what_the_critic_could_not_do_is_refused_before_a_round_is_paid_for():
     )
 
 
+@pytest.mark.parametrize("override", [".=1", "=1", "env.=1", ".horizon=20", "env..horizon=20"])
+def test_a_setting_without_a_name_is_told_how_to_write_it(override):
+    assert f"--set {override!r}: write it as section.key=value, for example" in said(override)
+
+
 def test_a_game_asked_for_where_none_is_played_is_refused():
-    assert "game: learning is selu, which plays no card games: add `--recipe rl4vlm`" in said("game.name=blackjack")
+    told = said("game.name=blackjack")
+    assert "game.name: learning is selu, which plays no card games: add `--recipe rl4vlm`" in told
     assert load_recipe("rl4vlm", ["game.name=blackjack"]).game.name == "blackjack"
+
+
+@pytest.mark.parametrize("override", ["env.simulator=virtualhome", "critic.mode=none", "mix.actor_samples=16"])
+def test_what_a_game_has_no_use_for_is_refused_and_not_dropped_without_a_word(override):
+    words = f"{override.partition('=')[0]}: learning is rl4vlm, which plays card games without it: leave it out"
+    assert said(override, recipe="rl4vlm") == f"--set {override}: {words}"

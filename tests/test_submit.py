@@ -138,6 +138,36 @@ def test_the_config_printed_of_a_folder_is_the_one_that_would_run_there(tmp_path
     assert not (tmp_path / "typo").exists()
 
 
+@pytest.mark.parametrize("damage", ["a: [", "retry: {}"])
+def test_a_config_that_was_damaged_comes_back_by_what_every_command_says(tmp_path, damage):
+    run = tmp_path / "run"
+    submit("--prepare", "--seed=3", "--set", "env.horizon=7", "--rounds", "2", "--run", str(run))
+    whole = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(damage)
+    told = set()
+    unreadable = [["submit", "--engine=local"], ["report"], ["stages.gate", "--round=1"]] if damage == "a: [" else []
+    for command, *words in [["explain"], *unreadable]:
+        line = [sys.executable, "-m", f"selu_hpc.{command}", "--run", str(run), *words]
+        error = subprocess.run(line, capture_output=True, text=True, check=False).stderr
+        assert "Traceback" not in error
+        told.add(error.splitlines()[-1])
+    [advice] = told
+    assert advice.startswith("restore it from a copy, or write it anew: `python -m selu_hpc.submit ")
+    command = advice.partition("`")[2].removesuffix("`").replace("python", sys.executable, 1)
+    subprocess.run(["bash", "-c", command], check=True)
+    config = (run / "config.yaml").read_text()
+    assert "".join(line for line in config.splitlines(keepends=True) if not line.startswith("#")) == whole
+
+
+@pytest.mark.parametrize("words", [["--dry-run"], ["--prepare"]])
+def test_a_run_below_another_is_refused(tmp_path, words):
+    run, _ = open_run(tmp_path / "run", load_recipe("selu"))
+    done = submit(*words, "--run", str(run.path / "x" / "y"), check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{run.path}/x/y: lies in another run, {run.path}; choose a folder outside with --run" in done.stderr
+    assert not (run.path / "x").exists()
+
+
 def test_a_dry_run_refuses_the_folders_that_a_run_would_refuse(tmp_path):
     run, _ = open_run(tmp_path / "run", load_recipe("selu"))
     run.shard(0, Stage.TESTSET).attempt(0).mkdir(parents=True)
@@ -260,4 +290,6 @@ def test_a_disk_that_fills_up_is_named_and_with_room_the_run_goes_on(small_disk)
 def test_a_base_that_is_nowhere_here_is_refused_before_a_folder_is_bound_to_it(tmp_path):
     done = tiny(tmp_path / "run", "--set=model.base=/nonexist", check=False)
     assert (done.returncode, "model.base '/nonexist': no such folder" in done.stderr) == (2, True), done.stderr
+    done = tiny(tmp_path / "run", "--set=model.base=lab/no-such-model", check=False)
+    assert (done.returncode, "neither a folder nor in the hub cache; on a machine" in done.stderr) == (2, True)
     assert not (tmp_path / "run").exists()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from test_layers import COMMANDS
 
-from selu_hpc import terminal
+from selu_hpc import __main__, terminal
 
 INTERRUPTED = """
 import signal, time
@@ -114,3 +114,44 @@ def test_an_attempt_is_a_number_from_0_on(command):
         _, error = process.communicate()
     assert process.returncode == 2
     assert b"argument --attempt: found -4; give a number from 0 on" in error
+
+
+@pytest.mark.parametrize("words", [["--run=~/mine"], ["--run", "~/mine"]])
+def test_a_home_that_the_shell_left_in_a_path_is_the_users(tmp_path, words):
+    with started("-m", "selu_hpc.submit", "--print-config", *words, HOME=str(tmp_path)) as process:
+        said, _ = process.communicate()
+    assert said.decode().startswith(f"# {tmp_path}/mine holds no run yet\n")
+
+
+@pytest.mark.parametrize("word", ["--set=model.base=~/x", "--set=a=~", "a~", "--x~", "half~/x"])
+def test_a_tilde_that_is_no_path_stays(word):
+    assert terminal._at_home(word) == word
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["submit", "--engine=local"], ["submit", "--dry-run"], ["status", "--run=x"], ["doctor", "--no-jobs"],
+        ["images", "list"], ["explain", "--run=x"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_folder_that_is_gone_under_the_command_is_told_in_a_line(tmp_path, words):
+    gone = "cd $1; rmdir $1; shift; exec $*"
+    line = ["bash", "-c", gone, "-", str(tmp_path), sys.executable, "-m", f"selu_hpc.{words[0]}", *words[1:]]
+    root = str(Path(terminal.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": root}
+    done = subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
+    assert done.stderr == "error: the current folder is gone; cd to another, then give the command again\n"
+    assert (done.returncode, done.stdout) == (1, "")
+
+
+def test_the_package_itself_names_every_command():
+    with started("-m", "selu_hpc") as process:
+        said, error = process.communicate()
+    assert (process.returncode, error) == (2, b"")
+    assert [line.split()[2] for line in said.decode().splitlines()[1:]] == [
+        f"selu_hpc.{command}" for command in __main__.COMMANDS
+    ]
+    assert set(__main__.COMMANDS) == set(COMMANDS)
+    assert "python -m selu_hpc.status     How far is a run?" in said.decode()

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from selu_hpc.engines.base import Job
 from selu_hpc.engines.broken import put_aside_broken_shards
-from selu_hpc.engines.launch import saved_site
+from selu_hpc.engines.launch import saved_site, site_file
 from selu_hpc.engines.limits import ask_limits
 from selu_hpc.engines.scheduler import Slurm
 from selu_hpc.engines.sending import TakenBackError
@@ -32,7 +31,7 @@ from selu_hpc.rounds.lock import wait_for_lock
 from selu_hpc.rounds.plan import SEALED, Key, make_plan
 from selu_hpc.rounds.rundir import RunDir, Stage
 from selu_hpc.stages import entry
-from selu_hpc.terminal import count
+from selu_hpc.terminal import count, enter
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     set_up_logging()
     try:
         job = open_job(options.run)
+        require_sent(job.run)
         if options.close:
             return close(job)
         return gate(job, options.round_id, options.attempt)
@@ -64,6 +64,15 @@ def open_job(path: Path) -> Job:
     refuse_open_folders(run)
     config = load_run(path)
     return Job(run, config, make_plan(config))
+
+
+def require_sent(run: RunDir) -> None:
+    """Refuse a run that no submit has told its site, as `submit --prepare` leaves it."""
+    if not site_file(run).is_file():
+        raise RunFolderError(
+            f"{site_file(run)}: no such file, for nothing of this run was sent to Slurm; `{run.command('submit')}` "
+            "sends it, and `python -m selu_hpc.stages.gate` is a round's gate by hand"
+        )
 
 
 def gate(job: Job, round_id: int, attempt: int | None) -> int:
@@ -167,4 +176,4 @@ def close(job: Job) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    enter(main)

@@ -125,7 +125,8 @@ def _task(config: EnvConfig, scene: str, seed: int) -> Task:
     try:
         goals = [goal for verb in verbs for goal in feasible_goals(config, scene, verb)]
     except (ValueError, NoSuchSceneError) as error:
-        raise ConfigError(f"--scene {scene}: {config.simulator} has {_SCENES[config.simulator]} ({error})") from error
+        more = f" ({error})" if isinstance(error, NoSuchSceneError) else ""  # else it is no name of a scene at all
+        raise ConfigError(f"--scene {scene}: {config.simulator} has {_SCENES[config.simulator]}{more}") from error
     if not goals:
         raise SimulatorError(f"{scene} has no task of {', '.join(verbs)}; choose another --scene or --verb")
     goal = goals[derive_seed("play", seed) % len(goals)]

@@ -119,6 +119,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for file in (options.out, options.rooms):
         if file is not None and file.suffix.lower() != ".png":
             parser.error(f"{file}: give a name that ends in .png")
+        if file is not None and not file.parent.is_dir():
+            parser.error(f"{file}: there is no folder {file.parent}; make it, or give another place")
     pictures = []
     for known in (True, False):
         pictures += all_portraits(skins(known)[options.skin], options.side, options.kinds)

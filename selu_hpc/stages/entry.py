@@ -3,7 +3,7 @@
     python -m selu_hpc.stages.rollout --run RUN --round 1 --shard 3 [--attempt 0]
 
 Owns arguments, the log of an attempt, the exit codes, progress, and what a warning (SIGUSR2 before a time limit,
-SIGTERM on preemption) does to a stage that is a process of its own. Does not own what a stage does.
+SIGTERM on preemption) and Ctrl-C do to a stage that is a process of its own. Does not own what a stage does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import json
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -22,11 +21,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from selu_hpc.errors import EXIT_REQUEUE, RunFolderError, SeluError
 from selu_hpc.logs import logged_to, set_up_logging
 from selu_hpc.rounds.rundir import RunDir, ShardDir, Stage
-from selu_hpc.terminal import count
+from selu_hpc.terminal import EXIT_STOPPED, count, enter
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +57,10 @@ class RequeueRequested(SeluError):  # noqa: N818 - a request, not a fault
 class Told(BaseException):
     """A signal asked this stage to stop, now. No `Exception`, so that nothing on its way takes it for a failure."""
 
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = _code_of(number)
+
 
 def run_stage(stage: Stage, *, run: str, round_id: int, shard: int = 0, attempt: int | None = None) -> int:
     """Run one shard of one stage in this process; returns the exit code. Errors end up in the attempt's log."""
@@ -85,7 +89,7 @@ def _call(stage: Stage, place: ShardDir, attempt: int) -> int:
         return EXIT_REQUEUE
     except Told as told:
         logger.info("stopped by %s: what is flushed stays, the next attempt goes on from there", told)
-        return EXIT_REQUEUE
+        return told.exit_code
     except SeluError as error:
         logger.error("%s: %s", type(error).__name__, error)
         return EXIT_FAILED
@@ -149,8 +153,12 @@ def progress_file(place: ShardDir, attempt: int) -> Path:
     return place.attempt(attempt) / "progress.json"
 
 
-def main(stages: Sequence[Stage], argv: Sequence[str] | None = None) -> None:
+def main(stages: Sequence[Stage], argv: Sequence[str] | None = None) -> NoReturn:
     """The command line of a stage module; `stages` are the ones it serves, the first is the default."""
+    enter(lambda: _main(stages, argv))
+
+
+def _main(stages: Sequence[Stage], argv: Sequence[str] | None) -> int:
     served = " or ".join(stages)
     parser = argparse.ArgumentParser(description=f"Run one shard of the {served} stage of a run.")
     parser.add_argument("--run", required=True, help="the run folder")
@@ -167,13 +175,16 @@ def main(stages: Sequence[Stage], argv: Sequence[str] | None = None) -> None:
         require_planned(RunDir(Path(options.run)).shard(options.round_id, stage, options.shard))
     except SeluError as error:
         logger.error("%s", error)
-        sys.exit(EXIT_USAGE)
-    code = EXIT_REQUEUE
-    with suppress(Told), told_by_signals():
-        code = run_stage(
-            stage, run=options.run, round_id=options.round_id, shard=options.shard, attempt=options.attempt
-        )
-    sys.exit(code)
+        return EXIT_USAGE
+    code: int | None = None
+    try:
+        with told_by_signals():
+            code = run_stage(
+                stage, run=options.run, round_id=options.round_id, shard=options.shard, attempt=options.attempt
+            )
+    except Told as told:
+        return told.exit_code if code is None else code
+    return code
 
 
 def require_planned(place: ShardDir) -> None:
@@ -195,25 +206,33 @@ def require_planned(place: ShardDir) -> None:
 
 @contextmanager
 def told_by_signals() -> Iterator[None]:
-    """SIGUSR2 or SIGTERM ends the block with `Told`, once; a stage that saves by itself listens for itself meanwhile.
+    """SIGUSR2, SIGTERM or Ctrl-C ends the block with `Told`, once; a stage that saves by itself listens for itself
+    meanwhile, but to Ctrl-C.
 
     What a stage acknowledged is durable, so it may be stopped anywhere; left to Python, the signal would kill it and
     count as a failure.
     """
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # what a shell starts in the background
+    numbers = (signal.SIGUSR2, signal.SIGTERM, *(() if ignored else (signal.SIGINT,)))
 
     def tell(number: int, _: FrameType | None) -> None:
-        for one in (signal.SIGUSR2, signal.SIGTERM):
+        for one in numbers:
             signal.signal(one, signal.SIG_IGN)
-        last = threading.Timer(LAST_S, os._exit, [EXIT_REQUEUE])
+        last = threading.Timer(LAST_S, os._exit, [_code_of(number)])
         last.daemon = True
         last.start()
-        raise Told(signal.Signals(number).name)
+        raise Told(number)
 
-    for number in (signal.SIGUSR2, signal.SIGTERM):
+    for number in numbers:
         signal.signal(number, tell)
     yield
-    for number in (signal.SIGUSR2, signal.SIGTERM):
+    for number in numbers:
         signal.signal(number, signal.SIG_IGN)
+
+
+def _code_of(number: int) -> int:
+    """Slurm's words ask for another start; a person's Ctrl-C does not."""
+    return EXIT_STOPPED if number == signal.SIGINT else EXIT_REQUEUE
 
 
 def _array_index() -> int:

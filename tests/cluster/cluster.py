@@ -4,8 +4,9 @@
     sudo python3 tests/cluster/cluster.py up        # installs what it needs, then about 10 s
     sudo python3 tests/cluster/cluster.py shell     # a shell as the user `selu`, sbatch and squeue at hand
     sudo python3 tests/cluster/cluster.py status
-    sudo python3 tests/cluster/cluster.py down      # stops every daemon, removes every file and right it gave
+    sudo python3 tests/cluster/cluster.py down      # stops every daemon, removes its folder and the rights it gave
 
+Packages, the users selu and selu2 with their homes, and their group stay when it is down.
 munge, MariaDB, slurmdbd, slurmctld, three cpu nodes, one gpu node with eight gres; partitions cpu, gpu and preempt
 (on the cpu nodes, requeued by jobs of cpu). Daemons are started by hand: no systemd is needed. All state lies in
 one folder (`SELU_CLUSTER`, default /tmp/selu-cluster). Needs only Python's standard library. For tests only: the
@@ -39,6 +40,7 @@ CPU_NODES = ("c1", "c2", "c3")
 NODES = (*CPU_NODES, "g1")
 GPUS = 8
 PACKAGES = ["slurmctld", "slurmd", "slurm-client", "slurmdbd", "munge", "mariadb-server", "acl"]
+DAEMONS = ("slurmctld", "slurmdbd", *NODES)
 TOOLS = ["munged", "mariadbd", "slurmctld", "slurmd", "slurmdbd", "sbatch", "setfacl"]
 
 
@@ -74,9 +76,29 @@ def down() -> None:
     for name in (*(f"slurmd-{n}" for n in NODES), "slurmctld", "slurmdbd", "mariadbd", "munged"):
         stop(name)
     for path in read_lines(STATE / "acl"):
-        for user in USERS:
-            quiet(["setfacl", "-x", f"u:{user}", path])
+        let_nobody_in(path)
     shutil.rmtree(STATE, ignore_errors=True)
+
+
+def let_nobody_in(path: str) -> None:
+    """Take back the users' rights to pass through a folder, and the mask that came with them where it is of no use."""
+    for user in USERS:
+        quiet(["setfacl", "-x", f"u:{user}", path])
+    entries = output(["getfacl", "--omit-header", "--absolute-names", path]).split()
+    plain = ("user::", "group::", "other::", "mask::")
+    if entries and all(entry.startswith(plain) for entry in entries if not entry.startswith("#effective")):
+        quiet(["setfacl", "-b", path])
+
+
+def require_up() -> None:
+    """For what uses the cluster without asking: it installs packages, makes users and leaves daemons running."""
+    if os.geteuid() != 0:
+        raise ClusterError("run this as root: it acts as the users that jobs run as")
+    if not is_up():
+        raise ClusterError(
+            "no test cluster here; `python tests/cluster/cluster.py up` installs Slurm, MariaDB and munge, makes two "
+            "users and starts nine daemons; `down` stops them"
+        )
 
 
 def is_up() -> bool:
@@ -340,8 +362,10 @@ def as_user(user: str, command: list[str], *, extra: dict[str, str] | None = Non
 def main() -> int:
     parser = argparse.ArgumentParser(description="A real four-node Slurm on this machine, for tests.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("up", help="install what is missing and start everything; does nothing when it is up")
-    commands.add_parser("down", help="stop everything and remove its files")
+    commands.add_parser(
+        "up", help="install packages that are missing, make two users, start nine daemons; does nothing when it is up"
+    )
+    commands.add_parser("down", help="stop the daemons and remove their folder; packages, users and homes stay")
     commands.add_parser("status", help="say what runs; exit code 0 when all nodes serve")
     commands.add_parser("env", help="print the line that lets a shell use this Slurm")
     commands.add_parser("shell", help="a shell as the test user")
@@ -349,7 +373,7 @@ def main() -> int:
     run.add_argument("--user", default=USERS[0])
     run.add_argument("words", nargs=argparse.REMAINDER)
     for verb in ("stop-daemon", "start-daemon"):
-        commands.add_parser(verb, help="one of slurmctld, slurmdbd, c1, c2, c3, g1").add_argument("name")
+        commands.add_parser(verb, help=f"one of {', '.join(DAEMONS)}").add_argument("name", choices=DAEMONS)
     options = parser.parse_args()
     try:
         return act(options)

@@ -46,6 +46,14 @@ def test_a_bundle_becomes_a_run_folder_of_the_same_config(packed, small_run, tmp
     assert results.read_bytes() == b"weights"
 
 
+def test_a_bundle_that_would_be_a_folder_is_told_which_file_to_give(small_run, tmp_path, capsys):
+    assert images.main(["bundle", "--run", str(small_run.path), str(tmp_path), "--accept-code"]) == 1
+    assert (
+        capsys.readouterr().err
+        == f"error: {tmp_path}: is a folder; give the file to write, such as {tmp_path}/run.tar\n"
+    )
+
+
 def test_unbundling_says_what_the_new_site_must_fill_in(packed, tmp_path):
     to_do = unbundle(packed, tmp_path / "there").to_do
     assert "name, account, partitions" in to_do[0] or "name, partitions" in to_do[0]

@@ -232,6 +232,22 @@ def test_another_user_finds_a_shared_image_there_without_writing_and_is_told_wha
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("words", [["list"], ["prune"], ["prune", "--dry-run"]])
+def test_a_shelf_that_was_mistyped_is_refused_and_not_made(tmp_path, words):
+    done = images("--images", str(tmp_path / "typo"), *words, user="")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: {tmp_path}/typo: no such shelf; name one by --images or SELU_IMAGES, or")
+    assert not (tmp_path / "typo").exists()
+
+
+def test_a_list_that_can_not_be_printed_is_no_fault_of_the_shelf(lab, entry):
+    line = [sys.executable, "-m", "selu_hpc.images", "--images", str(lab.path), "list"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: standard output: No space left on device; ")
+
+
 @pytest.fixture
 def said(lab, tmp_path, capsys):
     """`said("verify", FILE)` → exit code and what the images command said, with an apptainer that finds all well."""

@@ -11,6 +11,7 @@ from selu_hpc.engines.checks import folder, nodes
 from selu_hpc.engines.checks.finding import Grade
 from selu_hpc.engines.checks.folder import check_folder
 from selu_hpc.engines.checks.image import check_apptainer, check_image
+from selu_hpc.engines.checks.named import check_named, require_named
 from selu_hpc.engines.checks.nodes import check_nodes
 from selu_hpc.engines.checks.slurm import (
     check_accounting,
@@ -21,6 +22,7 @@ from selu_hpc.engines.checks.slurm import (
     check_requests,
 )
 from selu_hpc.engines.scheduler import Slurm
+from selu_hpc.errors import ConfigError
 from selu_hpc.recipes import load_recipe
 from selu_hpc.site import Site
 
@@ -132,6 +134,53 @@ def test_without_any_slurm_a_submission_works_on_this_machine(tools, tmp_path, c
     site.write_text("name: lab\npartitions: {cpu: {name: cpu}}\n")
     assert doctor.main([*words, "--site", str(site)]) == 1
     assert "1 problem: a submission would fail" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["model.base=/nonexist"], "'/nonexist': no such folder"),
+        (["model.base=lab/uncached"], "'lab/uncached': neither a folder nor in the hub cache"),
+        (["model.base=EMPTY"], "lacks config.json or *.safetensors"),
+        (["env.backend=xvfb", "env.unity_commit=x", "env.unity_releases=/nonexist"], "thor-Linux64-x is not an exec"),
+        (["env.simulator=virtualhome", "env.backend=xvfb", "env.unity_releases=EMPTY"], "has 0 files like *.x86_64"),
+    ],
+)
+def test_what_submit_refuses_here_is_a_problem_and_where_jobs_run_elsewhere_a_warning(
+    tools, tmp_path, capsys, monkeypatch, settings, said
+):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    settings = [one.replace("EMPTY", str(tmp_path / "empty")) for one in settings]
+    tools(sbatch=None, squeue=None, scontrol=None, srun=None, scancel=None)
+    words = ["--folder", str(tmp_path / "runs"), "--json", *(f"--set={one}" for one in settings)]
+    assert doctor.main(words) == 1
+    problems = [one for one in json.loads(capsys.readouterr().out) if one["grade"] == "problem"]
+    assert len(problems) == 1
+    assert said in problems[0]["answer"]
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        require_named(config(*settings))
+    [on_nodes] = check_named(config(*settings), here=False)
+    assert one(on_nodes)[0] is Grade.WARNING
+    assert on_nodes.answer.endswith("on this machine; jobs need it on their nodes")
+
+
+def test_what_is_there_is_named_with_its_place(tmp_path, monkeypatch):
+    cached = tmp_path / "hub" / "models--lab--base" / "snapshots" / "abc"
+    cached.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors"):
+        (cached / name).touch()
+    (tmp_path / "hub" / "models--lab--base" / "refs").mkdir()
+    (tmp_path / "hub" / "models--lab--base" / "refs" / "main").write_text("abc")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    for base in ("lab/base", str(cached)):
+        [found] = check_named(config(f"model.base={base}"), here=True)
+        assert one(found) == (Grade.OK, str(cached))
+    monkeypatch.chdir(cached.parent)
+    with pytest.raises(ConfigError, match=f"is another folder in another folder; write {cached}"):
+        require_named(config("model.base=abc"))
+    assert list(check_named(config(), here=True)) == []
+    assert list(check_named(config("model.base=lab/served", "model.server_url=http://gpu01:8000"), here=True)) == []
 
 
 @pytest.mark.parametrize("scontrol", ["exit 0", None])

@@ -52,6 +52,12 @@ def test_a_walk_says_each_outcome_and_leaves_its_pictures(tmp_path, capsys):
     assert sorted(path.name for path in (tmp_path / "frames").iterdir()) == names
 
 
+def test_a_scene_of_the_other_simulator_is_refused_with_those_it_has(tmp_path, capsys):
+    words = ["--simulator", "virtualhome", "--scene", "FloorPlan3", "--frames", str(tmp_path)]
+    assert play.main(words) == 2
+    assert capsys.readouterr().err == "error: --scene FloorPlan3: virtualhome has home0 … home49\n"
+
+
 def test_a_scene_that_a_build_lacks_is_refused_after_one_start(release, capsys):
     _, words, starts = release
     assert play.main([*words, "--scene", "FloorPlan31"]) == 2

@@ -1,6 +1,6 @@
 """What goes wrong on a cluster, done on purpose on the real one, and what the run looks like afterwards.
 
-    python tests/faults/slurm.py [--quick] [--only NAME …]        as root, on a machine tests/cluster can use
+    python tests/faults/slurm.py [--quick] [--only NAME …]        as root, where tests/cluster/cluster.py is up
 
 Every fault is injected into a run of its own; afterwards nothing (or one more `submit`) must bring the run to the same
 final bytes as a run nobody disturbed. Prints a table: fault, times injected, shards lost, shards doubled.
@@ -125,7 +125,10 @@ def table(outcomes: list[Outcome]) -> str:
 
 def prepare() -> Lab:
     cluster = load_cluster()
-    cluster.up()
+    try:
+        cluster.require_up()
+    except cluster.ClusterError as error:
+        sys.exit(f"error: {error}")
     home = cluster.STATE / "shared"
     code = home / f"code-faults-{os.getpid()}"
     copy_with_payload(code)
@@ -133,7 +136,10 @@ def prepare() -> Lab:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Inject faults into runs on the real Slurm and print a table.")
+    parser = argparse.ArgumentParser(
+        description="Inject faults into runs on the test cluster, as root, and print a table; "
+        "`python tests/cluster/cluster.py up` brings it up."
+    )
     parser.add_argument("--quick", action="store_true", help="leave out what waits for Slurm's own minutes")
     parser.add_argument("--only", nargs="+", choices=[*FAULTS, *OF_THE_CLUSTER], metavar="FAULT")
     options = parser.parse_args()

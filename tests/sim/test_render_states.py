@@ -74,6 +74,7 @@ def test_sizes_and_states_that_make_no_sense_still_draw():
         (["--kinds", "Foo"], "--kinds: invalid choice: 'Foo' (choose from 'AlarmClock', "),
         (["--kinds"], "--kinds: expected at least one argument"),
         (["--columns", "0"], "--columns: found 0; give a number from 1 on"),
+        (["--rooms", "/missing/x.png"], "/missing/x.png: there is no folder /missing; make it"),
     ],
 )
 def test_a_contact_sheet_of_what_is_not_there_is_refused_with_what_is(words, told, tmp_path, capsys):

@@ -34,10 +34,12 @@ if __name__ == "__main__":
 """
 
 
-MORTAL_GATE = """    from selu_hpc.stages.payload import mortal
+MORTAL_GATE = """    import sys
+
+    from selu_hpc.stages.payload import mortal
 
     mortal(sys.argv)
-    sys.exit(main())"""
+    enter(main)"""
 
 
 def load_cluster() -> ModuleType:
@@ -60,7 +62,7 @@ def copy_with_payload(target: Path) -> Path:
     (stages / "finetune.py").write_text(_module("", "[entry.Stage('finetune_actor'), entry.Stage('finetune_critic')]"))
     (stages / "assemble.py").write_text("from selu_hpc.stages.payload import assemble as assemble\n")
     gate = target / "selu_hpc" / "engines" / "gate_job.py"
-    gate.write_text(gate.read_text().replace("    sys.exit(main())", MORTAL_GATE))
+    gate.write_text(gate.read_text().replace("    enter(main)", MORTAL_GATE))
     (target / "selu_hpc" / "images.py").write_text(IMAGES)
     target.chmod(0o1777)  # where the image payload leaves a note
     (target / "selu_hpc" / "report.py").write_text("def write_report(run):\n    return run.report\n")

@@ -212,3 +212,11 @@ def test_what_can_be_read_at_the_second_try_is_whole(job, whole, monkeypatch):
     monkeypatch.setattr(broken.time, "sleep", lambda _: monkeypatch.setattr(rundir, "_fingerprint", read))
     broken.put_aside_broken_shards(job, 1)
     assert not list(job.run.path.glob("rounds/*/*/*/broken-*"))
+
+
+@pytest.mark.parametrize("words", [["--round", "1"], ["--close"]])
+def test_a_run_that_was_only_prepared_is_refused_with_the_two_ways_on(job, capsys, words):
+    assert gate_job.main(["--run", str(job.run.path), *words]) == 1
+    told = capsys.readouterr().err
+    assert "jobs/site.yaml: no such file, for nothing of this run was sent to Slurm" in told
+    assert f"`{job.run.command('submit')}` sends it, and `python -m selu_hpc.stages.gate` is" in told

@@ -381,7 +381,7 @@ def test_a_gate_asks_for_no_more_time_than_a_partition_allows(job, nodes, minute
     assert decision.submit[0].resources.timeout_min == minutes
 
 
-@pytest.mark.parametrize("setting", ["model.base", "env.unity_releases", "finetune.deepspeed"])
+@pytest.mark.parametrize("setting", ["model.base", "env.unity_releases"])
 def test_a_path_that_means_another_place_where_jobs_begin_is_refused(tmp_path, monkeypatch, setting):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").write_text("{}")

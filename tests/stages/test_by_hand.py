@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from selu_hpc.rounds.rundir import RunDir
+from selu_hpc.rounds.rundir import RunDir, Stage
 
 
 def by_hand(run, *words, stage="gate"):
@@ -36,3 +36,14 @@ def test_a_folder_that_is_no_run_is_refused_and_not_made(tmp_path):
     assert done.returncode == 2
     assert "not a run folder (no config.yaml)" in done.stderr
     assert not (tmp_path / "nope").exists()
+
+
+@pytest.mark.parametrize("stage", ["rollout", "gate"])
+def test_a_run_that_takes_no_attempt_is_named_with_what_to_do(small_run, stage):
+    (small_run.path / "rounds").touch()
+    done = by_hand(small_run, "--round", "1", stage=stage)
+    assert done.returncode == 1
+    shard = small_run.shard(1, Stage(stage), 0).path
+    where = f"error: {shard}/attempt-0: Not a directory; a file is where a folder should be; move it away\n"
+    assert done.stderr.endswith(where)
+    assert "Traceback" not in done.stderr

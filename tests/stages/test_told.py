@@ -12,6 +12,8 @@ from selu_hpc.rounds.rundir import Stage
 from selu_hpc.stages import entry
 
 START = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 from selu_hpc.rounds.rundir import Stage
 from selu_hpc.stages import entry
 entry.LAST_S = 0.5
@@ -26,17 +28,29 @@ STAGES = {
 }
 
 
+@pytest.fixture
+def started(tmp_path, small_run):
+    """`started(body)`: a rollout of the small run that says "at work", then does what the body says."""
+
+    def start(body):
+        (tmp_path / "a_stage.py").write_text(
+            "import time\nfrom concurrent.futures import ThreadPoolExecutor\nfrom contextlib import suppress\n"
+            f"def run(**_):\n    print('at work', flush=True)\n    {body}\n"
+        )
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
+        line = [sys.executable, "-c", START, "--run", str(small_run.path), "--round", "1", "--shard", "0"]
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(line, env=environment, stdout=pipe, stderr=pipe, text=True)
+        assert process.stdout.readline() == "at work\n"
+        return process
+
+    return start
+
+
 @pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGTERM])
 @pytest.mark.parametrize("body", STAGES.values(), ids=STAGES)
-def test_a_warned_stage_ends_with_the_wish_to_be_started_again(tmp_path, small_run, body, number):
-    (tmp_path / "a_stage.py").write_text(
-        "import time\nfrom concurrent.futures import ThreadPoolExecutor\nfrom contextlib import suppress\n"
-        f"def run(**_):\n    print('at work', flush=True)\n    {body}\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
-    line = [sys.executable, "-c", START, "--run", str(small_run.path), "--round", "1", "--shard", "0"]
-    with subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "at work\n"
+def test_a_warned_stage_ends_with_the_wish_to_be_started_again(started, small_run, body, number):
+    with started(body) as process:
         process.send_signal(number)
         time.sleep(0.1)
         process.send_signal(signal.SIGTERM)  # Slurm's second word, which must not turn it into a failure
@@ -44,3 +58,14 @@ def test_a_warned_stage_ends_with_the_wish_to_be_started_again(tmp_path, small_r
     said = small_run.shard(1, Stage.ROLLOUT, 0).log(0).read_text()
     if body == STAGES["waits"]:
         assert f"stopped by {number.name}: what is flushed stays" in said
+
+
+@pytest.mark.parametrize("body", STAGES.values(), ids=STAGES)
+def test_ctrl_c_stops_a_stage_with_a_line_in_its_log_and_asks_for_no_other_start(started, small_run, body):
+    with started(body) as process:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == entry.EXIT_STOPPED
+        assert "Traceback" not in process.stderr.read()
+    if body == STAGES["waits"]:
+        said = small_run.shard(1, Stage.ROLLOUT, 0).log(0).read_text()
+        assert "stopped by SIGINT: what is flushed stays" in said

@@ -58,9 +58,11 @@ def read_rules(run: RunDir) -> Rules:
             resubmits=bool(site.get("resubmit_inside_jobs", True)),
         )
     except (KeyError, TypeError, ValueError) as error:
+        from selu_hpc.recipes import how_to_restore, load_run  # what only a damaged run costs
+
+        load_run(run.path)  # where it can't be read at all, that is told as by every other command
         raise RunFolderError(
-            f"{run.config_file}: not a run's resolved config ({error!r}); `{run.command('submit', '--print-config')}` "
-            "shows what it should be"
+            f"{run.config_file}: not a run's resolved config ({error!r})\n{how_to_restore(run)}"
         ) from error
 
 

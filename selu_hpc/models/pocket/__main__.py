@@ -1,4 +1,5 @@
 from selu_hpc.models.pocket.build import main
+from selu_hpc.terminal import enter
 
 if __name__ == "__main__":
-    main()
+    enter(main)

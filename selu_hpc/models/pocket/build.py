@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import json
 import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -21,6 +22,7 @@ from typing import Any
 
 import torch
 
+from selu_hpc.errors import SeluError, TrainingError
 from selu_hpc.logs import set_up_logging
 from selu_hpc.models.pocket.lessons.data import describe, draw_perception
 from selu_hpc.models.pocket.lessons.episodes import (
@@ -109,7 +111,7 @@ def pack(teacher: Teacher, out: Path, *, pictures: int = 1500, notes: Sequence[s
     return papers
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="where the packed model goes")
     parser.add_argument("--work", type=Path, default=None, help="data and checkpoints; goes on where it stopped")
@@ -128,6 +130,17 @@ def main() -> None:
     options = parser.parse_args()
     set_up_logging()
     torch.set_num_threads(1)
+    try:
+        papers = make(options)
+    except SeluError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    logger.info("%s: %s parameters, %s", options.out, papers["parameters"], papers["sha256"][:12])
+    return 0
+
+
+def make(options: argparse.Namespace) -> dict[str, Any]:
+    """Draw, teach and pack, or go on with it; returns the papers."""
     work = options.work or options.out.with_name(f"{options.out.name}.work")
     if not options.pack:
         draw(work / "data")
@@ -139,7 +152,8 @@ def main() -> None:
         logger.info("going on at step %s", teacher.step)
     elif options.tower_of is not None:
         teacher.take_over(options.tower_of)
+    elif options.pack:
+        raise TrainingError(f"{teacher.out}: no checkpoint to pack; leave out --pack to teach, or give --work")
     if not options.pack:
         teacher.run()
-    papers = pack(teacher, options.out, pictures=options.pictures, notes=options.note)
-    logger.info("%s: %s parameters, %s", options.out, papers["parameters"], papers["sha256"][:12])
+    return pack(teacher, options.out, pictures=options.pictures, notes=options.note)

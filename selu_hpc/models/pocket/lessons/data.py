@@ -24,6 +24,7 @@ from selu_hpc.models.pocket.lessons.shards import Snapshot, write
 from selu_hpc.models.pocket.model import build_tokenizer
 from selu_hpc.records import derive_seed
 from selu_hpc.sim.drawing.skins import skin_named, skins
+from selu_hpc.terminal import count, positive
 
 POSES_PER_SET = 12
 POSES_PER_CHANGE = 2
@@ -129,9 +130,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--split", choices=("train", "held_out", "unknown"), default="train")
-    parser.add_argument("--shards", type=int, default=1)
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--pictures", type=int, default=4096)
+    parser.add_argument("--shards", type=positive, default=1)
+    parser.add_argument("--first", type=count, default=0)
+    parser.add_argument("--pictures", type=positive, default=4096)
     options = parser.parse_args()
     for number in range(options.first, options.first + options.shards):
         draw_perception(options.out / options.split, split=options.split, number=number, pictures=options.pictures)

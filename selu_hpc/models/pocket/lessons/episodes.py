@@ -35,6 +35,7 @@ from selu_hpc.records import FrameHWC, Goal, Task, derive_seed
 from selu_hpc.selu import wording
 from selu_hpc.sim.drawing.render import render
 from selu_hpc.sim.drawing.skins import Skin, skins
+from selu_hpc.terminal import positive
 
 NARROW_SKINS = 6
 """How many of the known skins judging and acting are shown in."""
@@ -329,8 +330,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--split", choices=("train", "held_out", "unknown"), default="train")
-    parser.add_argument("--shards", type=int, default=1)
-    parser.add_argument("--episodes", type=int, default=250, help="in each shard")
+    parser.add_argument("--shards", type=positive, default=1)
+    parser.add_argument("--episodes", type=positive, default=250, help="in each shard")
     options = parser.parse_args()
     for number in range(options.shards):
         draw_episodes(options.out / options.split, split=options.split, number=number, episodes=options.episodes)

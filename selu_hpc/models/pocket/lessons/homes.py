@@ -38,6 +38,7 @@ from selu_hpc.sim.virtualhome.graph import Edge, Graph, measured, node
 from selu_hpc.sim.virtualhome.homes import HEIGHT, NUM_PLANS, make_home
 from selu_hpc.sim.virtualhome.places import Body, Item, Places
 from selu_hpc.sim.virtualhome.view import CHARACTER_CAMERAS, body_camera, drawables
+from selu_hpc.terminal import positive
 
 POSES_PER_HOME = 56
 POSES_PER_CHANGE = 7
@@ -388,12 +389,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--split", choices=("train", "held_out", "unknown"), default="train")
-    parser.add_argument("--shards", type=int, default=1)
-    parser.add_argument("--pictures", type=int, default=4096, help="in each shard")
+    parser.add_argument("--shards", type=positive, default=1)
+    parser.add_argument("--pictures", type=positive, default=4096, help="in each shard")
     options = parser.parse_args()
     for number in range(options.shards):
-        folder = options.out / options.split
-        draw_home_perception(folder, split=options.split, number=number, pictures=options.pictures)
+        draw_home_perception(options.out / options.split, split=options.split, number=number, pictures=options.pictures)
 
 
 if __name__ == "__main__":

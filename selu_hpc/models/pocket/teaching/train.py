@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from transformers import LlavaForConditionalGeneration
 
+from selu_hpc.errors import SeluError, TrainingError
 from selu_hpc.logs import set_up_logging
 from selu_hpc.models.pocket.lessons.shards import Array, open_all
 from selu_hpc.models.pocket.teaching.align import ALIGNING_STEPS, WORD_SCALE, shard_targets, visual_words
@@ -31,6 +33,7 @@ from selu_hpc.models.pocket.teaching.feeder import LENGTHS, SHARES, WEIGHTS, Fee
 from selu_hpc.models.pocket.teaching.measure import accuracies, dense_accuracies
 from selu_hpc.models.pocket.teaching.optim import Muon
 from selu_hpc.models.pocket.teaching.taught import Taught, autocast
+from selu_hpc.terminal import enter
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +69,11 @@ class Teacher:
     def __init__(self, recipe: Recipe, data: Path, out: Path) -> None:
         self.recipe, self.data, self.out = recipe, data, out
         train = open_all(data / "train")
+        if not train:
+            raise TrainingError(
+                f"{data / 'train'}: no lessons in it; `python -m selu_hpc.models.pocket --out FOLDER` without --pack "
+                "draws them all, `python -m selu_hpc.models.pocket.lessons.data` some"
+            )
         self.taught = Taught(
             seed=recipe.seed, num_classes=len(train[0].classes), num_states=len(train[0].states)
         ).train()
@@ -295,7 +303,7 @@ def _is_matrix(name: str, parameter: nn.Parameter) -> bool:
     return parameter.ndim == 2 and not any(part in name for part in ("embed", "lm_head", "classes", "states", "things"))
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="what lessons/data.py has drawn")
     parser.add_argument("--out", type=Path, required=True, help="checkpoints and the finished model")
@@ -306,13 +314,17 @@ def main() -> None:
     options = parser.parse_args()
     set_up_logging()
     torch.set_num_threads(options.threads)
-    teacher = Teacher(
-        Recipe(seed=options.seed, minutes=options.minutes, steps=options.steps), options.data, options.out
-    )
+    recipe = Recipe(seed=options.seed, minutes=options.minutes, steps=options.steps)
+    try:
+        teacher = Teacher(recipe, options.data, options.out)
+    except SeluError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
     if teacher.resume():
         logger.info("going on at step %s", teacher.step)
     teacher.run()
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    enter(main)
