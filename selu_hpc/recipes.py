@@ -235,7 +235,8 @@ def _unplayable(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield path, f"learning is {config.learning}, which plays no card games: add `--recipe rl4vlm`, or leave it out"
     if config.plays_games:
         for path in _changed(config, "env.simulator", "critic", "mix"):
-            yield path, f"learning is {config.learning}, which plays card games without it: leave it out"
+            what = f"learning is {config.learning}, which plays card games without it: leave it out"
+            yield path, f"{what} (a run that was begun with it goes on by --run alone)"
         return
     if config.learning is Learning.SCORING and config.model.server_url:
         yield (

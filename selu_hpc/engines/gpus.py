@@ -8,6 +8,8 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping, Sequence
 
+from selu_hpc.models.device import visible_gpus
+
 PATIENCE_S = 20.0
 
 
@@ -34,7 +36,7 @@ def find_gpus(environment: Mapping[str, str]) -> tuple[str, ...]:
     """What CUDA_VISIBLE_DEVICES leaves of them, else what the driver counts; torch would hold memory on each."""
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return tuple(name for word in visible.split(",") if (name := word.strip()))
+        return visible_gpus(visible)
     try:
         asked = subprocess.run(
             ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],

@@ -259,6 +259,8 @@ def gpus_for(job: Job, due: Iterable[Key]) -> Gpus:
     """This machine's, where a stage that is due asks for some."""
     asking = [job.plan[key] for key in due if job.plan[key].resources.gpus]
     if not asking:
+        if job.config.model.base != "pocket" and find_gpus(os.environ):
+            logger.warning("this machine has GPUs and no stage asks for any (resources.*.gpus): all compute on the CPU")
         return Gpus(())
     found = Gpus(find_gpus(os.environ))
     most = max(asking, key=lambda stage: stage.resources.gpus)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
@@ -48,8 +49,14 @@ class Running:
     @property
     def environment(self) -> dict[str, str]:
         """Of a process of its own: ours, and which devices are its own."""
-        found = {name: value for name, value in os.environ.items() if name != "DS_ACCELERATOR"}
+        found = {name: value for name, value in calm(os.environ).items() if name != "DS_ACCELERATOR"}
         return found | ({"CUDA_VISIBLE_DEVICES": ",".join(self.gpus)} if self.gpus else {"DS_ACCELERATOR": "cpu"})
+
+
+def calm(environment: Mapping[str, str], threads: int = 1) -> dict[str, str]:
+    """An environment in which no library starts a thread for each core of the machine."""
+    pools = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    return {**environment, **pools, "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
 
 
 class ForkServer(Protocol):
@@ -66,15 +73,8 @@ class Zygote:
     """Our end of the fork server."""
 
     def __init__(self) -> None:
-        environment = {
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
-            "MKL_NUM_THREADS": "1",
-            "TOKENIZERS_PARALLELISM": "false",
-            "DS_ACCELERATOR": "cpu",  # a process that has looked for GPUs cannot fork children that use them
-            "PYTHONUNBUFFERED": "1",
-        }
+        # A process that has looked for GPUs cannot fork children that use them.
+        environment = calm({**os.environ, "DS_ACCELERATOR": "cpu"})
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self._process = subprocess.Popen(
             [sys.executable, "-m", "selu_hpc.engines.zygote"],

@@ -214,7 +214,8 @@ class EnvironmentPool:
                 f"{self._config.max_restarts} allows; the last time: {why}; its last lines:\n{told}"
             )
         logger.warning("slots %s: %s; starting the simulator again and replaying\n%s", where, why, told)
-        worker.start(last_try=self._failures.get(failed, 0) >= self._config.max_restarts)
+        # What one last try got through, another slot's failure must not put before an ordinary one.
+        worker.start(last_try=instead is not None or any(map(self._has_no_more, slots)))
         fresh = {request[0] for request in todo if request[1] == "reset"}
         past = [request for slot in slots if slot not in fresh for request in self._episodes.get(slot, ())]
         worker.replaying = len(past)
@@ -232,9 +233,13 @@ class EnvironmentPool:
             return slot, "survey", ("give_up", *arguments[1:])
         return None
 
+    def _has_no_more(self, slot: int) -> bool:
+        """Whether the next failure of the slot is its last."""
+        return self._failures.get(slot, 0) >= self._config.max_restarts or self._has_lost(slot)
+
     def _has_lost(self, slot: int) -> bool:
         """Whether the tries of the slot's episode were spent on an earlier step; the next has but one."""
-        return any(what == "lose" for _, what, _ in self._episodes[slot])
+        return any(what == "lose" for _, what, _ in self._episodes.get(slot, ()))
 
     def _told(self, slot: int, what: str, arguments: tuple[Any, ...]) -> str:
         """Which task or scene it was and what was asked, as far as it is known."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from selu_hpc.config import RunConfig
+from selu_hpc.config import CriticMode, RunConfig
 from selu_hpc.rounds.rundir import RunDir, Stage
 from selu_hpc.selu.results import Row, asked_states, merge, numbers
 from selu_hpc.store.reader import EpisodeReader
@@ -46,6 +46,7 @@ def summarise(run: RunDir, config: RunConfig) -> Summary | None:
         "steps": sum(card["episodes"]["total"]["steps"] for card in cards),
         "critic_verbs": [row["verb"] for row in base["critic"]],
         **({"critic_ways": ways} if any(ways := [row.get("way", "") for row in base["critic"]]) else {}),
+        **({"untaught": ["critic"]} if config.critic.mode is CriticMode.NONE else {}),
         "critic_scenes": _scenes_judged(run, config, base["critic"]),
         "truth": _bits(base["critic"], "truth"),
         "actor_verbs": [row["verb"] for row in base["actor"]],

@@ -202,13 +202,13 @@ def _row(group: Sequence[Summary], settings: str) -> TableRow:
         settings=settings,
         seeds=tuple(one["seed"] for one in group),
         rounds=first["rounds"][-1]["round"],
-        critic=_untouched(group, right[0]) or _gain(group, right[0], right[1], "critic_scenes"),
-        own=_gain(group, own[0] == truth, own[1] == truth, "critic_scenes"),
+        critic=_gain(group, right[0], right[1], "critic"),
+        own=_gain(group, own[0] == truth, own[1] == truth, "critic"),
         states=(_states(group, truth, 0), _states(group, truth, -1)),
         f1=_both(critic, lambda said: _f1(truth, said)),
         false_yes=_both(critic, lambda said: percent(said[truth == 0])),
         false_no=_both(critic, lambda said: percent(1 - said[truth == 1])),
-        actor=_gain(group, *actor, "actor_scenes"),
+        actor=_gain(group, *actor, "actor"),
         probe=(_probe(group, 0), _probe(group, -1)),
         episodes=float(np.mean([one["episodes"] for one in group])),
         steps=float(np.mean([one["steps"] for one in group])),
@@ -250,19 +250,13 @@ def _pair(group: Sequence[Summary], name: str) -> tuple[Matrix, Matrix]:
     return found[0], found[1]
 
 
-def _gain(group: Sequence[Summary], before: Matrix, after: Matrix, scenes: str) -> Gain:
-    """Nothing is known of a gain where one round alone was measured."""
-    found = gain(before, after, scenes_of(group, scenes))
+def _gain(group: Sequence[Summary], before: Matrix, after: Matrix, role: str) -> Gain:
+    """Nothing is known of a gain where one round alone was measured; of who was taught nothing it is certain."""
+    found = gain(before, after, scenes_of(group, f"{role}_scenes"))
+    if all(role in one.get("untaught", ()) for one in group) and not found.gain:
+        found = replace(found, low=0.0, high=0.0)
     again = any(one["rounds"][0]["round"] != one["rounds"][-1]["round"] for one in group)
     return found if again else replace(found, gain=np.nan, low=np.nan, high=np.nan)
-
-
-def _untouched(group: Sequence[Summary], right: Matrix) -> Gain | None:
-    """Of a critic that nothing was taught, as without a critic: every answer is the base's, and that is certain."""
-    names = ("first", "verdict", "states")
-    ends = [[[one["rounds"][at].get(name) for name in names] for one in group] for at in (0, -1)]
-    again = any(one["rounds"][0]["round"] != one["rounds"][-1]["round"] for one in group)
-    return Gain(percent(right), percent(right), 0.0, 0.0, 0.0) if again and ends[0] == ends[1] else None
 
 
 def _both(pair: tuple[Matrix, Matrix], measure: Callable[[Matrix], float]) -> tuple[float, float]:

@@ -104,14 +104,17 @@ def _require_device(stage: Stage, run: RunDir) -> None:
     """Looked at before anything is loaded, and without torch where nothing was given."""
     if stage in (Stage.TESTSET, Stage.GATE) or not os.environ.get("CUDA_VISIBLE_DEVICES"):
         return
+    from selu_hpc.config import Backend
     from selu_hpc.recipes import load_run
 
     config, name = load_run(run.path), stage.partition("_")[0]
-    served = bool(config.model.server_url) and name != "finetune"  # what it was given may be there to draw with
-    if config.resources.of_stage(stage).gpus and not served:
+    draws = config.env.backend is Backend.CLOUD_RENDERING and name in ("rollout", "evaluate")
+    # What it was given may be there to draw with alone: a server computes elsewhere, the built-in model is small.
+    elsewhere = name != "finetune" and (config.model.server_url or (draws and config.model.base == "pocket"))
+    if config.resources.of_stage(stage).gpus and not elsewhere:
         from selu_hpc.models.device import require_gpu
 
-        require_gpu(name)
+        require_gpu(name, draws=draws)
 
 
 def next_attempt(place: ShardDir) -> int:

@@ -18,6 +18,7 @@ from selu_hpc.recipes import load_recipe
 from selu_hpc.rounds.plan import Key, make_plan
 from selu_hpc.rounds.provenance import open_run
 from selu_hpc.rounds.rundir import Stage
+from selu_hpc.stages import entry
 from selu_hpc.train import ranks
 from selu_hpc.train.ranks import Place, meet
 
@@ -33,8 +34,8 @@ def open_job(folder, *settings):
 class Watched(ScriptedShards):
     """Knows which GPUs are lent at each moment, and says when one is lent twice."""
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, on_start=lambda shard: None):
+        super().__init__(on_start=on_start)
         self.lent = {}
 
     def start(self, shard):
@@ -69,7 +70,24 @@ def test_a_machine_without_gpus_runs_everything_on_the_cpu_and_says_so(tmp_path,
     assert "this machine has 0: stages take what is there, which is the CPU" in caplog.text
 
 
-def test_who_waits_for_several_gpus_is_not_overtaken_by_those_who_want_one():
+def test_a_fine_tuning_that_waits_for_both_gpus_is_not_overtaken_by_evaluations_that_want_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    asking = (
+        "resources.rollout.gpus=0",
+        "resources.evaluate.gpus=1",
+        "evaluate.num_shards=30",
+        "evaluate.actor_episodes=30",
+    )
+    job, since = open_job(tmp_path / "run", *asking), []
+    gate = job.run.shard(1, Stage.GATE)
+    shards = Watched(lambda shard: gate.marker_file.exists() and since.append(shard.place.name))
+    LocalEngine(workers=3, fork_server=shards).run(job)
+    assert since[0] == "r01-finetune_actor-s0000", "who was there first"
+    assert since.count("r01-finetune_critic-s0000") == 1
+    assert any("r00-evaluate" in name for name in since), "evaluations were due all the time"
+
+
+def test_gpus_are_lent_until_none_is_left_and_more_than_there_are_means_all():
     gpus = Gpus(("0", "1", "2"))
     first = gpus.take(1)
     assert gpus.take(3) is None
@@ -86,6 +104,9 @@ def test_the_driver_is_asked_where_no_variable_says_which_gpus_there_are(tmp_pat
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert find_gpus({}) == ("0", "1")
     assert find_gpus({"CUDA_VISIBLE_DEVICES": "GPU-1f, 3"}) == ("GPU-1f", "3")
+    for none in ("", "-1", "NoDevFiles", "-1,0"):
+        assert find_gpus({"CUDA_VISIBLE_DEVICES": none}) == (), "as CUDA reads it"
+    assert find_gpus({"CUDA_VISIBLE_DEVICES": "2,-1,3"}) == ("2",)
     tool.write_text("#!/bin/sh\necho no devices were found; exit 6\n")
     assert find_gpus({}) == ()
 
@@ -136,3 +157,38 @@ def test_gpus_that_torch_cannot_use_are_said_only_where_some_were_given(monkeypa
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     with pytest.raises(ModelError, match=r"label was given GPUs .*resources\.label\.gpus=0"):
         require_gpu("label")
+    with pytest.raises(ModelError, match=r"too old for it \(`nvidia-smi`\)$"):
+        require_gpu("rollout", draws=True)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    require_gpu("label")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(ModelError, match="`unset DS_ACCELERATOR`"):
+        require_gpu("label")
+
+
+@pytest.mark.parametrize(
+    ("stage", "settings", "refused"),
+    [
+        (Stage.ROLLOUT, (), True),
+        (Stage.ROLLOUT, ("env.backend=cloud_rendering", "env.unity_releases=/r", "env.unity_commit=c"), False),
+        (Stage.FINETUNE_ACTOR, ("env.backend=cloud_rendering", "env.unity_releases=/r", "env.unity_commit=c"), True),
+        (Stage.ROLLOUT, ("model.server_url=http://node:8000/v1",), False),
+        (Stage.TESTSET, ("resources.testset.gpus=1",), False),
+    ],
+)
+def test_gpus_to_draw_with_alone_are_nothing_that_torch_must_use(tmp_path, monkeypatch, stage, settings, refused):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    run = open_job(tmp_path / "run", *settings).run
+    with pytest.raises(ModelError, match="was given GPUs") if refused else nullcontext():
+        entry._require_device(stage, run)
+
+
+def test_a_process_of_its_own_has_as_few_threads_as_a_fork(tmp_path, monkeypatch):
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    place = open_job(tmp_path / "run").run.shard(1, Stage.ROLLOUT, 0)
+    seen = Running(Key(1, Stage.ROLLOUT), place, 0, ("3",)).environment
+    assert {seen[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")} == {"1"}
+    assert (seen["CUDA_VISIBLE_DEVICES"], "DS_ACCELERATOR" in seen) == ("3", False)

@@ -121,6 +121,21 @@ def test_a_step_that_is_slow_and_not_fatal_is_waited_for_in_the_last_try(pool: E
     assert pool._workers[0].allowed_s > late_clock.PATIENT["step_timeout_s"]
 
 
+def test_a_step_that_only_the_last_try_waited_for_is_waited_for_again_when_another_slot_fails(
+    pool: EnvironmentPool, tmp_path: Path
+) -> None:
+    pool.reset_many(dict.fromkeys(range(5), (TASK, 7)))
+    assert pool.step({0: "take a while"})[0].ok
+    assert pool.step({2: f"kill:{tmp_path / 'mark'}"})[2].ok
+    assert pool.step({0: "move ahead"})[0].observation.text == "4"
+
+
+def test_after_a_lost_step_a_slow_one_is_still_waited_for(pool: EnvironmentPool) -> None:
+    pool.reset(0, TASK, 7)
+    assert pool.step({0: "always raise"})[0].error == NOT_SURVIVED
+    assert pool.step({0: "take a while"})[0].ok
+
+
 def test_a_step_at_which_the_simulator_hangs_for_good_is_lost_like_one_at_which_it_dies(pool: EnvironmentPool) -> None:
     pool.reset(0, TASK, 7)
     assert pool.step({0: "always hang"})[0].error == NOT_SURVIVED

@@ -160,8 +160,10 @@ def test_an_interval_is_one_over_scenes_where_the_summaries_say_which():
     assert (told.actor.low, told.actor.high) == (alone.actor.low, alone.actor.high)
 
 
-def test_a_critic_that_was_taught_nothing_gained_nothing_for_certain():
-    (row,) = make_rows([summary(last={"round": 5, "success": "1110"})])
+def test_a_critic_that_was_taught_nothing_gained_nothing_for_certain_and_no_other_did():
+    last = {"round": 5, "success": "1110"}
+    (row,) = make_rows([summary(last=last, untaught=["critic"])])
     assert (row.critic.low, row.critic.gain, row.critic.high) == (0, 0, 0)
-    (row,) = make_rows([summary(last={"round": 5, "verdict": "0000"})])
-    assert row.critic.low < row.critic.gain == 0 < row.critic.high
+    assert row.actor.low < row.actor.gain < row.actor.high
+    (row,) = make_rows([summary(last=last)])
+    assert row.critic.low < row.critic.gain == 0 < row.critic.high, "four answers that are the same tell little"
