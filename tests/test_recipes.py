@@ -422,5 +422,8 @@ def test_a_game_asked_for_where_none_is_played_is_refused():
 
 @pytest.mark.parametrize("override", ["env.simulator=virtualhome", "critic.mode=none", "mix.actor_samples=16"])
 def test_what_a_game_has_no_use_for_is_refused_and_not_dropped_without_a_word(override):
-    words = f"{override.partition('=')[0]}: learning is rl4vlm, which plays card games without it: leave it out (a run that was begun with it goes on by --run alone)"
-    assert said(override, recipe="rl4vlm") == f"--set {override}: {words}"
+    words = f"{override.partition('=')[0]}: learning is rl4vlm, which plays card games without it: leave it out"
+    assert (
+        said(override, recipe="rl4vlm")
+        == f"--set {override}: {words} (a run that was begun with it goes on by --run alone)"
+    )
