@@ -118,13 +118,13 @@ class Team:
 def meet(place: Place, *, meeting_file: Path, timeout_s: float = TIMEOUT_S) -> Iterator[Team]:
     """Join the others; leaves no group, no environment variable and no DeepSpeed state behind."""
     before = {name: os.environ.get(name) for name in ("LOCAL_RANK", "RANK", "WORLD_SIZE", "DS_ACCELERATOR")}
-    cuda = has_gpu()
-    if not cuda:
+    if cuda := has_gpu():
+        _require_gpu_each(place)
+    else:
         os.environ["DS_ACCELERATOR"] = "cpu"
     os.environ.update(LOCAL_RANK=str(place.local_rank), RANK=str(place.rank), WORLD_SIZE=str(place.world))
     device = torch.device("cpu")
     if cuda:
-        _require_gpu_each(place)
         device = torch.device("cuda", place.local_rank % torch.cuda.device_count())
         torch.cuda.set_device(device)
         os.environ["LOCAL_RANK"] = str(device.index)  # DeepSpeed's device; not the task's where each sees its own GPU

@@ -148,6 +148,7 @@ def test_more_ranks_than_gpus_are_refused_before_nccl_is_asked(monkeypatch, tmp_
         meet(Place(0, 8, 0, "spawned"), meeting_file=tmp_path / "m"),
     ):
         pass
+    assert not {"RANK", "WORLD_SIZE", "LOCAL_RANK"} & os.environ.keys(), "nothing of a meeting that was not held"
 
 
 def test_gpus_that_torch_cannot_use_are_said_only_where_some_were_given(monkeypatch):
