@@ -120,8 +120,9 @@ def _path(variable: str) -> Path | None:
 def main(argv: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(argv)
     set_up_logging()
+    shelf = Shelf(options.images.absolute())
     try:
-        for line in COMMANDS[options.command](options, Shelf(options.images.absolute()), Apptainer(options.apptainer)):
+        for line in COMMANDS[options.command](options, shelf, Apptainer(options.apptainer)):
             sys.stdout.write(line + "\n")
     except SeluError as error:
         sys.stderr.write(f"error: {error}\n")
@@ -132,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not error.filename and refuses(sys.stdout):  # told by terminal.enter
             raise
         where = Path(error.filename or options.images).absolute()
-        if where.is_relative_to(options.images.absolute()):
+        if where.is_relative_to(shelf.path):
             do = "choose a shelf that you may use by --images or SELU_IMAGES, or ask whoever keeps this one"
         else:
             do = "give another place"
