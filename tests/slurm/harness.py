@@ -63,6 +63,8 @@ def copy_with_payload(target: Path) -> Path:
     (stages / "assemble.py").write_text("from selu_hpc.stages.payload import assemble as assemble\n")
     gate = target / "selu_hpc" / "engines" / "gate_job.py"
     gate.write_text(gate.read_text().replace("    enter(main)", MORTAL_GATE))
+    device = target / "selu_hpc" / "models" / "device.py"  # payloads compute nothing, and the cluster's GPUs are none
+    device.write_text(device.read_text() + "\n\ndef require_gpu(stage, *, draws=False):\n    pass\n")
     (target / "selu_hpc" / "images.py").write_text(IMAGES)
     target.chmod(0o1777)  # where the image payload leaves a note
     (target / "selu_hpc" / "report.py").write_text("def write_report(run):\n    return run.report\n")
