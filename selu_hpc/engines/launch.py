@@ -31,16 +31,18 @@ def python_of(site: Site) -> str:
     return site.python or sys.executable
 
 
+def calm(threads: int) -> dict[str, str]:
+    """By these no library starts a thread for each core of the machine."""
+    pools = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    return {**pools, "TOKENIZERS_PARALLELISM": "false"}
+
+
 def environment(spec: JobSpec, run: RunDir, config: RunConfig, site: Site, *, umask: int) -> dict[str, str]:
     """What a job exports before its line; everything else is the login environment's."""
-    threads = str(config.model.threads_per_process)
     found = {
         "PYTHONPATH": str(run.code),
         "PYTHONNOUSERSITE": "1",
-        "OMP_NUM_THREADS": threads,
-        "OPENBLAS_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
-        "TOKENIZERS_PARALLELISM": "false",
+        **calm(config.model.threads_per_process),
         "SELU_UMASK": f"{umask:04o}",
         "SELU_OFFSET": str(spec.offset),
         "SELU_RANKS": str(spec.num_ranks),

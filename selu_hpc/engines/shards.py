@@ -9,12 +9,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 from selu_hpc.containers.launch import stage_command
+from selu_hpc.engines.launch import calm
 from selu_hpc.errors import EngineError
 from selu_hpc.rounds.plan import Key
 from selu_hpc.rounds.rundir import ShardDir
@@ -49,14 +49,13 @@ class Running:
     @property
     def environment(self) -> dict[str, str]:
         """Of a process of its own: ours, and which devices are its own."""
-        found = {name: value for name, value in calm(os.environ).items() if name != "DS_ACCELERATOR"}
+        found = {name: value for name, value in _environment().items() if name != "DS_ACCELERATOR"}
         return found | ({"CUDA_VISIBLE_DEVICES": ",".join(self.gpus)} if self.gpus else {"DS_ACCELERATOR": "cpu"})
 
 
-def calm(environment: Mapping[str, str], threads: int = 1) -> dict[str, str]:
-    """An environment in which no library starts a thread for each core of the machine."""
-    pools = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
-    return {**environment, **pools, "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
+def _environment() -> dict[str, str]:
+    """Ours, for processes that share this machine's cores: each shard has one."""
+    return {**os.environ, **calm(threads=1), "PYTHONUNBUFFERED": "1"}
 
 
 class ForkServer(Protocol):
@@ -74,7 +73,7 @@ class Zygote:
 
     def __init__(self) -> None:
         # A process that has looked for GPUs cannot fork children that use them.
-        environment = calm({**os.environ, "DS_ACCELERATOR": "cpu"})
+        environment = {**_environment(), "DS_ACCELERATOR": "cpu"}
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self._process = subprocess.Popen(
             [sys.executable, "-m", "selu_hpc.engines.zygote"],

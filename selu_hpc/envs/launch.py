@@ -21,6 +21,7 @@ from typing import Any
 
 from selu_hpc.config import Backend, EnvConfig, Simulator
 from selu_hpc.errors import ConfigError, SimulatorError
+from selu_hpc.models.device import visible_gpus
 from selu_hpc.sim.nursery import Nursery
 
 _PLATFORMS = {Backend.CLOUD_RENDERING: "CloudRendering", Backend.XVFB: "Linux64"}
@@ -115,8 +116,7 @@ def release_folder(config: EnvConfig) -> Path:
 
 def visible_cuda_indices() -> list[int]:
     """The job's GPUs by CUDA's index."""
-    words = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-    return [int(word) for word in words if word.strip().isdigit()]
+    return [int(name) for name in visible_gpus(os.environ.get("CUDA_VISIBLE_DEVICES", "")) if name.isdigit()]
 
 
 @contextlib.contextmanager
