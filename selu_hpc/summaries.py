@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import inf, isfinite
 from typing import Any
 
 from selu_hpc.config import RunConfig
@@ -82,6 +83,8 @@ def _faults(summary: Summary) -> Iterator[str]:
     whole = {**{name: summary[name] for name in ("seed", "episodes", "steps")}, "rules": summary.get("rules", 1)}
     yield from _of_another_kind({**whole, "wording": summary.get("wording", 1)}, (int,), "a whole number")
     yield from _of_another_kind({"minutes": summary.get("minutes")}, (int, float, type(None)), "a number")
+    counted = {name: summary.get(name) or 0 for name in ("seed", "episodes", "steps", "minutes")}
+    yield from (f"{name} is {value!r}, which nothing can be" for name, value in counted.items() if not 0 <= value < inf)
     if not summary["rounds"]:
         yield "it has no rounds"
     for one in summary["rounds"]:
@@ -106,6 +109,8 @@ def _faults_of_games(summary: Summary) -> Iterator[str]:
     for one in summary["rounds"]:
         yield from _faults_of_bits(one, {"success": num_games}, f"round {one['round']}: ")
         yield from _of_another_kind({f"round {one['round']}: return": one["return"]}, (int, float), "a number")
+        if not isfinite(one["return"]):
+            yield f"round {one['round']}: return is {one['return']!r}, which nothing can be"
 
 
 def _faults_of_verdicts(summary: Summary) -> Iterator[str]:
@@ -124,6 +129,7 @@ def _faults_of_verdicts(summary: Summary) -> Iterator[str]:
         yield from _faults_of_bits(one, {"first": judged, "verdict": judged, "success": acted, **states}, place)
         probe = {f"{place}probe, {role}": value for role, value in one["probe"].items()}
         yield from _of_another_kind(probe, (int, float, type(None)), "a share")
+        yield from (f"{name} is {value!r}, not a share" for name, value in probe.items() if not 0 <= (value or 0) <= 1)
 
 
 def _faults_of_bits(holder: Mapping[str, Any], lengths: Mapping[str, int], place: str = "") -> Iterator[str]:
