@@ -29,7 +29,7 @@ from selu_hpc.envs.launch import stand_in_command
 from selu_hpc.envs.pool import EnvironmentPool
 from selu_hpc.envs.splits import train_scenes
 from selu_hpc.envs.tasks import sample_tasks
-from selu_hpc.envs.thor import INITIALIZE
+from selu_hpc.envs.thor.environment import INITIALIZE
 
 TARGETS = {"limit_share_300px": ">=0.6", "limit_share_96px": ">=0.7"}
 OBJECTS = 60

@@ -308,7 +308,7 @@ def stand_in(count: int) -> Frames:
     from selu_hpc.envs.expert import Policy, play
     from selu_hpc.envs.splits import train_scenes
     from selu_hpc.envs.tasks import sample_tasks
-    from selu_hpc.envs.thor_local import world_environment
+    from selu_hpc.envs.thor.local import world_environment
 
     config = EnvConfig(width=SIZE, height=SIZE)
     environment = world_environment(config)

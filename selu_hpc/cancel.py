@@ -11,10 +11,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from selu_hpc.engines.belonging import require_all_seen, require_original
-from selu_hpc.engines.ledger import BY_PERSON, Ledger, match
 from selu_hpc.engines.overview import counted, engine_of, submit_again
-from selu_hpc.engines.scheduler import Slurm
+from selu_hpc.engines.slurm.belonging import require_all_seen, require_original
+from selu_hpc.engines.slurm.ledger import BY_PERSON, Ledger, match
+from selu_hpc.engines.slurm.scheduler import Slurm
 from selu_hpc.errors import SeluError
 from selu_hpc.logs import set_up_logging
 from selu_hpc.rounds.journal import Journal

@@ -30,10 +30,10 @@ from selu_hpc.engines.checks.slurm import (
     check_partitions,
     check_requests,
 )
-from selu_hpc.engines.discover import discover_site
 from selu_hpc.engines.overview import counted
-from selu_hpc.engines.sbatch import check_site
-from selu_hpc.engines.scheduler import Slurm
+from selu_hpc.engines.slurm.discover import discover_site
+from selu_hpc.engines.slurm.sbatch import check_site
+from selu_hpc.engines.slurm.scheduler import Slurm
 from selu_hpc.errors import ConfigError, SeluError
 from selu_hpc.logs import set_up_logging
 from selu_hpc.recipes import load_recipe, load_site, to_yaml

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from selu_hpc.engines.calls import Calls
+from selu_hpc.engines.slurm.calls import Calls
 from selu_hpc.engines.why.explaining import Explanation, explain
 from selu_hpc.engines.why.text import as_text
 from selu_hpc.errors import SeluError

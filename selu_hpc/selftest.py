@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from selu_hpc.engines.base import Job
-from selu_hpc.engines.local import Interrupted, LocalEngine
+from selu_hpc.engines.local.engine import Interrupted, LocalEngine
 from selu_hpc.errors import SeluError
 from selu_hpc.logs import set_up_logging
 from selu_hpc.recipes import load_recipe

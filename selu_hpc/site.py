@@ -1,7 +1,7 @@
 """The facts of a cluster: frozen settings read from a site profile (configs/sites/*.yaml).
 
 Owns what a profile may say and its defaults. Does not own reading the file (recipes.py), what Slurm would say of itself
-(engines/discover.py), or which names are refused (engines/sbatch.py).
+(engines/slurm/discover.py), or which names are refused (engines/slurm/sbatch.py).
 """
 
 from typing import Annotated, Literal

@@ -15,8 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from selu_hpc.engines.calls import Calls
 from selu_hpc.engines.overview import Overview, StageState, Verdict, counted, fresh_report, look, submit_again
+from selu_hpc.engines.slurm.calls import Calls
 from selu_hpc.engines.table import Column, text_table
 from selu_hpc.errors import SeluError
 from selu_hpc.rounds.rundir import RunDir

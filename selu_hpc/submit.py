@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selu_hpc.engines.calls import SHOW_CONFIG, Calls, submit_limits, user_name
+from selu_hpc.engines.slurm.calls import SHOW_CONFIG, Calls, submit_limits, user_name
 from selu_hpc.rounds.copying import copy_call
 from selu_hpc.terminal import enter, hours, positive
 
@@ -172,8 +172,8 @@ def tell_rounds(asked: int | None, config: RunConfig) -> None:
 
 def start_sbatch(run: RunDir, plan: Plan, calls: Calls) -> None:
     """For a new run, start what its jobs will be handed over by: it is ready when all is imported and decided."""
-    from selu_hpc.engines.sbatch import held
-    from selu_hpc.engines.scheduler import sbatch_call
+    from selu_hpc.engines.slurm.sbatch import held
+    from selu_hpc.engines.slurm.scheduler import sbatch_call
 
     if not run.journal_file.exists():
         calls.ahead(*sbatch_call(held(run.jobs)), count=min(len(plan.stages) + 1, SBATCH_AHEAD))
@@ -205,7 +205,7 @@ def choose_engine(options: argparse.Namespace, site: Site | None, calls: Calls) 
 
     A Slurm that is silent now is no reason to do the work of a cluster on its login node.
     """
-    from selu_hpc.engines.scheduler import Slurm
+    from selu_hpc.engines.slurm.scheduler import Slurm
     from selu_hpc.errors import EngineError
 
     if options.engine == "local":
@@ -214,7 +214,7 @@ def choose_engine(options: argparse.Namespace, site: Site | None, calls: Calls) 
         slurm = Slurm(calls=calls)
         found, why = slurm.answers()
     if found:
-        from selu_hpc.engines.slurm import SlurmEngine
+        from selu_hpc.engines.slurm.engine import SlurmEngine
 
         slurm.require_here()
         logger.info("engine: slurm (%s)", why)
@@ -224,7 +224,7 @@ def choose_engine(options: argparse.Namespace, site: Site | None, calls: Calls) 
     if options.engine != "local" and (options.engine == "slurm" or site or calls.has("sbatch")):
         do = "try again when it does" if calls.has("sbatch") else "run this on a login node"
         raise EngineError(f"{why}; {do}, or use --engine local to run everything on this machine")
-    from selu_hpc.engines.local import LocalEngine
+    from selu_hpc.engines.local.engine import LocalEngine
 
     calls.forget()
     logger.info("engine: local (%s)", why)

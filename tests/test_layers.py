@@ -100,7 +100,7 @@ def test_every_module_has_a_place_in_the_house(graph):
 def test_nothing_of_engines_and_rounds_loads_what_only_compute_nodes_need(graph):
     """--help loads what a command begins with; the login node and the gate run all of these."""
     ours = sorted(m for m in graph.modules if m.startswith(("selu_hpc.engines", "selu_hpc.rounds")))
-    assert "selu_hpc.engines.submission" in ours
+    assert "selu_hpc.engines.slurm.submission" in ours
     load = f"import importlib, sys; [importlib.import_module(m) for m in {ours}]; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", load], capture_output=True, text=True, check=True).stdout.split()
     assert HEAVY.intersection(loaded) == set()

@@ -1,1 +1,1 @@
-"""Where a plan's stages run: one module per scheduler."""
+"""Where a plan's stages run: a folder per scheduler, and what these and their readers share beside them."""

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from selu_hpc.engines.ledger import Ledger, Live
-from selu_hpc.engines.reconcile import Failures
-from selu_hpc.engines.slurm_state import Cause, QueueRow, SacctRow, causes
+from selu_hpc.engines.slurm.ledger import Ledger, Live
+from selu_hpc.engines.slurm.reconcile import Failures
+from selu_hpc.engines.slurm.state import Cause, QueueRow, SacctRow, causes
 from selu_hpc.errors import EXIT_REQUEUE
 from selu_hpc.rounds.plan import After, Key
 from selu_hpc.rounds.rundir import RunDir, Stage

@@ -15,12 +15,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from selu_hpc.engines.asking import ask_config, ask_queue
 from selu_hpc.engines.attempts import read_attempts
-from selu_hpc.engines.belonging import own_jobs, why_unseen
-from selu_hpc.engines.calls import Calls
-from selu_hpc.engines.ledger import InQueue, Ledger, Live, match, read_key
-from selu_hpc.engines.slurm_state import Cause, QueueRow
+from selu_hpc.engines.slurm.asking import ask_config, ask_queue
+from selu_hpc.engines.slurm.belonging import own_jobs, why_unseen
+from selu_hpc.engines.slurm.calls import Calls
+from selu_hpc.engines.slurm.ledger import InQueue, Ledger, Live, match, read_key
+from selu_hpc.engines.slurm.state import Cause, QueueRow
 from selu_hpc.errors import EXIT_REQUEUE
 from selu_hpc.rounds.due import Unfinished, look_for_unfinished
 from selu_hpc.rounds.journal import Journal

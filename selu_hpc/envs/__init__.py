@@ -1,1 +1,1 @@
-"""Environments through the simulators' official clients."""
+"""Environments through the simulators' official clients: a folder per simulator, and what they share beside them."""

@@ -6,8 +6,8 @@ The camera keeps three habits, so that the last frame shows what became of the t
 - before anything was touched it follows the agent and films what is in front of it.
 It zooms: a small thing fills about as much of the frame as a large one. Into what is open at the top it looks from
 above, and of several places it takes one from which the agent's body is not in the way.
-Owns pure geometry over THOR's metadata, in whose terms virtualhome_state.py puts a home. Neither simulator can attach
-such a camera to the agent: thor.py and virtualhome.py move it each step.
+Owns pure geometry over THOR's metadata, in whose terms virtualhome/state.py puts a home. Neither simulator can attach
+such a camera to the agent: thor/ and virtualhome/ move it each step.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from selu_hpc.envs.thor_state import Metadata, Thing, box_of, by_id, centre, extent
+from selu_hpc.envs.thor.state import Metadata, Thing, box_of, by_id, centre, extent
 
 Point = tuple[float, float, float]
 

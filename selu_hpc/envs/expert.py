@@ -2,7 +2,7 @@
 
 They make the built-in model's pre-training data in the known world and a frozen test set's mix of episodes, and they
 try out whether a task can be done. They are no part of learning: a stage that learns never meets them.
-Owns what they say next; what a simulator's state means to them is in expert_thor.py and expert_home.py.
+Owns what they say next; what a simulator's state means to them is in thor/expert.py and virtualhome/expert.py.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from selu_hpc.envs.base import Environment, Observation, StepResult
-from selu_hpc.envs.expert_home import HomeEyes
-from selu_hpc.envs.expert_thor import ThorEyes
 from selu_hpc.envs.goals import OPPOSITES, command_for
 from selu_hpc.envs.language import Command, Language
+from selu_hpc.envs.thor.expert import ThorEyes
+from selu_hpc.envs.virtualhome.expert import HomeEyes
 from selu_hpc.records import Goal, Task
 
 Metadata = dict[str, Any]

@@ -1,6 +1,6 @@
 """The types of tasks that the two simulators know, and how a task is told in words. Pure.
 
-Whether a goal holds is read by thor_state.py and virtualhome_state.py; which tasks an episode is given, tasks.py draws.
+Whether a goal holds is read by thor/state.py and virtualhome/state.py; which tasks an episode is given, tasks.py draws.
 """
 
 from __future__ import annotations

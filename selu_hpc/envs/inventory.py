@@ -60,10 +60,10 @@ class PoolSurvey:
 def _source(config: EnvConfig) -> Source:
     if config.backend is Backend.STAND_IN:
         if config.simulator is Simulator.VIRTUALHOME:
-            from selu_hpc.envs.virtualhome_local import blind_home_environment
+            from selu_hpc.envs.virtualhome.local import blind_home_environment
 
             return Survey(blind_home_environment(config))
-        from selu_hpc.envs.thor_local import blind_environment
+        from selu_hpc.envs.thor.local import blind_environment
 
         return Survey(blind_environment(config))
     survey = PoolSurvey(config)

@@ -1,7 +1,7 @@
 """Words to commands and back: what an actor may say, read tolerantly and written one way.
 
 Owns the grammar of text actions. Does not own which words a simulator knows (words.py) or what a command
-does to it (thor.py, virtualhome.py). Reading never raises: a text is a command or it is nothing.
+does to it (thor/, virtualhome/). Reading never raises: a text is a command or it is nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How a THOR process is started: the stand-in, a Unity build headless, or a Unity build under Xvfb.
 
 Owns the Controller's launch arguments and the private folder a build is found in. The three back-ends differ in an
-executable and in nothing else. Does not own the process once it runs (thor_client.py) or many of them (pool.py).
+executable and in nothing else. Does not own the process once it runs (thor/client.py) or many of them (pool.py).
 """
 
 from __future__ import annotations

@@ -14,15 +14,15 @@ from selu_hpc.envs.worker import Place
 def make_environment(place: Place) -> Environment:
     """An environment with a simulator process of its own, watched."""
     if place.config.simulator is Simulator.VIRTUALHOME:
-        from selu_hpc.envs.virtualhome_process import virtualhome_environment
+        from selu_hpc.envs.virtualhome.process import virtualhome_environment
 
         return virtualhome_environment(place.config, place.home, place.number, place.executable, place.on_death)
     return thor_environment(place)
 
 
 def thor_environment(place: Place) -> Environment:
-    from selu_hpc.envs.thor import ThorEnvironment
-    from selu_hpc.envs.thor_client import ThorClient, watch
+    from selu_hpc.envs.thor.client import ThorClient, watch
+    from selu_hpc.envs.thor.environment import ThorEnvironment
 
     launch = Launch(place.config, place.home, place.executable, _gpu(place.config, place.number))
     client = ThorClient(launch)

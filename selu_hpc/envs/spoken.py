@@ -1,7 +1,7 @@
 """What every simulator's environment does alike: words are read and done, and what they brought about is kept.
 
 Owns a step's answer and the record of what was achieved. Does not own what a command does or what holds in a
-simulator: thor.py and virtualhome.py do.
+simulator: thor/ and virtualhome/ do.
 """
 
 from __future__ import annotations

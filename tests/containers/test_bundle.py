@@ -17,7 +17,7 @@ from selu_hpc.containers import bundle as bundling
 from selu_hpc.containers.bundle import bundle, unbundle
 from selu_hpc.containers.origin import compare
 from selu_hpc.containers.pinned import Pinned, keep
-from selu_hpc.engines.calls import Calls
+from selu_hpc.engines.slurm.calls import Calls
 from selu_hpc.errors import ImageError, RunFolderError
 from selu_hpc.recipes import load_run
 from selu_hpc.rounds.copying import code_digest, copy_call

@@ -6,7 +6,7 @@ from selu_hpc.config import RunConfig
 from selu_hpc.containers.mounts import Mount, hub_mounts, require_code_uncovered, require_shown
 from selu_hpc.engines.checks.finding import Grade
 from selu_hpc.engines.checks.image import check_mounts
-from selu_hpc.engines.sbatch import check_site
+from selu_hpc.engines.slurm.sbatch import check_site
 from selu_hpc.errors import ConfigError, ImageError
 from selu_hpc.recipes import load_recipe
 from selu_hpc.rounds.provenance import named_paths

@@ -1,6 +1,6 @@
 """A run's journal and markers without stages, a squeue and a sacct that say what a test wants."""
 
-from selu_hpc.engines.calls import Calls
+from selu_hpc.engines.slurm.calls import Calls
 from selu_hpc.rounds.rundir import Stage, write_json
 
 BEGUN = 1_767_225_600.0  # the first second of 2026, UTC

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from selu_hpc.engines.calls import Calls, TooSlowError
+from selu_hpc.engines.slurm.calls import Calls, TooSlowError
 
 
 def test_a_command_started_ahead_goes_on_with_what_it_is_told(tmp_path):
@@ -27,7 +27,7 @@ def test_a_command_that_ends_without_listening_is_told_nothing_and_its_answer_co
 def test_a_command_whose_starter_is_killed_is_told_nothing(tmp_path):
     starter = f"""
 import os
-from selu_hpc.engines.calls import Calls
+from selu_hpc.engines.slurm.calls import Calls
 calls = Calls()
 calls.ahead("sh", "-c", "cat > {tmp_path}/partial; mv {tmp_path}/partial {tmp_path}/told")
 os.kill(os.getpid(), 9)

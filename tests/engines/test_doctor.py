@@ -21,7 +21,7 @@ from selu_hpc.engines.checks.slurm import (
     check_partitions,
     check_requests,
 )
-from selu_hpc.engines.scheduler import Slurm
+from selu_hpc.engines.slurm.scheduler import Slurm
 from selu_hpc.errors import ConfigError
 from selu_hpc.recipes import load_recipe
 from selu_hpc.site import Site

@@ -9,9 +9,9 @@ import pytest
 from faked_slurm import BEGUN, attempted, finish, row, submitted
 
 from selu_hpc.engines.attempts import count_failures, known_causes, read_attempts
-from selu_hpc.engines.ledger import Ledger, match
-from selu_hpc.engines.reconcile import Situation, decide
-from selu_hpc.engines.slurm_state import read_sacct
+from selu_hpc.engines.slurm.ledger import Ledger, match
+from selu_hpc.engines.slurm.reconcile import Situation, decide
+from selu_hpc.engines.slurm.state import read_sacct
 from selu_hpc.engines.why.explaining import explain
 from selu_hpc.engines.why.facts import CHECKOUT
 from selu_hpc.engines.why.words import How, pending_words

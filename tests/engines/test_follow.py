@@ -3,9 +3,9 @@
 from faked_slurm import row, submitted
 
 from selu_hpc.engines.base import Job
-from selu_hpc.engines.follow import Follow
 from selu_hpc.engines.frontier import Frontier, State
-from selu_hpc.engines.scheduler import Slurm
+from selu_hpc.engines.slurm.follow import Follow
+from selu_hpc.engines.slurm.scheduler import Slurm
 from selu_hpc.rounds.plan import Key, make_plan
 from selu_hpc.rounds.rundir import Stage
 

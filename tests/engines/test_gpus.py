@@ -9,9 +9,9 @@ import torch
 from test_local import ScriptedShards
 
 from selu_hpc.engines.base import Job
-from selu_hpc.engines.gpus import Gpus, find_gpus
-from selu_hpc.engines.local import LocalEngine
-from selu_hpc.engines.shards import Running, Zygote
+from selu_hpc.engines.local.engine import LocalEngine
+from selu_hpc.engines.local.gpus import Gpus, find_gpus
+from selu_hpc.engines.local.shards import Running, Zygote
 from selu_hpc.errors import ModelError, TrainingError
 from selu_hpc.models.device import has_gpu, require_gpu
 from selu_hpc.recipes import load_recipe

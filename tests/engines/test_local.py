@@ -9,8 +9,8 @@ import pytest
 
 from selu_hpc.engines.base import Job
 from selu_hpc.engines.broken import put_aside_broken_shards
-from selu_hpc.engines.calls import Calls
-from selu_hpc.engines.local import Interrupted, LocalEngine, tail
+from selu_hpc.engines.local.engine import Interrupted, LocalEngine, tail
+from selu_hpc.engines.slurm.calls import Calls
 from selu_hpc.engines.why.explaining import explain
 from selu_hpc.engines.why.words import How
 from selu_hpc.errors import StageFailedError

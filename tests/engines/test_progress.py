@@ -8,7 +8,7 @@ from rich.progress import Progress
 
 from selu_hpc.engines.base import Job
 from selu_hpc.engines.frontier import Frontier, State
-from selu_hpc.engines.local import Running
+from selu_hpc.engines.local.engine import Running
 from selu_hpc.engines.progress import ProgressView, columns_for
 from selu_hpc.rounds.plan import make_plan
 

@@ -10,10 +10,10 @@ import pytest
 from faked_slurm import BEGUN, attempted, finish, row, submitted
 
 from selu_hpc import status
-from selu_hpc.engines.calls import Calls
-from selu_hpc.engines.local import LocalEngine
+from selu_hpc.engines.local.engine import LocalEngine
 from selu_hpc.engines.overview import Overview, StageState, Verdict, look, read_part
-from selu_hpc.engines.scheduler import Slurm
+from selu_hpc.engines.slurm.calls import Calls
+from selu_hpc.engines.slurm.scheduler import Slurm
 from selu_hpc.engines.why.explaining import explain
 from selu_hpc.errors import EngineError
 from selu_hpc.rounds.gate import Seal

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from selu_hpc.envs.virtualhome_state import Graph, Node
+from selu_hpc.envs.virtualhome.state import Graph, Node
 
 PERSON, KITCHEN, BEDROOM, FRIDGE, APPLE, CHAIR, BED, TV, DOOR = 1, 11, 12, 13, 14, 15, 16, 17, 18
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from selu_hpc.envs import camera
-from selu_hpc.envs.virtualhome_state import filmable
+from selu_hpc.envs.virtualhome.state import filmable
 
 Point = tuple[float, float, float]
 

@@ -20,7 +20,7 @@ from selu_hpc.config import Backend, EnvConfig, World
 from selu_hpc.envs import launch, releases
 from selu_hpc.envs.goals import make_task
 from selu_hpc.envs.pool import EnvironmentPool
-from selu_hpc.envs.thor_local import world_environment
+from selu_hpc.envs.thor.local import world_environment
 from selu_hpc.envs.worker import NOT_SURVIVED
 from selu_hpc.errors import SimulatorError
 from selu_hpc.records import Goal

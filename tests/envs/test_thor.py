@@ -14,8 +14,8 @@ from selu_hpc.envs.goals import THOR_VERBS, make_task
 from selu_hpc.envs.pool import EnvironmentPool
 from selu_hpc.envs.splits import test_scenes, train_scenes
 from selu_hpc.envs.tasks import sample_tasks
-from selu_hpc.envs.thor import ThorEnvironment
-from selu_hpc.envs.thor_local import world_environment
+from selu_hpc.envs.thor.environment import ThorEnvironment
+from selu_hpc.envs.thor.local import world_environment
 from selu_hpc.envs.words import language_of
 from selu_hpc.records import Goal, Task
 from selu_hpc.selu.deeds import tried
@@ -194,7 +194,7 @@ def _kitchen_task() -> Task:
 
 
 def test_a_question_answered_without_the_state_gets_the_same_answer() -> None:
-    from selu_hpc.envs.thor_local import LocalThor
+    from selu_hpc.envs.thor.local import LocalThor
 
     local = LocalThor(EnvConfig(world=World.KNOWN), blind=True)
     state = local.reset("FloorPlan3")

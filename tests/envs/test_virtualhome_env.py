@@ -19,8 +19,8 @@ from selu_hpc.envs.expert import Policy, play
 from selu_hpc.envs.goals import VIRTUALHOME_VERBS, make_task
 from selu_hpc.envs.pool import EnvironmentPool
 from selu_hpc.envs.tasks import feasible_goals
-from selu_hpc.envs.virtualhome import VirtualHomeEnvironment
-from selu_hpc.envs.virtualhome_process import HomeProcess, listens, virtualhome_environment
+from selu_hpc.envs.virtualhome.environment import VirtualHomeEnvironment
+from selu_hpc.envs.virtualhome.process import HomeProcess, listens, virtualhome_environment
 from selu_hpc.errors import SimulatorError
 from selu_hpc.records import Goal, Task
 
@@ -162,7 +162,7 @@ def test_a_server_that_finds_its_port_taken_and_lives_on_is_not_mistaken_for_our
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        monkeypatch.setattr("selu_hpc.envs.virtualhome_process.free_port", lambda: port)
+        monkeypatch.setattr("selu_hpc.envs.virtualhome.process.free_port", lambda: port)
         lives_on = tmp_path / "player"
         lives_on.write_text("#!/bin/sh\nexec sleep 60\n")
         lives_on.chmod(0o755)

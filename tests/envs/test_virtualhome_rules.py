@@ -23,16 +23,16 @@ from fake_unity import (
 )
 
 from selu_hpc.config import Backend, EnvConfig, Simulator
-from selu_hpc.envs import virtualhome
 from selu_hpc.envs.base import StartRefusedError
 from selu_hpc.envs.expert import Policy, play
 from selu_hpc.envs.goals import VIRTUALHOME_VERBS, make_task
 from selu_hpc.envs.language import Command
 from selu_hpc.envs.survey import Survey
-from selu_hpc.envs.virtualhome import VirtualHomeEnvironment
-from selu_hpc.envs.virtualhome_local import blind_home_environment
-from selu_hpc.envs.virtualhome_rules import refusal
-from selu_hpc.envs.virtualhome_state import Graph, free_ground, nodes_by_id
+from selu_hpc.envs.virtualhome import environment as virtualhome
+from selu_hpc.envs.virtualhome.environment import VirtualHomeEnvironment
+from selu_hpc.envs.virtualhome.local import blind_home_environment
+from selu_hpc.envs.virtualhome.rules import refusal
+from selu_hpc.envs.virtualhome.state import Graph, free_ground, nodes_by_id
 from selu_hpc.records import Goal
 
 STAND_IN = EnvConfig(simulator=Simulator.VIRTUALHOME, width=8, height=8)

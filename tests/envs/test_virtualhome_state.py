@@ -11,8 +11,8 @@ from selu_hpc.envs import camera
 from selu_hpc.envs.expert import play
 from selu_hpc.envs.survey import SceneSurvey, Survey
 from selu_hpc.envs.tasks import sample_tasks
-from selu_hpc.envs.virtualhome_local import blind_home_environment
-from selu_hpc.envs.virtualhome_state import (
+from selu_hpc.envs.virtualhome.local import blind_home_environment
+from selu_hpc.envs.virtualhome.state import (
     Graph,
     containers,
     filmable,

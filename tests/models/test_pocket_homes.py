@@ -14,7 +14,7 @@ from selu_hpc.config import EnvConfig, Simulator, World
 from selu_hpc.envs.expert import Policy
 from selu_hpc.envs.goals import VIRTUALHOME_VERBS, make_task
 from selu_hpc.envs.splits import pair_is_held_out, test_scenes, train_scenes
-from selu_hpc.envs.virtualhome_state import goals_that_hold
+from selu_hpc.envs.virtualhome.state import goals_that_hold
 from selu_hpc.envs.words import language_of
 from selu_hpc.models.pocket.lessons.episodes import is_narrow, lessons, play
 from selu_hpc.models.pocket.lessons.home_episodes import HomeClassroom

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from virtualhome_home import Home, served
 
-from selu_hpc.envs.virtualhome_client import UnityCommunication
+from selu_hpc.envs.virtualhome.client import UnityCommunication
 
 
 @pytest.fixture(scope="module", params=["known", "unknown"])

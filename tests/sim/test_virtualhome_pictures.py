@@ -10,7 +10,7 @@ import pytest
 from life import gone
 from virtualhome_home import Home, free_port, served, wait_for
 
-from selu_hpc.envs.virtualhome_client import UnityEngineException
+from selu_hpc.envs.virtualhome.client import UnityEngineException
 from selu_hpc.sim.drawing.render import class_colour
 from selu_hpc.sim.virtualhome.view import CHARACTER_CAMERAS
 
@@ -173,7 +173,7 @@ def test_requests_that_are_none_are_answered_with_400(client, body):
 
 _CLIENT = """
 import sys, time
-from selu_hpc.envs.virtualhome_client import UnityCommunication
+from selu_hpc.envs.virtualhome.client import UnityCommunication
 client = UnityCommunication(port=sys.argv[1])
 assert client.check_connection() and client.check_connection()
 other = UnityCommunication(port=sys.argv[1])
@@ -211,7 +211,7 @@ def test_the_process_ends_with_its_parent_and_writes_nothing(tmp_path):
 
 _LAUNCHED = """
 import sys
-from selu_hpc.envs.virtualhome_client import UnityCommunication
+from selu_hpc.envs.virtualhome.client import UnityCommunication
 client = UnityCommunication(port=sys.argv[1], file_name=sys.argv[2], logging=False)
 assert client.reset(2) and len(client.environment_graph()[1]["nodes"]) >= 200
 client.close()

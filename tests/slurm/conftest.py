@@ -50,4 +50,4 @@ def job(small_run, small_config):
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
     """A job whose sbatch gave no answer is looked for once."""
-    monkeypatch.setattr("selu_hpc.engines.sending.LOOKS_S", (0.0,))
+    monkeypatch.setattr("selu_hpc.engines.slurm.sending.LOOKS_S", (0.0,))

@@ -5,11 +5,11 @@ import re
 import threading
 from dataclasses import dataclass, field
 
-from selu_hpc.engines.limits import Limits
-from selu_hpc.engines.sbatch import read_array_text
-from selu_hpc.engines.scheduler import SubmitLimitError
-from selu_hpc.engines.slurm_state import QueueRow
-from selu_hpc.engines.submission import Submission
+from selu_hpc.engines.slurm.limits import Limits
+from selu_hpc.engines.slurm.sbatch import read_array_text
+from selu_hpc.engines.slurm.scheduler import SubmitLimitError
+from selu_hpc.engines.slurm.state import QueueRow
+from selu_hpc.engines.slurm.submission import Submission
 from selu_hpc.errors import EngineError
 from selu_hpc.rounds.rundir import Stage
 from selu_hpc.site import Site

@@ -7,13 +7,13 @@ import pytest
 from in_memory import SlurmInMemory, events, ids_of, stages, submit
 
 from selu_hpc.cancel import cancel
-from selu_hpc.engines import belonging
 from selu_hpc.engines.base import Job
-from selu_hpc.engines.belonging import UnseenJobsError
-from selu_hpc.engines.ledger import Ledger
-from selu_hpc.engines.limits import Limits
-from selu_hpc.engines.local import refuse_live_slurm_jobs
-from selu_hpc.engines.submission import Submission
+from selu_hpc.engines.local.engine import refuse_live_slurm_jobs
+from selu_hpc.engines.slurm import belonging
+from selu_hpc.engines.slurm.belonging import UnseenJobsError
+from selu_hpc.engines.slurm.ledger import Ledger
+from selu_hpc.engines.slurm.limits import Limits
+from selu_hpc.engines.slurm.submission import Submission
 from selu_hpc.errors import RunFolderError
 from selu_hpc.rounds.rundir import RunDir
 

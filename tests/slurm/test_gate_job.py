@@ -5,9 +5,10 @@ import errno
 import pytest
 from in_memory import FULL, SITE, SlurmInMemory, events, finish, ids_of, stages, submit
 
-from selu_hpc.engines import broken, gate_job
+from selu_hpc.engines import broken
 from selu_hpc.engines.base import Job
-from selu_hpc.engines.limits import Limits
+from selu_hpc.engines.slurm import gate_job
+from selu_hpc.engines.slurm.limits import Limits
 from selu_hpc.errors import EngineError, LockedError, RunFolderError
 from selu_hpc.rounds import rundir
 from selu_hpc.rounds.plan import make_plan
@@ -28,7 +29,7 @@ def slurm(job, monkeypatch):
     monkeypatch.setattr(gate_job, "saved_site", lambda _: SITE)
     monkeypatch.setattr(gate_job, "ask_limits", lambda *_: Limits())
     monkeypatch.setattr(gate_job, "this_element", lambda: ids["r01-gate"])
-    monkeypatch.setattr("selu_hpc.engines.submission.GRACE_S", 0.0)
+    monkeypatch.setattr("selu_hpc.engines.slurm.submission.GRACE_S", 0.0)
     return slurm
 
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from selu_hpc.engines.calls import submit_limits, user_name
-from selu_hpc.engines.ledger import Ledger
-from selu_hpc.engines.limits import Association, Limits, ask_limits, read_associations, rounds_that_fit
-from selu_hpc.engines.reconcile import Failures, Situation
-from selu_hpc.engines.scheduler import Slurm
+from selu_hpc.engines.slurm.calls import submit_limits, user_name
+from selu_hpc.engines.slurm.ledger import Ledger
+from selu_hpc.engines.slurm.limits import Association, Limits, ask_limits, read_associations, rounds_that_fit
+from selu_hpc.engines.slurm.reconcile import Failures, Situation
+from selu_hpc.engines.slurm.scheduler import Slurm
 from selu_hpc.errors import EngineError
 from selu_hpc.recipes import load_recipe
 from selu_hpc.rounds.plan import Key, make_plan

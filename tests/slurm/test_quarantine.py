@@ -3,9 +3,9 @@
 import pytest
 
 from selu_hpc.engines.attempts import Attempt
-from selu_hpc.engines.ledger import Entry, Ledger
-from selu_hpc.engines.quarantine import Start, by_pool, failing_nodes, pools_of, starts, suspects
-from selu_hpc.engines.slurm_state import QueueRow, read_sacct
+from selu_hpc.engines.slurm.ledger import Entry, Ledger
+from selu_hpc.engines.slurm.quarantine import Start, by_pool, failing_nodes, pools_of, starts, suspects
+from selu_hpc.engines.slurm.state import QueueRow, read_sacct
 from selu_hpc.recipes import load_recipe
 from selu_hpc.rounds.plan import Key, make_plan
 from selu_hpc.rounds.rundir import Stage

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selu_hpc.engines.ledger import Entry, Ledger, Live, match
-from selu_hpc.engines.limits import Limits, rounds_that_fit
-from selu_hpc.engines.reconcile import Decision, Failures, Situation, decide
-from selu_hpc.engines.slurm_state import QueueRow
+from selu_hpc.engines.slurm.ledger import Entry, Ledger, Live, match
+from selu_hpc.engines.slurm.limits import Limits, rounds_that_fit
+from selu_hpc.engines.slurm.reconcile import Decision, Failures, Situation, decide
+from selu_hpc.engines.slurm.state import QueueRow
 from selu_hpc.errors import EngineError
 from selu_hpc.recipes import load_recipe
 from selu_hpc.rounds.plan import After, Key, Plan, make_plan

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selu_hpc.config import Resources
-from selu_hpc.engines.launch import commands, environment, script
-from selu_hpc.engines.sbatch import (
+from selu_hpc.engines.slurm.launch import commands, environment, script
+from selu_hpc.engines.slurm.sbatch import (
     JobSpec,
     Wait,
     array_text,
@@ -160,7 +160,9 @@ def test_a_gate_retries_and_other_stages_run_their_own_entry(small_run, small_co
     plan = make_plan(small_config)
     found = commands(plan, small_run, site)
     gates = [stage.key for stage in plan if stage.key.stage is Stage.GATE]
-    assert all(found[key][:4] == ("/opt/env/bin/python", "-u", "-m", "selu_hpc.engines.gate_job") for key in gates)
+    assert all(
+        found[key][:4] == ("/opt/env/bin/python", "-u", "-m", "selu_hpc.engines.slurm.gate_job") for key in gates
+    )
     assert all(found[stage.key] == () for stage in plan if stage.key not in gates)
 
 

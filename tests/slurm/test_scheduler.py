@@ -2,9 +2,9 @@
 
 import pytest
 
-from selu_hpc.engines.calls import Calls
-from selu_hpc.engines.sbatch import held
-from selu_hpc.engines.scheduler import Slurm, sbatch_call
+from selu_hpc.engines.slurm.calls import Calls
+from selu_hpc.engines.slurm.sbatch import held
+from selu_hpc.engines.slurm.scheduler import Slurm, sbatch_call
 from selu_hpc.errors import EngineError
 from selu_hpc.rounds.plan import make_plan
 from selu_hpc.rounds.rundir import RunDir
@@ -54,7 +54,7 @@ def test_an_sbatch_that_cannot_be_begun_ahead_takes_nothing_from_the_one_at_work
     def full(*_, **__):
         raise BlockingIOError("fork: Resource temporarily unavailable")
 
-    monkeypatch.setattr("selu_hpc.engines.calls.subprocess.Popen", full)
+    monkeypatch.setattr("selu_hpc.engines.slurm.calls.subprocess.Popen", full)
     assert slurm.sbatch(tmp_path / "job.sh", arguments=["--hold"], ahead=1) == "17"
     with pytest.raises(BlockingIOError):
         slurm.sbatch(tmp_path / "job.sh", arguments=["--hold"])
@@ -78,7 +78,7 @@ def test_a_new_runs_first_sbatch_are_started_with_its_plan_and_none_for_a_run_th
 
 
 def test_a_person_is_told_once_when_sbatch_waits_for_a_full_queue(slurm, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("selu_hpc.engines.calls.SLOW_S", 0.2)
+    monkeypatch.setattr("selu_hpc.engines.slurm.calls.SLOW_S", 0.2)
     (tmp_path / "sbatch").write_text("#!/bin/sh\necho 'Slurm temporarily unable, sleeping' >&2\nsleep 0.8\necho 17\n")
     (tmp_path / "job.sh").write_text("#!/bin/bash\nexec true\n")
     assert slurm.sbatch(tmp_path / "job.sh", arguments=["--hold"]) == "17"

@@ -6,11 +6,11 @@ import pytest
 from in_memory import FULL, SITE, SlurmInMemory, events, ids_of, stages, submit
 
 from selu_hpc.engines.base import Job
-from selu_hpc.engines.ledger import Ledger
-from selu_hpc.engines.limits import Limits
-from selu_hpc.engines.scheduler import SlurmSilentError
-from selu_hpc.engines.sending import TakenBackError
-from selu_hpc.engines.submission import Submission
+from selu_hpc.engines.slurm.ledger import Ledger
+from selu_hpc.engines.slurm.limits import Limits
+from selu_hpc.engines.slurm.scheduler import SlurmSilentError
+from selu_hpc.engines.slurm.sending import TakenBackError
+from selu_hpc.engines.slurm.submission import Submission
 from selu_hpc.errors import EngineError
 from selu_hpc.rounds.plan import make_plan
 from selu_hpc.rounds.rundir import Stage

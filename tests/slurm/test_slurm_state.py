@@ -3,12 +3,12 @@
 import pytest
 
 from selu_hpc.engines.attempts import MAX_STOPS, Attempt, count_failures, known_causes
-from selu_hpc.engines.calls import Calls, clean_environment
-from selu_hpc.engines.discover import choose, discover_site, read_gpus, read_minutes, read_partitions, with_limits
-from selu_hpc.engines.ledger import Entry, Ledger
-from selu_hpc.engines.limits import ask_limits
-from selu_hpc.engines.scheduler import TRANSIENT, Slurm, SubmitLimitError, takes_no_more
-from selu_hpc.engines.slurm_state import Cause, QueueRow, causes, read_sacct, read_squeue
+from selu_hpc.engines.slurm.calls import Calls, clean_environment
+from selu_hpc.engines.slurm.discover import choose, discover_site, read_gpus, read_minutes, read_partitions, with_limits
+from selu_hpc.engines.slurm.ledger import Entry, Ledger
+from selu_hpc.engines.slurm.limits import ask_limits
+from selu_hpc.engines.slurm.scheduler import TRANSIENT, Slurm, SubmitLimitError, takes_no_more
+from selu_hpc.engines.slurm.state import Cause, QueueRow, causes, read_sacct, read_squeue
 from selu_hpc.errors import EngineError
 from selu_hpc.rounds.plan import After, Key
 from selu_hpc.rounds.rundir import Stage
@@ -218,7 +218,7 @@ def test_submit_limits_are_known_by_what_sbatch_says(said):
 
 @pytest.mark.parametrize("then", ["exit 1", "exec sleep 60"])
 def test_a_queue_at_its_job_count_is_a_submit_limit_and_not_a_silent_controller(tmp_path, monkeypatch, then):
-    monkeypatch.setattr("selu_hpc.engines.scheduler.SBATCH_S", 0.5)
+    monkeypatch.setattr("selu_hpc.engines.slurm.scheduler.SBATCH_S", 0.5)
     (tmp_path / "sbatch").write_text(f"#!/bin/sh\necho 'Slurm temporarily unable to accept job' >&2\n{then}\n")
     (tmp_path / "sbatch").chmod(0o755)
     (tmp_path / "job.sh").write_text("#!/bin/bash\n")
@@ -351,7 +351,7 @@ def test_time_limits_are_read(text, minutes):
 def test_without_accounting_or_where_it_does_not_answer_nothing_is_known_and_nothing_breaks(
     sacct, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("selu_hpc.engines.scheduler.TIMEOUT_S", 0.3)
+    monkeypatch.setattr("selu_hpc.engines.slurm.scheduler.TIMEOUT_S", 0.3)
     if sacct:
         (tmp_path / "sacct").write_text(f"#!/bin/sh\n{sacct}\n")
         (tmp_path / "sacct").chmod(0o755)

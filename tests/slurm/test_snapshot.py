@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
-from selu_hpc.engines.calls import Calls
-from selu_hpc.engines.ledger import Ledger
-from selu_hpc.engines.snapshot import held_code, refuse_open_folders
+from selu_hpc.engines.slurm.calls import Calls
+from selu_hpc.engines.slurm.ledger import Ledger
+from selu_hpc.engines.slurm.snapshot import held_code, refuse_open_folders
 from selu_hpc.errors import RunFolderError
 from selu_hpc.rounds.copying import code_digest, copy_call
 from selu_hpc.rounds.journal import Journal

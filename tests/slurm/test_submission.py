@@ -4,12 +4,12 @@ import pytest
 from in_memory import FULL, SITE, SlurmInMemory, events, finish, ids_of, stages, submit
 
 from selu_hpc.engines.base import Job
-from selu_hpc.engines.ledger import Ledger
-from selu_hpc.engines.limits import Limits
-from selu_hpc.engines.scheduler import SlurmSilentError, SubmitLimitError
-from selu_hpc.engines.sending import SBATCH_AT_ONCE
-from selu_hpc.engines.slurm import SlurmEngine, require_absolute
-from selu_hpc.engines.submission import Submission
+from selu_hpc.engines.slurm.engine import SlurmEngine, require_absolute
+from selu_hpc.engines.slurm.ledger import Ledger
+from selu_hpc.engines.slurm.limits import Limits
+from selu_hpc.engines.slurm.scheduler import SlurmSilentError, SubmitLimitError
+from selu_hpc.engines.slurm.sending import SBATCH_AT_ONCE
+from selu_hpc.engines.slurm.submission import Submission
 from selu_hpc.errors import ConfigError, EngineError, RunFolderError
 from selu_hpc.recipes import load_recipe
 from selu_hpc.rounds.lock import hold_lock
@@ -236,7 +236,7 @@ def naps(monkeypatch):
             come()
 
     naps_bring = []
-    monkeypatch.setattr("selu_hpc.engines.submission.time.sleep", nap)
+    monkeypatch.setattr("selu_hpc.engines.slurm.submission.time.sleep", nap)
     nap.bring, nap.taken = naps_bring, found
     return nap
 
@@ -264,7 +264,9 @@ def test_a_completed_shard_whose_marker_comes_late_is_not_made_again(job, naps):
 
 @pytest.fixture
 def bad_node(monkeypatch):
-    monkeypatch.setattr("selu_hpc.engines.submission.failing_nodes", lambda *_: {("cpu", "c1"): "tasks fail on it"})
+    monkeypatch.setattr(
+        "selu_hpc.engines.slurm.submission.failing_nodes", lambda *_: {("cpu", "c1"): "tasks fail on it"}
+    )
 
 
 def test_only_the_waiting_tasks_of_an_array_are_kept_from_a_bad_node(job, bad_node):

@@ -7,8 +7,8 @@ import pytest
 from in_memory import SITE, SlurmInMemory, events, finish, ids_of, stages, submit
 
 from selu_hpc.engines.base import Job
-from selu_hpc.engines.limits import Limits
-from selu_hpc.engines.submission import Submission
+from selu_hpc.engines.slurm.limits import Limits
+from selu_hpc.engines.slurm.submission import Submission
 from selu_hpc.errors import EngineError
 from selu_hpc.rounds.plan import Key, make_plan
 from selu_hpc.rounds.rundir import Stage

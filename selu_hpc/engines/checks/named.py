@@ -15,7 +15,7 @@ from selu_hpc.engines.checks.finding import Finding, Grade, bad, ok
 from selu_hpc.errors import ConfigError
 
 _HOME_BUILD = "*.x86_64"
-"""What envs/virtualhome_process.py looks for; that module loads the client."""
+"""What envs/virtualhome/process.py looks for; that module loads the client."""
 
 
 def check_named(config: RunConfig, *, here: bool) -> Iterator[Finding]:

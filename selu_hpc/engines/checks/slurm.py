@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from selu_hpc.config import RunConfig
 from selu_hpc.engines.checks.finding import Finding, bad, ok, warn
-from selu_hpc.engines.discover import with_limits
-from selu_hpc.engines.limits import ask_limits
-from selu_hpc.engines.sbatch import JobSpec, sbatch_text
-from selu_hpc.engines.scheduler import TRANSIENT, Slurm
+from selu_hpc.engines.slurm.discover import with_limits
+from selu_hpc.engines.slurm.limits import ask_limits
+from selu_hpc.engines.slurm.sbatch import JobSpec, sbatch_text
+from selu_hpc.engines.slurm.scheduler import TRANSIENT, Slurm
 from selu_hpc.rounds.plan import StagePlan, make_plan
 from selu_hpc.site import Site
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from selu_hpc.engines.calls import Calls
 from selu_hpc.engines.overview import ShardState
+from selu_hpc.engines.slurm.calls import Calls
 from selu_hpc.engines.why.damage import Broken, Damage, wrong_sizes
 from selu_hpc.engines.why.facts import (
     MOST_LOOKED_AT,

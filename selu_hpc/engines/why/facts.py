@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from selu_hpc.engines.asking import ask_accounting
 from selu_hpc.engines.attempts import Attempt, known_causes, read_attempt
-from selu_hpc.engines.belonging import own_jobs
-from selu_hpc.engines.calls import Calls
-from selu_hpc.engines.ledger import Entry, Ledger
 from selu_hpc.engines.overview import Known, ShardState, ask, attempt_numbers, part_done, plan_shape, shard_states
-from selu_hpc.engines.slurm_state import Cause, QueueRow, SacctRow
+from selu_hpc.engines.slurm.asking import ask_accounting
+from selu_hpc.engines.slurm.belonging import own_jobs
+from selu_hpc.engines.slurm.calls import Calls
+from selu_hpc.engines.slurm.ledger import Entry, Ledger
+from selu_hpc.engines.slurm.state import Cause, QueueRow, SacctRow
 from selu_hpc.engines.why.damage import Damage, damage_of, without_remedy
 from selu_hpc.engines.why.logs import Said, read_said
 from selu_hpc.engines.why.rules import Asked, Rules, read_asked, read_rules

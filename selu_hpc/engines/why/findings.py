@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from selu_hpc.engines.ledger import Entry
 from selu_hpc.engines.overview import ShardState
-from selu_hpc.engines.sbatch import array_text
-from selu_hpc.engines.slurm_state import QueueRow
+from selu_hpc.engines.slurm.ledger import Entry
+from selu_hpc.engines.slurm.sbatch import array_text
+from selu_hpc.engines.slurm.state import QueueRow
 from selu_hpc.engines.why.damage import Broken
 from selu_hpc.engines.why.facts import Facts, ShardFacts
 from selu_hpc.engines.why.needs import NeedWhy, tell_chain, tell_needs

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from selu_hpc.engines.attempts import count_failures
-from selu_hpc.engines.ledger import Live
 from selu_hpc.engines.overview import ShardState, counted
-from selu_hpc.engines.reconcile import Failures
-from selu_hpc.engines.sbatch import grown
+from selu_hpc.engines.slurm.ledger import Live
+from selu_hpc.engines.slurm.reconcile import Failures
+from selu_hpc.engines.slurm.sbatch import grown
 from selu_hpc.engines.why.facts import Facts, ShardFacts
 from selu_hpc.engines.why.rules import Asked, section
 from selu_hpc.engines.why.tries import Try

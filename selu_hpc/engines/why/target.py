@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
-from selu_hpc.engines.ledger import Entry, Ledger
-from selu_hpc.engines.sbatch import array_text
+from selu_hpc.engines.slurm.ledger import Entry, Ledger
+from selu_hpc.engines.slurm.sbatch import array_text
 from selu_hpc.errors import SeluError
 from selu_hpc.rounds.plan import Key
 from selu_hpc.rounds.rundir import Stage

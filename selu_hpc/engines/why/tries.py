@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from selu_hpc.engines.attempts import Attempt, describe_exit
-from selu_hpc.engines.ledger import BY_PERSON, Entry
 from selu_hpc.engines.overview import ShardState
-from selu_hpc.engines.slurm_state import Cause, SacctRow
+from selu_hpc.engines.slurm.ledger import BY_PERSON, Entry
+from selu_hpc.engines.slurm.state import Cause, SacctRow
 from selu_hpc.engines.why.facts import Facts, ShardFacts, Start
 from selu_hpc.engines.why.words import ENDS, How
 from selu_hpc.errors import EXIT_REQUEUE

@@ -18,7 +18,7 @@ import numpy as np
 from selu_hpc.config import EnvConfig, ModelConfig, Simulator, World
 from selu_hpc.envs.splits import test_scenes, test_seed
 from selu_hpc.envs.tasks import sample_tasks
-from selu_hpc.envs.thor_local import world_environment
+from selu_hpc.envs.thor.local import world_environment
 from selu_hpc.envs.words import language_of
 from selu_hpc.models.pocket.lessons.episodes import is_narrow
 from selu_hpc.models.pocket.model import IMAGE_SIZE

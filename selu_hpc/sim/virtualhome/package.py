@@ -2,7 +2,7 @@
 
 `virtualhome` 2.3.0 finds its modules through `sys.path[5]`, uses `collections.Iterable` and numpy's removed
 `fromstring`. Each is put right for its module alone; nothing of the interpreter or of numpy is changed.
-Owns nothing else: what is asked of the client is in envs/virtualhome.py, rules are used in rules.py.
+Owns nothing else: what is asked of the client is in envs/virtualhome/environment.py, rules are used in rules.py.
 """
 
 from __future__ import annotations

@@ -22,10 +22,10 @@ from selu_hpc.envs.expert import Policy, script
 from selu_hpc.envs.goals import THOR_VERBS, make_task
 from selu_hpc.envs.language import Command
 from selu_hpc.envs.splits import pair_is_held_out
-from selu_hpc.envs.thor import ThorEnvironment
-from selu_hpc.envs.thor_inventory import ThorInventory
-from selu_hpc.envs.thor_local import LocalThor
-from selu_hpc.envs.thor_state import Metadata, goals_that_hold, suits
+from selu_hpc.envs.thor.environment import ThorEnvironment
+from selu_hpc.envs.thor.inventory import ThorInventory
+from selu_hpc.envs.thor.local import LocalThor
+from selu_hpc.envs.thor.state import Metadata, goals_that_hold, suits
 from selu_hpc.envs.words import language_of
 from selu_hpc.models.pocket.lessons.data import Drawn, Tokens, save, scenes_of, snapshot
 from selu_hpc.models.pocket.lessons.questions import LEAST_PIXELS, THOR, Asked, Subject, perception

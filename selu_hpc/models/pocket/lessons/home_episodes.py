@@ -16,9 +16,9 @@ from selu_hpc.config import EnvConfig, Simulator, World
 from selu_hpc.envs.goals import VIRTUALHOME_VERBS
 from selu_hpc.envs.language import Command
 from selu_hpc.envs.splits import pair_is_held_out
-from selu_hpc.envs.virtualhome import VirtualHomeEnvironment
-from selu_hpc.envs.virtualhome_local import LocalHome
-from selu_hpc.envs.virtualhome_state import Graph, Node, close_to, goals_that_hold, held, hidden, sitting_on, suits
+from selu_hpc.envs.virtualhome.environment import VirtualHomeEnvironment
+from selu_hpc.envs.virtualhome.local import LocalHome
+from selu_hpc.envs.virtualhome.state import Graph, Node, close_to, goals_that_hold, held, hidden, sitting_on, suits
 from selu_hpc.envs.words import language_of
 from selu_hpc.models.pocket.lessons.data import save
 from selu_hpc.models.pocket.lessons.episodes import EXPLORE_EVERY, Attempts, play_all

@@ -21,8 +21,8 @@ import numpy as np
 from selu_hpc.config import EnvConfig, Simulator, World
 from selu_hpc.envs import camera as third_person
 from selu_hpc.envs.splits import test_scenes, train_scenes
-from selu_hpc.envs.virtualhome import CHARACTER, FIRST_PERSON
-from selu_hpc.envs.virtualhome_state import filmable
+from selu_hpc.envs.virtualhome.environment import CHARACTER, FIRST_PERSON
+from selu_hpc.envs.virtualhome.state import filmable
 from selu_hpc.envs.words import language_of
 from selu_hpc.models.pocket.lessons.data import FIRST_PERSON_SHARE, Drawn, Tokens, save, snapshot
 from selu_hpc.models.pocket.lessons.questions import HOME, Sighting, perception
