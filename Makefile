@@ -67,7 +67,7 @@ types: $(READY)
 	$(BIN)/mypy
 
 schema: $(READY) ## write configs/schema.json anew after a change of config.py
-	$(BIN)/python -m selu_hpc.recipes
+	$(BIN)/python -m selu_hpc.recipes.schema
 
 clean:           ## remove the environment and caches, keep runs/
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

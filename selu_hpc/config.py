@@ -1,66 +1,20 @@
 """What a run is: frozen settings read from a YAML recipe and overrides.
 
 Owns every setting, its default, its check and the signature of a resolved config.
-Does not own reading files (recipes.py), what a setting does, or the facts of a cluster (site.py).
+Does not own reading files (recipes/), what settings are made of (settings.py), what a stage asks of a cluster
+(resources.py), what a setting does, or the facts of a cluster (site.py).
 """
 
 import hashlib
 import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct, convert
-from msgspec import json as msgspec_json
-from msgspec.structs import replace
+from msgspec import Meta
 
-Positive = Annotated[int, Meta(gt=0)]
-Shards = Annotated[int, Meta(gt=0, le=10_000)]  # a plan and each look at its folders go through them one by one
-Fraction = Annotated[float, Meta(ge=0, le=1)]
-
-
-class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of every section: frozen, unknown keys refused. Made of plain values by `of`, which checks them all; what a
-    constructor or `but` is given is checked by mypy alone (give a float as 1.0, a 1 would sign otherwise), but for what
-    belongs together.
-
-    The docstrings below fields are the schema's descriptions (recipes.schema)."""
-
-    def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            if why := misfit(value := getattr(self, name)):
-                raise ValueError(f"{name} is {value!a}, which {why}")
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Self:
-        """The settings that YAML or JSON holds; `msgspec.ValidationError` says what is wrong first."""
-        return convert(values, cls, strict=False)
-
-    def but(self, **changes: Any) -> Self:
-        """A copy with other settings."""
-        return replace(self, **changes)
-
-    def plain(self) -> dict[str, Any]:
-        """What YAML and JSON hold; `of` brings it back."""
-        values: dict[str, Any] = msgspec_json.decode(msgspec_json.encode(self))
-        return values
-
-
-def misfit(value: Any) -> str:
-    """What keeps a value of the right type out of a run's files, which are JSON and UTF-8; empty where nothing does."""
-    match value:
-        case float() if not math.isfinite(value):
-            return "is no finite number"
-        case int() if value.bit_length() > 63:
-            return "takes more than 64 bits"
-        case str() if not value.isascii():
-            return "" if value.encode(errors="ignore").decode() == value else "is not UTF-8"
-        case tuple():
-            return next(filter(None, map(misfit, value)), "")
-        case dict():
-            return misfit((*value, *value.values()))
-    return ""
+from selu_hpc.resources import ResourcesConfig
+from selu_hpc.settings import Fraction, Positive, Settings, Shards
 
 
 class Simulator(StrEnum):
@@ -258,32 +212,6 @@ class RoleTraining(Settings, frozen=True):
     """Passes over the round's set."""
 
 
-DEEPSPEED_OURS = {
-    "train_batch_size": "finetune.global_batch",
-    "train_micro_batch_size_per_gpu": "finetune.micro_batch",
-    "gradient_accumulation_steps": "finetune.global_batch and micro_batch",
-    "gradient_clipping": "finetune.max_grad_norm",
-    "bf16": "model.dtype",
-    "fp16": "model.dtype",
-    "torch_autocast": "model.dtype",
-    "amp": "model.dtype",
-    "scheduler": "finetune.warmup_fraction",
-}
-"""What a user's DeepSpeed file may not say, and the setting that does."""
-
-
-def deepspeed_mistakes(settings: Mapping[str, Any]) -> Iterator[str]:
-    """What in a user's DeepSpeed file fine-tuning would refuse, or break at."""
-    for key in sorted(DEEPSPEED_OURS.keys() & settings):
-        yield f"says {key}, which {DEEPSPEED_OURS[key]} decides; remove it there"
-    objects = {key: settings.get(key, {}) for key in ("optimizer", "zero_optimization")}
-    for key in [key for key, value in objects.items() if not isinstance(value, Mapping)]:
-        yield f"says {key} is {objects.pop(key)!r}; it is an object in DeepSpeed's settings"
-    kind = objects.get("optimizer", {}).get("type", "AdamW")
-    if str(kind).lower() != "adamw":
-        yield f"says optimizer.type is {kind!r}; checkpoints hold AdamW's state, so it is AdamW: remove it there"
-
-
 class FinetuneConfig(Settings, frozen=True):
     """DeepSpeed and its optimiser."""
 
@@ -346,45 +274,6 @@ class RetryConfig(Settings, frozen=True):
     """Further attempts of one shard."""
     quorum: Annotated[float, Meta(gt=0, le=1)] = 1.0
     """Share of a stage's shards that must be there for its gate to go on."""
-
-
-class Resources(Settings, frozen=True):
-    """What one task of a stage asks of a cluster."""
-
-    cpus: Positive = 1
-    """CPU cores per task."""
-    gpus: Annotated[int, Meta(ge=0)] = 0
-    """GPUs per node."""
-    mem_gb: Positive = 4
-    """Memory per node in GB."""
-    timeout_min: Positive = 60
-    """Time limit in minutes, doubled after an attempt that ran into it; the plan's worst case counts with it."""
-    partition: Literal["cpu", "gpu", "preempt"] = "cpu"
-    """Which of the site's partitions (`Site.partitions`)."""
-
-
-class ResourcesConfig(Settings, frozen=True):
-    """Resources per stage."""
-
-    testset: Resources = Resources()
-    """Making the frozen test sets."""
-    rollout: Resources = Resources()
-    """Rollout arrays."""
-    label: Resources = Resources()
-    """Label arrays."""
-    gate: Resources = Resources(timeout_min=15, mem_gb=2)
-    """The gate: seals the round and builds the fine-tuning sets; runs outside the image."""
-    assemble: Resources = Resources(timeout_min=15)
-    """Not asked for any more, since the gate builds the sets; kept so that the configs of earlier runs are read."""
-    finetune: Resources = Resources(timeout_min=240, mem_gb=8)
-    """Fine-tuning; on a GPU node `gpus` is the number of ranks."""
-    evaluate: Resources = Resources()
-    """Evaluation arrays."""
-
-    def of_stage(self, stage: str) -> Resources:
-        """`of_stage("finetune_actor")`."""
-        found: Resources = getattr(self, stage.partition("_")[0])
-        return found
 
 
 class GameConfig(Settings, frozen=True):

@@ -1,6 +1,6 @@
 """The facts of a cluster: frozen settings read from a site profile (configs/sites/*.yaml).
 
-Owns what a profile may say and its defaults. Does not own reading the file (recipes.py), what Slurm would say of itself
+Owns what a profile may say and its defaults. Does not own reading the file (recipes/), what Slurm would say of itself
 (engines/slurm/discover.py), or which names are refused (engines/slurm/sbatch.py).
 """
 
@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from selu_hpc.config import Resources, Settings
+from selu_hpc.resources import Resources
+from selu_hpc.settings import Settings
 
 
 class SitePartition(Settings, frozen=True):

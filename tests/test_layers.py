@@ -7,8 +7,8 @@ import grimp
 import pytest
 
 from selu_hpc.errors import ConfigError
-from selu_hpc.recipe_yaml import read_value
 from selu_hpc.recipes import load_recipe
+from selu_hpc.recipes.reading import read_value
 
 # From the top of the house to its ground; a layer may import from those below it and from itself only.
 LAYERS = [
@@ -35,8 +35,8 @@ LAYERS = [
     {"store"},
     {
         "config",
-        "recipe_yaml",
-        "recipe_mistakes",
+        "settings",
+        "resources",
         "site",
         "records",
         "errors",

@@ -11,7 +11,8 @@ import yaml
 
 from selu_hpc.config import RunConfig
 from selu_hpc.errors import ConfigError
-from selu_hpc.recipes import CONFIGS, load_recipe, load_run, load_settings, schema, to_yaml
+from selu_hpc.recipes import CONFIGS, load_recipe, load_run, load_settings, to_yaml
+from selu_hpc.recipes.schema import schema
 from selu_hpc.rounds.provenance import open_run
 from selu_hpc.site import Site
 

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 from selu_hpc.rounds.rundir import Stage
 
 if TYPE_CHECKING:  # status reads plans and must not load msgspec
-    from selu_hpc.config import Resources, RunConfig
+    from selu_hpc.config import RunConfig
+    from selu_hpc.resources import Resources
 
 
 class After(StrEnum):

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from selu_hpc.config import FinetuneConfig, deepspeed_mistakes
+from selu_hpc.config import FinetuneConfig
 from selu_hpc.errors import ConfigError, TrainingError
 from selu_hpc.train.adapter import trainable
+from selu_hpc.train.overlay import overlay_mistakes
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "deepspeed"
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -37,7 +38,7 @@ def deepspeed_config(
 ) -> dict[str, Any]:
     """What `deepspeed.initialize` is given: the stage's JSON, the user's over it, and what the recipe decides."""
     user = _read(Path(settings.deepspeed)) if settings.deepspeed else {}
-    for what in deepspeed_mistakes(user):
+    for what in overlay_mistakes(user):
         raise ConfigError(f"finetune.deepspeed {settings.deepspeed!r} {what}")
     least = 1 if dtype == "bfloat16" else 0  # stage 0 keeps no fp32 masters in bf16: the weights drift
     config = _lay(_read(FOLDER / f"zero{max(least, settings.zero_stage)}.json"), user)

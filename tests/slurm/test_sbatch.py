@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selu_hpc.config import Resources
 from selu_hpc.engines.slurm.launch import commands, environment, script
 from selu_hpc.engines.slurm.sbatch import (
     JobSpec,
@@ -24,6 +23,7 @@ from selu_hpc.engines.slurm.sbatch import (
     sbatch_text,
 )
 from selu_hpc.errors import ConfigError
+from selu_hpc.resources import Resources
 from selu_hpc.rounds.plan import After, Key, make_plan
 from selu_hpc.rounds.rundir import Stage
 from selu_hpc.site import Site

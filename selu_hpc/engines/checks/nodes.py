@@ -17,13 +17,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from selu_hpc.config import Resources, RunConfig
+from selu_hpc.config import RunConfig
 from selu_hpc.containers.launch import exec_line
 from selu_hpc.containers.pinned import locate
 from selu_hpc.engines.checks.finding import Finding, bad, ok, warn
 from selu_hpc.engines.slurm.calls import clean_environment
 from selu_hpc.engines.slurm.launch import python_of
 from selu_hpc.engines.slurm.sbatch import JobSpec, setup_lines, srun_words
+from selu_hpc.resources import Resources
 from selu_hpc.rounds.plan import make_plan
 from selu_hpc.rounds.provenance import SOURCE
 from selu_hpc.site import Site

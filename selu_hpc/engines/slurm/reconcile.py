@@ -16,7 +16,7 @@ from selu_hpc.engines.slurm.sbatch import JobSpec, Wait, chunks, escalate
 from selu_hpc.rounds.plan import After, Key, Need, Plan, StagePlan
 
 if TYPE_CHECKING:
-    from selu_hpc.config import Resources
+    from selu_hpc.resources import Resources
     from selu_hpc.site import Site
 
 Value = TypeVar("Value")

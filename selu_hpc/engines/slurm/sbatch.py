@@ -19,7 +19,7 @@ from selu_hpc.rounds.plan import After, Key
 from selu_hpc.rounds.rundir import Stage
 
 if TYPE_CHECKING:  # status reads waits and arrays and must not load the settings
-    from selu_hpc.config import Resources
+    from selu_hpc.resources import Resources
     from selu_hpc.site import Site, SitePartition
 
 WARNING_S = 90

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
-from selu_hpc.config import Settings, misfit
+from selu_hpc.settings import Settings, misfit
 
 SourceOf = Callable[[str], str]
 """Where the setting at a dotted path came from."""

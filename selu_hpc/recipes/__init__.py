@@ -1,0 +1,179 @@
+"""Reads recipes, overrides and site profiles into a checked `RunConfig`, or says everything that is wrong with them.
+
+Owns the file format (`extends`, `--set a.b=c`) and the search path. Does not own what a setting means (config.py), what
+YAML says (reading.py), how settings lie over one another (layers.py), the wording of what is wrong with one
+(mistakes.py) or which do not go together (refusals.py).
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import yaml
+
+from selu_hpc.config import RunConfig
+from selu_hpc.errors import ConfigError
+from selu_hpc.recipes.layers import Layers
+from selu_hpc.recipes.mistakes import is_allowed, mistakes
+from selu_hpc.recipes.reading import read_value, read_yaml
+from selu_hpc.recipes.refusals import refusals
+from selu_hpc.rounds.rundir import RunDir
+from selu_hpc.settings import Settings
+from selu_hpc.site import Site
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+def load_recipe(name: str, overrides: Sequence[str] = (), flags: Mapping[str, Any] | None = None) -> RunConfig:
+    """The config of a recipe (a name in configs/ or a path), with `a.b=c` overrides and flags laid over it."""
+    layers = Layers()
+    # A section's own defaults are others than its place's: `resources.finetune` has four hours, any `Resources` one.
+    layers.lay(RunConfig().plain(), "a default")
+    recipe = find_recipe(name)
+    run = RunDir(recipe.parent)
+    is_a_runs = recipe == run.config_file and run.provenance_file.exists()  # what that is can't be changed any more
+    with _restorable(run) if is_a_runs else nullcontext():
+        _lay_file(layers, recipe, seen=())
+    problems = []
+    for override in overrides:
+        path, equals, text = override.partition("=")
+        if not equals or not all(key.strip() for key in path.split(".")):
+            problems.append(f"--set {override!r}: write it as section.key=value, for example --set env.horizon=20")
+            continue
+        path = path.strip()
+        layers.lay(_nested(path, _read_override(path, text)), f"--set {override}")
+    layers.lay(flags or {}, "a command-line flag")
+    built = _build(RunConfig, layers, problems)
+    if built.env.verbs:
+        from selu_hpc.envs.goals import verbs_of
+
+        verbs_of(built.env)  # a run is what its verbs are: a wrong one could not be mended later
+    unwise = () if is_a_runs else refusals(built)
+    if wrong := [f"{layers.source_of(path)}: {path}: {why}" for path, why in unwise]:
+        raise ConfigError("\n".join(wrong))
+    return built
+
+
+def load_run(run: str | Path) -> RunConfig:
+    """The config a run folder was made with."""
+    folder = RunDir(Path(run))
+    with _restorable(folder):
+        return load_settings(RunConfig, folder.config_file)
+
+
+@contextmanager
+def _restorable(run: RunDir) -> Iterator[None]:
+    """What is wrong with a run's config.yaml is told with how to have it back."""
+    try:
+        yield
+    except ConfigError as error:
+        if not run.provenance_file.exists():
+            raise
+        raise ConfigError(f"{error}\n{how_to_restore(run)}") from error
+
+
+def how_to_restore(run: RunDir) -> str:
+    """What brings back a run's config.yaml, by the words of the submit that began it."""
+    words, what = [], ", with --recipe, --set and --seed as the run was begun"
+    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+        program, *given = json.loads(run.provenance_file.read_bytes())["command"]
+        if program.endswith("submit.py"):
+            named = {number for number, word in enumerate(given) if "--run" in (word, *given[:number][-1:])}
+            words = [word for number, word in enumerate(given) if number not in named and word[:6] != "--run="]
+            what = ""
+    again = shlex.join(["python", "-m", "selu_hpc.submit", *words, "--print-config"])
+    return f"restore it from a copy, or write it anew: `{again} > {shlex.quote(str(run.config_file))}`{what}"
+
+
+def load_site(name: str) -> Site:
+    """A site profile by name (configs/sites/NAME.yaml) or path."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else CONFIGS / "sites" / f"{name}.yaml"
+    if not path.is_file():
+        raise ConfigError(f"no site profile {name!r}; there are {_names(CONFIGS / 'sites')}; or give a file's path")
+    return load_settings(Site, path)
+
+
+def load_settings(kind: type[AnySettings], file: Path) -> AnySettings:
+    layers = Layers()
+    layers.lay(read_yaml(file), str(file))
+    return _build(kind, layers, [])
+
+
+def find_recipe(name: str) -> Path:
+    path = Path(name) if name.endswith((".yaml", ".yml")) else CONFIGS / f"{name}.yaml"
+    if not path.is_file():
+        raise ConfigError(f"no recipe {name!r}; there are {_names(CONFIGS)}; or give a file's path")
+    return path
+
+
+def to_yaml(settings: Settings) -> str:
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the same text, five times as fast where libyaml is
+    text: str = yaml.dump(settings.plain(), Dumper=dumper, sort_keys=False, allow_unicode=True)
+    return text
+
+
+def _lay_file(layers: Layers, path: Path, *, seen: tuple[Path, ...]) -> None:
+    if any(path.samefile(one) for one in seen):
+        raise ConfigError(f"{path}: extends itself by way of {', '.join(str(p) for p in seen)}")
+    values = read_yaml(path)
+    parent = values.pop("extends", None)
+    if parent is not None:
+        _lay_file(layers, _find_parent(str(parent), path), seen=(*seen, path))
+    layers.lay(values, str(path))
+
+
+def _find_parent(name: str, path: Path) -> Path:
+    """The recipe beside `path`, or the shipped one: also where `path` has the shipped one's name."""
+    by_path = name.endswith((".yaml", ".yml"))
+    beside = path.parent / (name if by_path else f"{name}.yaml")
+    if beside.is_file() and (by_path or not beside.samefile(path)):
+        return beside
+    return find_recipe(name)
+
+
+def _read_override(path: str, text: str) -> Any:
+    """The value as YAML, or the text itself where that is what the setting takes: `critic.hindsight=off`."""
+    value = read_value(text)
+    if value is None or isinstance(value, str):
+        return value
+    wanted = _type_at(path)
+    return text if wanted and not is_allowed(value, wanted) and is_allowed(text, wanted) else value
+
+
+def _type_at(path: str) -> Any:
+    """A setting's type by its dotted path; None where there is no such setting."""
+    wanted: Any = RunConfig
+    for key in path.split("."):
+        if not (isinstance(wanted, type) and issubclass(wanted, Settings)):
+            return None
+        wanted = next((one.type for one in msgspec.structs.fields(wanted) if one.name == key), None)
+    return wanted
+
+
+def _nested(path: str, value: Any) -> dict[str, Any]:
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    assert isinstance(value, dict)
+    return value
+
+
+def _build(kind: type[AnySettings], layers: Layers, problems: list[str]) -> AnySettings:
+    try:
+        built = kind.of(layers.values)
+    except msgspec.ValidationError as error:
+        found = list(mistakes(kind, layers.values, layers.source_of))
+        problems = problems + (found or [f"{layers.source_of('')}: {error}"])
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return built
+
+
+def _names(folder: Path) -> str:
+    return ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
