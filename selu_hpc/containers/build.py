@@ -20,7 +20,7 @@ from selu_hpc.containers.apptainer import Apptainer
 from selu_hpc.containers.digest import digest_of
 from selu_hpc.containers.shelf import Entry, Made, Shelf
 from selu_hpc.errors import ImageError
-from selu_hpc.recipes import NAME
+from selu_hpc.recipes.refusals import NAME
 from selu_hpc.rounds.provenance import SOURCE, code_state
 
 logger = logging.getLogger(__name__)

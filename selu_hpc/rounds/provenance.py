@@ -20,7 +20,8 @@ from typing import Any
 
 from selu_hpc.config import RunConfig
 from selu_hpc.errors import RunFolderError
-from selu_hpc.recipes import differences, load_run, to_yaml
+from selu_hpc.recipes import load_run, to_yaml
+from selu_hpc.recipes.layers import differences
 from selu_hpc.rounds.copying import code_digest
 from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.rundir import RunDir, write_bytes, write_json
