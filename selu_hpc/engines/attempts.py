@@ -76,16 +76,15 @@ class Attempt:
 
 
 def read_attempts(run: RunDir, key: Key, shard: int) -> list[Attempt]:
-    files = run.shard(key.round_id, key.stage, shard).path.glob("attempt-*/job.json")
-    numbered = [(int(file.parent.name[8:]), file.parent) for file in files if file.parent.name[8:].isdigit()]
-    found = (read_attempt(folder) for _, folder in sorted(numbered))
+    place = run.shard(key.round_id, key.stage, shard)
+    found = (read_attempt(place.record(number)) for number in place.attempts)
     return [attempt for attempt in found if attempt]
 
 
-def read_attempt(folder: Path) -> Attempt | None:
-    """The record in an attempt's folder; None where there is none, as with the local engine, or it is no record."""
+def read_attempt(record: Path) -> Attempt | None:
+    """An attempt's record; None where there is none, as with the local engine, or it is no record."""
     try:
-        return Attempt.from_json(json.loads((folder / "job.json").read_bytes()))
+        return Attempt.from_json(json.loads(record.read_bytes()))
     except (ValueError, TypeError, KeyError, OSError):
         return None
 

@@ -226,25 +226,17 @@ def shard_states(run: RunDir, key: Key, unfinished: list[int], known: Known) -> 
 
 def _begun(run: RunDir, key: Key, shard: int, known: Known) -> ShardState:
     place = run.shard(key.round_id, key.stage, shard)
-    newest = newest_attempt(place)
+    newest = max(place.attempts, default=None)
     if known.local and newest is not None and (place.name, newest) not in known.attempts_ended:
         return ShardState.RUNNING
     return ShardState.FAILED if _failed(run, key, shard, known) else ShardState.OPEN
 
 
-def newest_attempt(place: ShardDir) -> int | None:
-    return max(attempt_numbers(place), default=None)
-
-
-def attempt_numbers(place: ShardDir) -> list[int]:
-    return sorted(int(path.name[8:]) for path in place.path.glob("attempt-*") if path.name[8:].isdigit())
-
-
 def part_done(run: RunDir, key: Key, shard: int) -> float:
     """How much of a running shard's newest attempt is done, 0 to 1."""
     place = run.shard(key.round_id, key.stage, shard)
-    newest = newest_attempt(place)
-    return 0.0 if newest is None else read_part(place.attempt(newest) / "progress.json")
+    newest = max(place.attempts, default=None)
+    return 0.0 if newest is None else read_part(place.progress(newest))
 
 
 def read_part(file: Path) -> float:
@@ -285,7 +277,7 @@ def _gave_up(
 def _log(run: RunDir, key: Key, shard: int) -> str:
     """The newest attempt's log; a task that died before it could write one has Slurm's, where Slurm started it."""
     place = run.shard(key.round_id, key.stage, shard)
-    newest = newest_attempt(place)
+    newest = max(place.attempts, default=None)
     if newest is None:
         return str(run.jobs if run.jobs.is_dir() else run.journal_file)
     log = place.log(newest)

@@ -25,7 +25,6 @@ from selu_hpc.engines.frontier import Frontier, State
 from selu_hpc.engines.overview import counted, read_part
 from selu_hpc.rounds.plan import Key
 from selu_hpc.rounds.rundir import ShardDir
-from selu_hpc.stages.entry import progress_file
 
 ROOM_FOR_BARS, ROOM_FOR_TIMES = 74, 63
 """Columns that a line with a bar of ten, or with both times and no bar, takes."""
@@ -80,7 +79,7 @@ class ProgressView:
     def update(self, running: Iterable[AtWork]) -> None:
         partial: dict[Key, float] = {}
         for shard in running:
-            partial[shard.key] = partial.get(shard.key, 0.0) + read_part(progress_file(shard.place, shard.attempt))
+            partial[shard.key] = partial.get(shard.key, 0.0) + read_part(shard.place.progress(shard.attempt))
             if shard.key not in self.rows:
                 total = self.job.plan[shard.key].num_shards
                 self.rows[shard.key] = self.bars.add_task(_title(shard.key), total=total, shards="")

@@ -15,7 +15,7 @@ import numpy as np
 from selu_hpc.config import RunConfig
 from selu_hpc.measures import Matrix, gain
 from selu_hpc.rl4vlm.results import numbers
-from selu_hpc.rounds.rundir import RunDir, Stage
+from selu_hpc.rounds.rundir import CARD, RESULTS, RunDir, Stage
 from selu_hpc.summaries import Summary, by_settings, commit_of, settings_of_run, without_copies
 
 FIRST = 1
@@ -105,10 +105,10 @@ def _round(run: RunDir, config: RunConfig, round_id: int) -> Summary | None:
 
 
 def _results(run: RunDir, round_id: int, shard: int) -> dict[str, Any]:
-    found: dict[str, Any] = run.shard(round_id, Stage.EVALUATE, shard).read_json("results.json")
+    found: dict[str, Any] = run.shard(round_id, Stage.EVALUATE, shard).read_json(RESULTS)
     return found
 
 
 def _card(run: RunDir, round_id: int) -> Summary:
-    card: Summary = run.shard(round_id, Stage.GATE).read_json("card.json")
+    card: Summary = run.shard(round_id, Stage.GATE).read_json(CARD)
     return card

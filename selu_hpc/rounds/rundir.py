@@ -33,6 +33,10 @@ from typing import Any
 from selu_hpc.errors import CorruptShardError, MissingShardError, RunFolderError, UnreadableShardError
 
 MARKER = "done.json"
+RESULTS = "results.json"
+"""What an evaluation measured, in its shard's folder."""
+CARD = "card.json"
+"""What a round's sets are made of, in the gate's folder."""
 
 
 class Stage(StrEnum):
@@ -118,8 +122,31 @@ class ShardDir:
     def attempt(self, number: int) -> Path:
         return self.path / f"attempt-{number}"
 
+    @property
+    def attempts(self) -> list[int]:
+        """The numbers of the attempts that were begun, in order."""
+        return sorted(int(path.name[8:]) for path in self.path.glob("attempt-*") if path.name[8:].isdigit())
+
+    def begin_attempt(self) -> int:
+        """The first number nobody has used; its folder is made at once, so that two never share it."""
+        number = max(self.attempts, default=-1) + 1
+        while True:
+            try:
+                self.attempt(number).mkdir(parents=True)
+                return number
+            except FileExistsError:
+                number += 1
+
     def log(self, attempt: int) -> Path:
         return self.attempt(attempt) / "log.txt"
+
+    def progress(self, attempt: int) -> Path:
+        """How far an attempt is."""
+        return self.attempt(attempt) / "progress.json"
+
+    def record(self, attempt: int) -> Path:
+        """How an attempt on Slurm began and ended; slurm/stage.sh writes it on the node."""
+        return self.attempt(attempt) / "job.json"
 
     def read_marker(self) -> Marker | None:
         """The marker, or None when there is none; a marker is written whole or not at all."""

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from selu_hpc.config import CriticMode, RunConfig
-from selu_hpc.rounds.rundir import RunDir, Stage
+from selu_hpc.rounds.rundir import CARD, RESULTS, RunDir, Stage
 from selu_hpc.selu.results import Row, asked_states, merge, numbers
 from selu_hpc.store.reader import EpisodeReader
 from selu_hpc.summaries import Summary, commit_of, settings_of_run
@@ -100,12 +100,12 @@ def _shards(config: RunConfig) -> range:
 
 
 def _results(run: RunDir, round_id: int, shard: int) -> dict[str, Any]:
-    found: dict[str, Any] = run.shard(round_id, Stage.EVALUATE, shard).read_json("results.json")
+    found: dict[str, Any] = run.shard(round_id, Stage.EVALUATE, shard).read_json(RESULTS)
     return found
 
 
 def _card(run: RunDir, round_id: int) -> dict[str, Any]:
-    card: dict[str, Any] = run.shard(round_id, Stage.GATE).read_json("card.json")
+    card: dict[str, Any] = run.shard(round_id, Stage.GATE).read_json(CARD)
     return card
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from selu_hpc.config import RunConfig
 from selu_hpc.records import Episode, Label, Role, Sample
 from selu_hpc.rounds.gate import Seal
-from selu_hpc.rounds.rundir import RunDir, Stage, write_bytes, write_json
+from selu_hpc.rounds.rundir import CARD, RunDir, Stage, write_bytes, write_json
 from selu_hpc.selu.mix import Judged, build
 from selu_hpc.stages.collect import digest
 from selu_hpc.store.lines import LineReader
@@ -42,7 +42,7 @@ def assemble(run: RunDir, config: RunConfig, seal: Seal) -> str:
         logger.info("%s: %s samples, %s", role, len(made.samples[role]), made.card[str(role)]["by_source"])
         if made.samples[role] and all(sample.kept for sample in made.samples[role]):
             logger.warning("%s: this round taught nothing new, so it is trained on the last round's set again", role)
-    write_json(run.shard(seal.round_id, Stage.GATE).path / "card.json", card)
+    write_json(run.shard(seal.round_id, Stage.GATE).path / CARD, card)
     return digest([*parts, _line(card)])
 
 

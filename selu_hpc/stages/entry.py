@@ -65,7 +65,7 @@ class Told(BaseException):
 def run_stage(stage: Stage, *, run: str, round_id: int, shard: int = 0, attempt: int | None = None) -> int:
     """Run one shard of one stage in this process; returns the exit code. Errors end up in the attempt's log."""
     place = RunDir(Path(run)).shard(round_id, stage, shard)
-    attempt = next_attempt(place) if attempt is None else attempt
+    attempt = place.begin_attempt() if attempt is None else attempt
     place.attempt(attempt).mkdir(parents=True, exist_ok=True)
     with logged_to(place.log(attempt), f"r{round_id:02d}/{stage}/{shard}"):
         return _call(stage, place, attempt)
@@ -117,18 +117,6 @@ def _require_device(stage: Stage, run: RunDir) -> None:
         require_gpu(name, draws=draws)
 
 
-def next_attempt(place: ShardDir) -> int:
-    """The first attempt number nobody has used; the folder is made at once so that two never share it."""
-    numbers = [int(p.name.partition("-")[2]) for p in place.path.glob("attempt-*") if p.name[8:].isdigit()]
-    number = max(numbers, default=-1) + 1
-    while True:
-        try:
-            place.attempt(number).mkdir(parents=True)
-            return number
-        except FileExistsError:
-            number += 1
-
-
 @dataclass(slots=True)
 class Progress:
     """How far an attempt is, for progress bars and status; written at most twice a second."""
@@ -139,7 +127,7 @@ class Progress:
 
     @classmethod
     def of(cls, place: ShardDir, attempt: int, total: int) -> Progress:
-        return cls(progress_file(place, attempt), total)
+        return cls(place.progress(attempt), total)
 
     def update(self, done: int) -> None:
         now = time.monotonic()
@@ -150,10 +138,6 @@ class Progress:
             partial = self.file.with_suffix(".partial")
             partial.write_text(json.dumps({"done": done, "total": self.total}))
             partial.replace(self.file)
-
-
-def progress_file(place: ShardDir, attempt: int) -> Path:
-    return place.attempt(attempt) / "progress.json"
 
 
 def main(stages: Sequence[Stage], argv: Sequence[str] | None = None) -> NoReturn:

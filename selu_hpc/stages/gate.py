@@ -9,7 +9,7 @@ from pathlib import Path
 
 from selu_hpc.recipes import load_run
 from selu_hpc.rounds.gate import seal_round
-from selu_hpc.rounds.rundir import RunDir, Stage
+from selu_hpc.rounds.rundir import CARD, RunDir, Stage
 from selu_hpc.stages import entry
 
 
@@ -21,7 +21,7 @@ def run(*, run: str, round_id: int, shard: int, attempt: int) -> None:
         return
     config = load_run(run)
     seal = seal_round(folder, config, round_id)
-    names = ["seal.json", "actor.jsonl", "card.json"]
+    names = ["seal.json", "actor.jsonl", CARD]
     # Both import numpy, which the command line's --help need not.
     if config.plays_games:
         from selu_hpc.stages.games import gate

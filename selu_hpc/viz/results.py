@@ -12,7 +12,7 @@ from typing import Any
 from selu_hpc.config import RunConfig
 from selu_hpc.errors import CorruptShardError
 from selu_hpc.rl4vlm import results as games
-from selu_hpc.rounds.rundir import RunDir, Stage
+from selu_hpc.rounds.rundir import CARD, RESULTS, RunDir, Stage
 from selu_hpc.selu.results import merge, numbers
 
 
@@ -43,7 +43,7 @@ def read_rounds(run: RunDir, config: RunConfig) -> Iterator[RoundNumbers]:
         shards = [run.shard(round_id, Stage.EVALUATE, shard) for shard in range(config.evaluate.num_shards)]
         if not all(shard.marker_file.exists() for shard in shards):
             continue
-        found = [shard.read_json("results.json") for shard in shards]
+        found = [shard.read_json(RESULTS) for shard in shards]
         try:
             yield RoundNumbers(round_id, _numbers([one["rows"] for one in found], config))
         except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -67,5 +67,5 @@ def read_cards(run: RunDir, config: RunConfig) -> dict[int, dict[str, Any]]:
     for round_id in range(first, config.rounds + 1):
         place = run.shard(round_id, Stage.GATE)
         if place.marker_file.exists():
-            cards[round_id] = place.read_json("card.json")
+            cards[round_id] = place.read_json(CARD)
     return cards

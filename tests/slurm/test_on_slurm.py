@@ -168,7 +168,7 @@ def test_cancel_leaves_a_run_that_another_shell_continues(lab, run):
         said = lab.python("-m", "selu_hpc.cancel", "--run", str(run)).stdout
         assert "cancelled" in said
         assert lab.queue(run) == []
-        record = read_attempt(lines.parent / "attempt-0")
+        record = read_attempt(lines.parent / "attempt-0" / "job.json")
         assert (record.code, record.state, record.failed_fast) == (75, "", False), "no word against the node"
         lines_before = lines.read_text()
     lab.resubmit(run)

@@ -6,7 +6,6 @@ from harness import REPO, Lab, contents, journal, patience, started
 from selu_hpc.rounds.plan import Key
 from selu_hpc.rounds.rundir import RunDir, Stage
 from selu_hpc.selftest import TINY
-from selu_hpc.stages.entry import progress_file
 
 LONGER = ("finetune.actor.epochs=40", "finetune.actor.learning_rate=0.001")
 GAMES = (
@@ -48,7 +47,7 @@ def test_real_stages_that_are_warned_before_their_limit_are_started_again_and_ma
     stages = (Key(0, Stage.TESTSET), Key(1, Stage.ROLLOUT), Key(1, Stage.FINETUNE_ACTOR), Key(1, Stage.EVALUATE))
     for key in stages:
         place = RunDir(run).shard(key.round_id, key.stage, 0)
-        at_work = place.log(0) if key.stage is Stage.EVALUATE else progress_file(place, 0)
+        at_work = place.log(0) if key.stage is Stage.EVALUATE else place.progress(0)
         element = desk.element(run, f"r{key.round_id:02d}-{key.stage}")
         for _ in patience(300, f"{key} at work", context=lambda: desk.describe(run)):
             if at_work.exists():

@@ -75,7 +75,7 @@ class Wrapped:
         return subprocess.run(line, env=environment | more, check=False).returncode
 
     def record(self, attempt=0):
-        return read_attempt(self.run.shard(2, Stage.LABEL, 1003).attempt(attempt))
+        return read_attempt(self.run.shard(2, Stage.LABEL, 1003).record(attempt))
 
     def logs(self, attempt=0):
         folder = self.run.shard(2, Stage.LABEL, 1003).attempt(attempt)

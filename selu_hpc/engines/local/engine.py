@@ -33,7 +33,6 @@ from selu_hpc.rounds.gate import needed_by
 from selu_hpc.rounds.lock import hold_run
 from selu_hpc.rounds.plan import SEALED, Key
 from selu_hpc.rounds.rundir import Stage
-from selu_hpc.stages.entry import next_attempt
 from selu_hpc.viz.plain import plain
 
 logger = logging.getLogger(__name__)
@@ -169,7 +168,7 @@ class LocalRun:
                 waits_for_gpus = True
                 continue
             place = self.job.run.shard(key.round_id, key.stage, shard)
-            started = Running(key, place, next_attempt(place), lent)
+            started = Running(key, place, place.begin_attempt(), lent)
             zygote.start(started)
             self.running[started.name] = started
             self.frontier.set(key, shard, State.RUNNING)

@@ -60,7 +60,7 @@ class Follow:
                 key = live.entry.key
                 if key and (key, shard) in frontier.states:  # another may end of a stage that the plan has no more
                     place = self.job.run.shard(key.round_id, key.stage, shard)
-                    running.append(OnNode(key, place, _newest_attempt(place)))
+                    running.append(OnNode(key, place, max(place.attempts, default=0)))
         return running, any(live.alive for live in queue.live.values())
 
     def _mark(self, frontier: Frontier, due: dict[Key, list[int]], running: list[OnNode]) -> None:
@@ -83,8 +83,3 @@ class Follow:
             + f"\nread the newest attempt-*/log.txt in {log}, mend the cause, "
             f"then run `{self.job.run.command('submit')}` to go on"
         )  # fmt: skip
-
-
-def _newest_attempt(place: ShardDir) -> int:
-    numbers = [int(p.name[8:]) for p in place.path.glob("attempt-*") if p.name[8:].isdigit()]
-    return max(numbers, default=0)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from selu_hpc.engines.attempts import Attempt, known_causes, read_attempt
-from selu_hpc.engines.overview import Known, ShardState, ask, attempt_numbers, part_done, plan_shape, shard_states
+from selu_hpc.engines.overview import Known, ShardState, ask, part_done, plan_shape, shard_states
 from selu_hpc.engines.slurm.asking import ask_accounting
 from selu_hpc.engines.slurm.belonging import own_jobs
 from selu_hpc.engines.slurm.calls import Calls
@@ -181,7 +181,7 @@ def look_into(facts: Facts, key: Key, shards: Iterable[int], *, hashes: bool = F
         place = facts.run.shard(key.round_id, key.stage, shard)
         one = ShardFacts(place, key, facts.state(key, shard), row=rows.get(shard))
         one.entries = [entry for entry in facts.entries(key) if shard in entry.shards and entry.job_id]
-        one.starts = [_start(facts, place, number) for number in attempt_numbers(place)]
+        one.starts = [_start(facts, place, number) for number in place.attempts]
         _look_at_marker(one, hashes=hashes)
         if one.state is ShardState.RUNNING:
             one.part = part_done(facts.run, key, shard)
@@ -205,7 +205,7 @@ def _start(facts: Facts, place: ShardDir, number: int) -> Start:
     ended = facts.ended.get((place.name, number))
     if ended and said.begun is not None and ended["time"] < said.begun - 1:
         ended = None  # of a folder that somebody has removed since, whose numbers begin anew
-    return Start(number, read_attempt(place.attempt(number)), ended, said)
+    return Start(number, read_attempt(place.record(number)), ended, said)
 
 
 def _look_at_marker(one: ShardFacts, *, hashes: bool) -> None:

@@ -12,13 +12,11 @@ from selu_hpc.envs.cards.make import GAMES
 from selu_hpc.envs.splits import test_seed
 from selu_hpc.rl4vlm.results import numbers, row_of
 from selu_hpc.rl4vlm.wording import VERSIONS
-from selu_hpc.rounds.rundir import ShardDir, write_json
+from selu_hpc.rounds.rundir import RESULTS, ShardDir, write_json
 from selu_hpc.stages.collect import EPISODES, digest
 from selu_hpc.stages.games.rollout import actor_after, keep
 from selu_hpc.stages.testset import share
 from selu_hpc.store.lines import LineReader
-
-RESULTS = "results.json"
 
 
 def run(place: ShardDir, attempt: int, config: RunConfig) -> None:

@@ -15,7 +15,7 @@ from selu_hpc.records import FrameRef, Role, Sample, View
 from selu_hpc.rl4vlm.results import card_of
 from selu_hpc.rl4vlm.turns import Turn, lines
 from selu_hpc.rounds.gate import Seal
-from selu_hpc.rounds.rundir import RunDir, Stage, write_bytes, write_json
+from selu_hpc.rounds.rundir import CARD, RunDir, Stage, write_bytes, write_json
 from selu_hpc.stages.collect import digest
 from selu_hpc.stages.games.rollout import Line, answers_of
 from selu_hpc.store.lines import LineReader
@@ -39,7 +39,7 @@ def assemble(run: RunDir, config: RunConfig, seal: Seal) -> str:
         text = lines(turn for place, (*_, line) in zip(places, played, strict=True) for turn in turns_of(line, *place))
     write_bytes(run.dataset(seal.round_id, Role.ACTOR), text.encode())
     card = card_of([line for *_, line in played])
-    write_json(run.shard(seal.round_id, Stage.GATE).path / "card.json", card)
+    write_json(run.shard(seal.round_id, Stage.GATE).path / CARD, card)
     logger.info("%s: %s", config.game.name, card)
     return digest([text, json.dumps(card, sort_keys=True)])
 
