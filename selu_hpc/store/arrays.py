@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selu_hpc.errors import CorruptShardError, RunFolderError
+from selu_hpc.errors import CorruptShardError, RunFolderError, UnreadableShardError
 from selu_hpc.rounds.rundir import shard_of, write_bytes
 from selu_hpc.store import chunks
 
@@ -81,7 +81,9 @@ def read_array(folder: Path) -> NDArray[Any]:
             return np.empty(shape, dtype)
         data = (folder / chunk_key(0, len(shape))).read_bytes()
         return np.frombuffer(chunks.decompress(data, num_bytes=num_bytes), dtype).reshape(shape)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        raise unread(folder, error) from error
+    except (ValueError, KeyError, TypeError) as error:
         raise damaged(folder, str(error)) from error
 
 
@@ -94,7 +96,9 @@ def read_metadata(folder: Path) -> dict[str, Any]:
         value = json.loads((folder / "zarr.json").read_bytes())
         if not isinstance(value, dict):
             raise ValueError("not an object")
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise unread(folder / "zarr.json", error) from error
+    except ValueError as error:
         raise damaged(folder / "zarr.json", str(error)) from error
     return value
 
@@ -138,6 +142,18 @@ def refused(path: Path, error: OSError) -> RunFolderError:
 
 def damaged(path: Path, what: str) -> CorruptShardError:
     """What to tell the user when a store's bytes are not what was written."""
+    return CorruptShardError(f"{path}: {what}; {_remedy(path)}")
+
+
+def unread(path: Path, error: OSError) -> CorruptShardError:
+    """The same when the bytes could not be had: only a file that is not there is damage."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError):
+        return damaged(path, str(error))
+    return UnreadableShardError(
+        f"{path}: cannot be read: {error.strerror or error}; when its storage is well, try again, or {_remedy(path)}"
+    )
+
+
+def _remedy(path: Path) -> str:
     place = shard_of(path)
-    remedy = place.remedy if place else "`python -m selu_hpc.explain --run RUN rNN/STAGE/SHARD` says what to type"
-    return CorruptShardError(f"{path}: {what}; {remedy}")
+    return place.remedy if place else "`python -m selu_hpc.explain --run RUN rNN/STAGE/SHARD` says what to type"

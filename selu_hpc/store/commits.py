@@ -19,9 +19,9 @@ from typing import Any
 
 import google_crc32c
 
-from selu_hpc.errors import CorruptShardError, RunFolderError
+from selu_hpc.errors import CorruptShardError, RunFolderError, UnreadableShardError
 from selu_hpc.rounds.rundir import sync_folder, write_bytes
-from selu_hpc.store.arrays import damaged, refused
+from selu_hpc.store.arrays import damaged, refused, unread
 from selu_hpc.store.roots import ROOT, is_finished, read_root
 
 logger = logging.getLogger(__name__)
@@ -122,9 +122,18 @@ class CommitLog:
             logger.warning("%s: this file system has no locks; two writers would go unnoticed", self.path.parent)
 
 
-def read_commits(folder: Path) -> list[dict[str, Any]]:
-    """The acknowledged records of an unfinished store."""
-    records, _, damage = _parse(folder / LOG)
+def read_commits(folder: Path) -> list[dict[str, Any]] | None:
+    """The acknowledged records of a store; None of one that is finished, also by a writer that just ended."""
+    if is_finished(folder):
+        return None
+    try:
+        records, _, damage = _parse(folder / LOG)
+    except FileNotFoundError as error:
+        if is_finished(folder):
+            return None
+        raise damaged(folder, "there is no store here") from error
+    except OSError as error:
+        raise unread(folder / LOG, error) from error
     if damage:
         raise damaged(folder / LOG, damage)
     return records
@@ -135,6 +144,8 @@ def _finished(folder: Path, kind: str) -> bool:
         return False
     try:
         read_root(folder, kind, verify=True)
+    except UnreadableShardError:
+        raise
     except CorruptShardError as error:
         logger.warning("%s; the store is made anew", error)
         shutil.rmtree(folder)

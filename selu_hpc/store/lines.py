@@ -12,8 +12,8 @@ from typing import Any, Self
 
 from selu_hpc.errors import RunFolderError
 from selu_hpc.store import arrays
-from selu_hpc.store.commits import LOG, CommitLog, read_commits
-from selu_hpc.store.roots import content_digest, is_finished, read_root, write_root
+from selu_hpc.store.commits import CommitLog, read_commits
+from selu_hpc.store.roots import content_digest, read_root, write_root
 
 RECORDS = "records"
 KIND = "lines"
@@ -89,17 +89,16 @@ class LineReader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        if is_finished(folder):
+        commits = read_commits(folder)
+        if commits is not None:
+            self.records = commits
+        else:
             root = read_root(folder, KIND, verify=True)
             self.records = arrays.read_records(folder / RECORDS)
             if len(self.records) != root["num_records"]:
                 raise arrays.damaged(
                     folder, f"holds {len(self.records)} records, its zarr.json says {root['num_records']}"
                 )
-        elif (folder / LOG).exists():
-            self.records = read_commits(folder)
-        else:
-            raise arrays.damaged(folder, "there is no store here")
 
     def __len__(self) -> int:
         return len(self.records)

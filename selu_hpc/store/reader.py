@@ -16,12 +16,12 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from selu_hpc.errors import CorruptShardError
+from selu_hpc.errors import CorruptShardError, UnreadableShardError
 from selu_hpc.records import Episode, FrameHWC, FramesTVHWC, View
 from selu_hpc.store import arrays
-from selu_hpc.store.commits import LOG, read_commits
+from selu_hpc.store.commits import read_commits
 from selu_hpc.store.framefiles import FrameFiles
-from selu_hpc.store.roots import is_finished, read_root
+from selu_hpc.store.roots import read_root
 
 logger = logging.getLogger(__name__)
 
@@ -43,17 +43,15 @@ class EpisodeReader:
         self.folder = folder
         self._rows: OrderedDict[tuple[int, int, int], NDArray[np.uint8]] = OrderedDict()
         self._times: list[list[float]] | None = None
-        if is_finished(folder):
+        commits = read_commits(folder)
+        if commits is None:
             root = read_root(folder, KIND, verify=verify)
             self._records = arrays.read_records(folder / EPISODES)
             if len(self._records) != root["num_records"]:
                 raise arrays.damaged(folder, f"holds {len(self._records)} episodes, not {root['num_records']}")
-        elif (folder / LOG).exists():
-            commits = read_commits(folder)
+        else:
             self._records = [commit["record"] for commit in commits]
             self._times = [commit["timestamps_s"] for commit in commits]
-        else:
-            raise arrays.damaged(folder, "there is no store here")
         self._files = FrameFiles.of(folder / FRAMES) if self._records else None
 
     def __len__(self) -> int:
@@ -128,9 +126,13 @@ class EpisodeReader:
     def _guard(self, index: int, read: Callable[[], _Value]) -> _Value:
         try:
             return read()
-        except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-            file = self._frame_files.path(index // self._frame_files.per_shard)
-            raise arrays.damaged(file, f"episode {index}: {error}") from error
+        except OSError as error:
+            raise arrays.unread(self._file_of(index), error) from error
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            raise arrays.damaged(self._file_of(index), f"episode {index}: {error}") from error
+
+    def _file_of(self, index: int) -> Path:
+        return self._frame_files.path(index // self._frame_files.per_shard)
 
     def _timestamps(self, index: int) -> tuple[float, ...]:
         if self._times is None:
@@ -142,6 +144,8 @@ class EpisodeReader:
         try:
             values = arrays.read_array(self.folder / TIMESTAMPS).reshape(len(self), -1)
             return [[float(time) for time in row if not np.isnan(time)] for row in values]
+        except UnreadableShardError:
+            raise
         except (CorruptShardError, ValueError, TypeError) as error:
             logger.warning("%s; its episodes have no time stamps", error)
             return [[] for _ in self._records]

@@ -13,9 +13,9 @@ from typing import Any
 
 import google_crc32c
 
-from selu_hpc.errors import CorruptShardError, RunFolderError
+from selu_hpc.errors import CorruptShardError, RunFolderError, UnreadableShardError
 from selu_hpc.store import arrays
-from selu_hpc.store.arrays import damaged
+from selu_hpc.store.arrays import damaged, unread
 
 ROOT = "zarr.json"
 VERSION = 1
@@ -32,8 +32,12 @@ def is_whole(folder: Path) -> bool:
     try:
         kind = json.loads((folder / ROOT).read_bytes())["attributes"]["kind"]
         read_root(folder, kind, verify=True)
+    except UnreadableShardError:
+        raise
     except (FileNotFoundError, ValueError, KeyError, TypeError, CorruptShardError):
         return False
+    except OSError as error:
+        raise unread(folder / ROOT, error) from error
     return True
 
 
@@ -65,6 +69,8 @@ def read_root(folder: Path, kind: str, *, verify: bool = False) -> dict[str, Any
         attributes: dict[str, Any] = root["attributes"]
         checksum = attributes.pop("checksum")
         whole = checksum == _checksum_of(attributes) and (root["zarr_format"], root["node_type"]) == (3, "group")
+    except OSError as error:
+        raise unread(folder / ROOT, error) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise damaged(folder / ROOT, f"is not a store's metadata ({error})") from error
     if not whole:
@@ -84,7 +90,10 @@ def _verify(folder: Path, files: dict[str, list[int]]) -> None:
         file = folder / name
         if not file.is_file():
             raise damaged(file, "is missing")
-        found = _checksum(file)
+        try:
+            found = _checksum(file)
+        except OSError as error:
+            raise unread(file, error) from error
         if found != expected:
             what = f"{found[0]} bytes, crc32c {found[1]:08x}"
             raise damaged(file, f"has {what}; it was written with {expected[0]} bytes, crc32c {expected[1]:08x}")

@@ -20,7 +20,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from selu_hpc.errors import CorruptShardError, RunFolderError
+from selu_hpc.errors import CorruptShardError, RunFolderError, UnreadableShardError
 from selu_hpc.records import Episode
 from selu_hpc.store import arrays, chunks
 from selu_hpc.store.commits import CommitLog
@@ -37,7 +37,8 @@ __all__ = ["EpisodeReader", "EpisodeWriter"]
 class EpisodeWriter:
     """Writes a store, or goes on with what an earlier writer acknowledged; `num_committed` is where to go on.
 
-    Acknowledged episodes whose bytes are damaged are given up together with those after them.
+    Acknowledged episodes whose bytes are damaged are given up together with those after them; where storage does not
+    give the bytes, which may be whole, nothing is.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class EpisodeWriter:
             self._reload()
         except OSError as error:
             self.close()
-            raise arrays.refused(folder, error) from error
+            raise arrays.unread(folder, error) from error
         except BaseException:
             self.close()
             raise
@@ -175,6 +176,8 @@ class EpisodeWriter:
             return
         try:
             found = FrameFiles.of(self.folder / FRAMES)
+        except UnreadableShardError:
+            raise
         except CorruptShardError as error:
             logger.warning("%s; the store is begun anew", error)
             self.rewind(0)
@@ -191,7 +194,7 @@ class EpisodeWriter:
             facts, num_frames = commit["record"][STORAGE], len(commit["record"]["actions"]) + 1
             try:
                 self._files.codec.decode(self._files.rows(index, num_frames), facts)
-            except (OSError, ValueError) as error:
+            except (FileNotFoundError, ValueError) as error:
                 logger.warning("%s: episode %s is damaged (%s); it is made anew", self.folder, index, error)
                 self.rewind(index)
                 return

@@ -68,7 +68,8 @@ class PlayedEpisode:
     def read(self) -> Episode:
         """With its frames."""
         try:
-            return self.store.episode(self.index)
+            with self.store:
+                return self.store.episode(self.index)
         except (KeyError, TypeError, ValueError) as error:
             raise _not_ours(self.place, error) from error
 
