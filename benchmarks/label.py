@@ -20,9 +20,9 @@ from selu_hpc.config import CriticFrames, ModelConfig, Simulator
 from selu_hpc.envs.goals import make_task
 from selu_hpc.models.generate import LocalGenerator
 from selu_hpc.models.vlm import Request
-from selu_hpc.records import Goal
+from selu_hpc.records import Goal, Purpose, View, clean
 from selu_hpc.selu import wording
-from selu_hpc.selu.interview import Case, Interview, Question, critic_images
+from selu_hpc.selu.interview import Case, Interview, Question, critic_steps
 from selu_hpc.terminal import positive
 
 NUM_FRAMES = 11
@@ -33,24 +33,26 @@ KINDS = ("Fridge", "Microwave", "Mug", "Apple", "Laptop")
 
 def make_cases(count: int, frames: CriticFrames, size: int) -> list[Case]:
     draw = np.random.default_rng(0)
+    steps = critic_steps(NUM_FRAMES, frames)
     found = []
     for number in range(count):
         goal = Goal(verb=VERBS[number % 5], target=KINDS[number % 5])
         task = make_task("FloorPlan16", (goal,), simulator=Simulator.THOR)
         shots = draw.integers(0, 256, (NUM_FRAMES, 2, size, size, 3), dtype=np.uint8)
-        found.append(Case(episode_id=f"e{number}", task=task, images=critic_images(shots, frames), seed=number))
+        images = tuple(shots[step, View.THIRD_PERSON.axis] for step in steps)
+        found.append(Case(episode_id=f"e{number}", task=task, images=images, seed=number))
     return found
 
 
-def questions(case: Case, frames: CriticFrames) -> list[tuple[str, str]]:
+def questions(case: Case, frames: CriticFrames) -> list[tuple[Purpose, str]]:
     goal, simulator = case.task.goals[0], Simulator.THOR
     state = wording.state_question(goal, simulator=simulator)
     return [
-        ("verdict", wording.verdict_prompt(case.task.instruction, frames=frames)),
-        ("state", wording.state_prompt(state)),
-        ("second verdict", wording.verdict_prompt(case.task.instruction, frames=frames, answers=[(state, "no")])),
-        ("which", wording.which_prompt(wording.which_question(goal, simulator=simulator))),
-        ("consistency", wording.verdict_prompt("open the drawer", frames=frames)),
+        (Purpose.VERDICT, wording.verdict_prompt(case.task.instruction, frames=frames)),
+        (Purpose.STATE, wording.state_prompt(state)),
+        (Purpose.SECOND_VERDICT, wording.verdict_prompt(case.task.instruction, frames=frames, answers=[(state, "no")])),
+        (Purpose.WHICH, wording.which_prompt(wording.which_question(goal, simulator=simulator))),
+        (Purpose.CONSISTENCY, wording.verdict_prompt("open the drawer", frames=frames)),
     ]
 
 
@@ -66,7 +68,6 @@ def ours(generator: LocalGenerator, cases: Sequence[Case], frames: CriticFrames)
 
 def one_at_a_time(generator: LocalGenerator, cases: Sequence[Case], frames: CriticFrames) -> tuple[float, list[str]]:
     from selu_hpc.models.prefix import PrefixCache
-    from selu_hpc.selu.reading import clean
 
     begun = time.perf_counter()
     said = []

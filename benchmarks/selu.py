@@ -33,16 +33,9 @@ from selu_hpc.recipes import load_recipe, load_run
 from selu_hpc.rounds.provenance import default_folder, open_run
 from selu_hpc.rounds.rundir import RunDir, Stage, write_json
 from selu_hpc.selu.leads import leads_markdown, make_leads
+from selu_hpc.selu.rows import ORDER, TableRow, make_rows
 from selu_hpc.selu.summary import summarise
-from selu_hpc.selu.table import (
-    ORDER,
-    TableRow,
-    by_round_markdown,
-    by_type_markdown,
-    by_way_markdown,
-    make_rows,
-    markdown,
-)
+from selu_hpc.selu.table import by_round_markdown, by_type_markdown, by_way_markdown, markdown
 from selu_hpc.stages.models import base_of
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -64,7 +64,8 @@ def show(found: Sequence[dict[str, Any]], as_json: bool, by_type: bool) -> str:
     from selu_hpc.rl4vlm.summary import is_game
     from selu_hpc.rl4vlm.summary import markdown as games_markdown
     from selu_hpc.selu.leads import leads_markdown, make_leads
-    from selu_hpc.selu.table import by_type_markdown, by_way_markdown, make_rows, markdown
+    from selu_hpc.selu.rows import make_rows
+    from selu_hpc.selu.table import by_type_markdown, by_way_markdown, markdown
     from selu_hpc.summaries import without_copies
 
     learned = [one for one in found if not is_game(one)]

@@ -21,6 +21,8 @@ FramesTVHWC = NDArray[np.uint8]
 FrameHWC = NDArray[np.uint8]
 LONGEST_KEPT = 400
 """Characters of an answer that are kept in the records."""
+UNREADABLE = "unreadable"
+"""What the record says was taken from an answer that says nothing."""
 
 
 class View(StrEnum):
@@ -39,6 +41,24 @@ class Role(StrEnum):
 
     ACTOR = "actor"
     CRITIC = "critic"
+
+
+class Purpose(StrEnum):
+    """What a question to the critic is for, as its record calls it (`Exchange.purpose`)."""
+
+    VERDICT = "verdict"
+    STATE = "state"
+    SECOND_VERDICT = "second verdict"
+    OWN_WORDS = "own words"
+    """No question: the look at what the actor said."""
+    WHICH = "which"
+    CONSISTENCY = "consistency"
+    CONSISTENCY_STATE = "consistency state"
+    SECOND_CONSISTENCY = "second consistency"
+    BEFORE = "before"
+    FEEDBACK = "feedback"
+    REFINED_VERDICT = "refined verdict"
+    SCORE = "score"
 
 
 class Ended(StrEnum):

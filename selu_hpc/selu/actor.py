@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from selu_hpc.config import Learning, RunConfig, Simulator
 from selu_hpc.envs.words import language_of
 from selu_hpc.models.vlm import Generator, Request
-from selu_hpc.records import LONGEST_KEPT, FrameHWC, derive_seed
+from selu_hpc.records import LONGEST_KEPT, FrameHWC, clean, derive_seed
 from selu_hpc.selu import wording
-from selu_hpc.selu.reading import clean
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 SHAPE_TOKENS = 32

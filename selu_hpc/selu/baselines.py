@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from selu_hpc.config import CriticConfig, CriticFrames, CriticMode, Hindsight, Learning, RunConfig, Simulator
 from selu_hpc.envs.goals import is_named, make_task
 from selu_hpc.models.vlm import Generator
-from selu_hpc.records import Exchange, Goal, Label, Task, Truth, derive_seed
+from selu_hpc.records import Exchange, Goal, Label, Purpose, Task, Truth, derive_seed
 from selu_hpc.selu import wording
 from selu_hpc.selu.actor import VOTES, VOTING_TEMPERATURE
 from selu_hpc.selu.critic import Critic, Judge
@@ -112,7 +112,7 @@ class Majority:
     def judge(self, cases: Sequence[Case]) -> list[Label]:
         interview = Interview(self.generator, self.adapter, cases)
         questions = [
-            Question(place, "verdict", wording.verdict_prompt(case.task.instruction, frames=self.frames))
+            Question(place, Purpose.VERDICT, wording.verdict_prompt(case.task.instruction, frames=self.frames))
             for place, case in enumerate(cases)
         ]
         votes = [
@@ -153,7 +153,7 @@ class SelfRefine:
         questions = [
             Question(
                 place,
-                "feedback",
+                Purpose.FEEDBACK,
                 wording.feedback_prompt(
                     interview.cases[place].task.instruction, verdict=now[place], frames=self.frames
                 ),
@@ -163,7 +163,7 @@ class SelfRefine:
         said = interview.ask(questions, read=lambda text: text or None)
         told = [[("You see:", text or "nothing")] for text in said]
         claims = [Claim(place, interview.cases[place].task) for place in places]
-        return verdicts(interview, claims, self.frames, told=told, purpose="refined verdict")
+        return verdicts(interview, claims, self.frames, told=told, purpose=Purpose.REFINED_VERDICT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ class Scoring:
     def judge(self, cases: Sequence[Case]) -> list[Label]:
         interview = Interview(self.generator, self.adapter, cases)
         questions = [
-            Question(place, "score", wording.verdict_prompt(case.task.instruction, frames=self.frames))
+            Question(place, Purpose.SCORE, wording.verdict_prompt(case.task.instruction, frames=self.frames))
             for place, case in enumerate(cases)
         ]
         scores = interview.probability_of(questions, "yes", "no")

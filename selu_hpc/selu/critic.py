@@ -22,7 +22,7 @@ from selu_hpc.models.vlm import Generator
 from selu_hpc.records import Label, Task
 from selu_hpc.selu import hindsight
 from selu_hpc.selu.interview import Case, Interview
-from selu_hpc.selu.verdicts import Claim, judge, was_tried
+from selu_hpc.selu.verdicts import Claim, judge
 
 
 class Judge(Protocol):
@@ -44,22 +44,21 @@ class Critic:
     def judge(self, cases: Sequence[Case]) -> list[Label]:
         interview = Interview(self.generator, self.adapter, cases)
         claims = [Claim(place, case.task) for place, case in enumerate(cases)]
-        tried = was_tried(interview, claims, self.config, simulator=self.simulator)
-        first, final = judge(interview, claims, self.config, simulator=self.simulator)
+        judged = judge(interview, claims, self.config, simulator=self.simulator)
         relabelled: list[Task | None] = [None] * len(cases)
         if self.config.hindsight is not Hindsight.OFF:
-            failed = [place for place, yes in enumerate(final) if not yes]
+            failed = [place for place, one in enumerate(judged) if not one.final]
             found = hindsight.relabel(interview, failed, self.config, simulator=self.simulator)
             for place, task in zip(failed, found, strict=True):
                 relabelled[place] = task
         return [
             Label(
                 episode_id=case.episode_id,
-                first=first[place],
-                verdict=final[place],
+                first=judged[place].first,
+                verdict=judged[place].final,
                 relabelled=relabelled[place],
                 exchanges=tuple(interview.exchanges[place]),
-                tried=tried[place],
+                tried=judged[place].tried,
             )
             for place, case in enumerate(cases)
         ]

@@ -11,16 +11,16 @@ task, to be done, and find it not yet so in the picture before the first step, o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from selu_hpc.config import CriticConfig, Hindsight, Simulator
 from selu_hpc.envs.goals import VERBS, make_task
 from selu_hpc.envs.words import language_of
-from selu_hpc.records import Goal, Task
+from selu_hpc.records import Goal, Purpose, Task
 from selu_hpc.selu import wording
 from selu_hpc.selu.deeds import deeds
-from selu_hpc.selu.interview import Interview, Question
+from selu_hpc.selu.interview import Case, Interview, Question
 from selu_hpc.selu.reading import read_which, read_yes_no, relabelled_goal
 from selu_hpc.selu.verdicts import CONSISTENCY, Claim, judge
 
@@ -28,45 +28,80 @@ CONTRARY = {"close": "open", "toggle off": "toggle on", "switch off": "switch on
 """Verbs whose goal holds of most things all along, and the verb whose goal held before."""
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What the critic said that the verb of a goal happened to, in the case at a place of the batch.
+
+    answer: an object's type or "none"; None where nothing could be read.
+    """
+
+    place: int
+    goal: Goal
+    answer: str | None
+
+
 def relabel(
     interview: Interview, places: Sequence[int], config: CriticConfig, *, simulator: Simulator
 ) -> list[Task | None]:
-    """For each of these cases the task it did achieve, or None."""
-    language = language_of(simulator)
-    asked = [(place, goal) for place in places for goal in _wondered(interview.cases[place].task, config, simulator)]
-    said = interview.ask(
-        [
-            Question(place, "which", wording.which_prompt(wording.which_question(goal, simulator=simulator)), now=True)
-            for place, goal in asked
-        ],
-        read=[partial(read_which, language=language, goal=goal) for _, goal in asked],
-    )
-    candidates: list[Claim] = []
-    for (place, goal), answer in zip(asked, said, strict=True):
-        case = interview.cases[place]
-        named = relabelled_goal(goal, answer)
-        found = [named] if named is not None else []
-        if config.own_words and case.said is not None:
-            done = [_completed(deed, goal) for deed in reversed(deeds(case.said, language)) if deed.verb == goal.verb]
-            found = [one for one in found if one in done] + [one for one in done if one != named]
-        for one in dict.fromkeys(found):
-            if (one,) != case.task.goals:
-                candidates.append(Claim(place, make_task(case.task.scene, (one,), simulator=simulator)))
-    agreed = [True] * len(candidates)
-    if config.consistency_check:
-        _, agreed = judge(interview, candidates, config, simulator=simulator, purposes=CONSISTENCY)
-        candidates = [claim for claim, yes in zip(candidates, agreed, strict=True) if yes]
-        agreed = _not_yet(interview, candidates, simulator)
+    """For each of these cases the task it did achieve, or None.
+
+    The critic is asked which object it happened to; what it names and what the actor's own words did are candidates;
+    the first that the critic stands by is taken.
+    """
+    named = _ask_which(interview, places, config, simulator)
+    candidates = [claim for one in named for claim in _candidates(one, interview.cases[one.place], config, simulator)]
+    agreed = _stood_by(interview, candidates, config, simulator) if config.consistency_check else candidates
     chosen: dict[int, Task] = {}
-    for claim, yes in zip(candidates, agreed, strict=True):
-        if yes:
-            chosen.setdefault(claim.place, claim.task)
+    for claim in agreed:
+        chosen.setdefault(claim.place, claim.task)
     return [chosen.get(place) for place in places]
 
 
-def _completed(deed: Goal, goal: Goal) -> Goal:
-    """ "put it on the desk" puts what the instruction was to put."""
-    return replace(deed, target=goal.target) if deed.place and not deed.target else deed
+def _ask_which(interview: Interview, places: Sequence[int], config: CriticConfig, simulator: Simulator) -> list[Named]:
+    language = language_of(simulator)
+    asked = [(place, goal) for place in places for goal in _wondered(interview.cases[place].task, config, simulator)]
+    prompts = [wording.which_prompt(wording.which_question(goal, simulator=simulator)) for _, goal in asked]
+    answers = interview.ask(
+        [Question(place, Purpose.WHICH, prompt, now=True) for (place, _), prompt in zip(asked, prompts, strict=True)],
+        read=[partial(read_which, language=language, goal=goal) for _, goal in asked],
+    )
+    return [Named(place, goal, answer) for (place, goal), answer in zip(asked, answers, strict=True)]
+
+
+def _candidates(named: Named, case: Case, config: CriticConfig, simulator: Simulator) -> list[Claim]:
+    """The instruction with the object that was named, then those that the actor's own words did, the last first.
+
+    Where words are looked at, what they never did is left out; the case's own task always is.
+    """
+    goal = relabelled_goal(named.goal, named.answer)
+    seen = [] if goal is None else [goal]
+    if config.own_words and case.said is not None:
+        done = _done(case.said, named.goal, simulator)
+        goals = [*(one for one in seen if one in done), *done]
+    else:
+        goals = seen
+    return [
+        Claim(named.place, make_task(case.task.scene, (one,), simulator=simulator))
+        for one in dict.fromkeys(goals)
+        if (one,) != case.task.goals
+    ]
+
+
+def _done(said: Sequence[str], goal: Goal, simulator: Simulator) -> list[Goal]:
+    """What the words did with this goal's verb, the last first; "put it on the desk" puts what the goal puts."""
+    return [
+        replace(deed, target=goal.target) if deed.place and not deed.target else deed
+        for deed in reversed(deeds(said, language_of(simulator)))
+        if deed.verb == goal.verb
+    ]
+
+
+def _stood_by(interview: Interview, claims: Sequence[Claim], config: CriticConfig, simulator: Simulator) -> list[Claim]:
+    """Those of the claims that the critic judges to be done and finds not to have been so at first."""
+    judged = judge(interview, claims, config, simulator=simulator, purposes=CONSISTENCY)
+    agreed = [claim for claim, one in zip(claims, judged, strict=True) if one.final]
+    new = _not_yet(interview, agreed, simulator)
+    return [claim for claim, is_new in zip(agreed, new, strict=True) if is_new]
 
 
 def _wondered(task: Task, config: CriticConfig, simulator: Simulator) -> list[Goal]:
@@ -93,7 +128,7 @@ def _not_yet(interview: Interview, claims: Sequence[Claim], simulator: Simulator
     questions = [
         Question(
             claims[at].place,
-            "before",
+            Purpose.BEFORE,
             wording.state_prompt(wording.state_question(goal, simulator=simulator)),
             before=True,
         )

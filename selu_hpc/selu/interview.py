@@ -15,11 +15,10 @@ from typing import TypeVar
 from selu_hpc.config import CriticFrames
 from selu_hpc.errors import ModelError
 from selu_hpc.models.vlm import Answer, Generator, Request
-from selu_hpc.records import Exchange, FrameHWC, FramesTVHWC, Task, View, derive_seed
-from selu_hpc.selu.reading import clean, read_yes_no
+from selu_hpc.records import UNREADABLE, Exchange, FrameHWC, Purpose, Task, clean, derive_seed
+from selu_hpc.selu.reading import read_yes_no
 
 Read = TypeVar("Read")
-UNREADABLE = "unreadable"
 _WORD_AND_END = 2
 _SAID = re.compile(r"\b(?:yes|no)\b", re.IGNORECASE)
 
@@ -42,14 +41,14 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A prompt about the case at a place in the batch, and what it is for ("verdict", "state", "which", …).
+    """A prompt about the case at a place in the batch, and what it is for.
 
     before: it is asked of the picture before the first step.
     now: it is asked of the last picture alone, for its words do not say which of several they mean.
     """
 
     place: int
-    purpose: str
+    purpose: Purpose
     prompt: str
     before: bool = False
     now: bool = False
@@ -148,7 +147,7 @@ class Interview:
         scores = self._generator.logprobs(both, answers, adapter=self._adapter)
         return [1 / (1 + exp(min(two - one, 700.0))) for one, two in zip(scores[::2], scores[1::2], strict=True)]
 
-    def note(self, place: int, purpose: str, *, question: str, said: str, taken: str) -> None:
+    def note(self, place: int, purpose: Purpose, *, question: str, said: str, taken: str) -> None:
         """Keep what was found out without asking the model."""
         self.exchanges[place].append(Exchange(purpose=purpose, question=question, answer=said, taken=taken))
 
@@ -164,13 +163,8 @@ class Interview:
         self.exchanges[question.place].append(exchange)
 
 
-def critic_images(frames: FramesTVHWC, which: CriticFrames) -> tuple[FrameHWC, ...]:
-    """The third-person pictures a verdict is asked over."""
-    return tuple(frames[step, View.THIRD_PERSON.axis] for step in critic_steps(len(frames), which))
-
-
 def critic_steps(num_frames: int, which: CriticFrames) -> tuple[int, ...]:
-    """Which of an episode's frames those are: `critic_steps(11, CriticFrames.LAST) == (10,)`."""
+    """Which of an episode's frames a verdict is asked over: `critic_steps(11, CriticFrames.LAST) == (10,)`."""
     last = num_frames - 1
     match which:
         case CriticFrames.LAST:

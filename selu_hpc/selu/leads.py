@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from selu_hpc.measures import Gain, gain
-from selu_hpc.selu.table import interval, outcomes, place, scenes_of
+from selu_hpc.selu.rows import outcomes, place, scenes_of
+from selu_hpc.selu.table import interval
 from selu_hpc.summaries import Summary, by_settings, without_copies
 
 Seeds = Mapping[int, Summary]

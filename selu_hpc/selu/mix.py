@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from selu_hpc.config import CriticFrames, CriticMode, Learning, MixConfig, RunConfig
-from selu_hpc.records import Ended, Episode, FrameRef, Label, Role, Sample, Task, View, derive_seed
+from selu_hpc.records import UNREADABLE, Ended, Episode, FrameRef, Label, Role, Sample, Task, View, derive_seed
 from selu_hpc.selu import wording
 from selu_hpc.selu.interview import critic_steps
 
@@ -234,7 +234,7 @@ def _episode_counts(judged: Sequence[Judged], unique: Sequence[Judged]) -> dict[
         counts["relabelled"] += one.label.relabelled is not None
         counts["steps"] += one.episode.num_steps
         counts["unreadable_actions"] += sum(not action.parsed for action in one.episode.actions)
-        counts["unreadable_answers"] += sum(exchange.taken == "unreadable" for exchange in one.label.exchanges)
+        counts["unreadable_answers"] += sum(exchange.taken == UNREADABLE for exchange in one.label.exchanges)
     total: Counter[str] = Counter()
     for counts in by_type.values():
         total.update(counts)  # adding Counters would drop what is zero

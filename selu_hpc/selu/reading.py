@@ -11,8 +11,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from selu_hpc.envs.language import Language
-from selu_hpc.records import LONGEST_KEPT, Goal
-from selu_hpc.records import clean as clean
+from selu_hpc.records import LONGEST_KEPT, Goal, clean
 
 _YES = frozenset(["yes", "yeah", "yep"])
 _NO = frozenset(["no", "nope"])

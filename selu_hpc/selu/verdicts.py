@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from selu_hpc.config import CriticConfig, CriticFrames, Simulator
 from selu_hpc.envs.words import language_of
-from selu_hpc.records import Task
+from selu_hpc.records import Purpose, Task
 from selu_hpc.selu import wording
 from selu_hpc.selu.deeds import tried
 from selu_hpc.selu.interview import Interview, Question
@@ -35,18 +35,29 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a claim came to.
+
+    first: the first verdict.  final: after the actor's own words and self-asking.
+    tried: False when the actor's own words never did what is claimed; True where they are not looked at.
+    """
+
+    first: bool
+    final: bool
+    tried: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Purposes:
     """What the record calls the three kinds of question."""
 
-    first: str
-    state: str
-    second: str
+    first: Purpose
+    state: Purpose
+    second: Purpose
 
 
-OWN_TASK = Purposes("verdict", "state", "second verdict")
-CONSISTENCY = Purposes("consistency", "consistency state", "second consistency")
-OWN_WORDS = "own words"
-"""What the record calls the look at what the actor said."""
+OWN_TASK = Purposes(Purpose.VERDICT, Purpose.STATE, Purpose.SECOND_VERDICT)
+CONSISTENCY = Purposes(Purpose.CONSISTENCY, Purpose.CONSISTENCY_STATE, Purpose.SECOND_CONSISTENCY)
 
 
 def verdicts(
@@ -55,14 +66,16 @@ def verdicts(
     frames: CriticFrames,
     *,
     told: Sequence[Answers] | None = None,
-    purpose: str = OWN_TASK.first,
+    purpose: Purpose = OWN_TASK.first,
 ) -> list[bool]:
     """The critic's verdict on each claim; words that say neither yes nor no are a no."""
     answers = told or [()] * len(claims)
     return [bool(yes) for yes in interview.ask(_questions(claims, frames, answers, purpose), read=read_yes_no)]
 
 
-def _questions(claims: Sequence[Claim], frames: CriticFrames, told: Sequence[Answers], purpose: str) -> list[Question]:
+def _questions(
+    claims: Sequence[Claim], frames: CriticFrames, told: Sequence[Answers], purpose: Purpose
+) -> list[Question]:
     return [
         Question(claim.place, purpose, wording.verdict_prompt(claim.task.instruction, frames=frames, answers=known))
         for claim, known in zip(claims, told, strict=True)
@@ -70,7 +83,7 @@ def _questions(claims: Sequence[Claim], frames: CriticFrames, told: Sequence[Ans
 
 
 def _first(
-    interview: Interview, claims: Sequence[Claim], config: CriticConfig, purpose: str
+    interview: Interview, claims: Sequence[Claim], config: CriticConfig, purpose: Purpose
 ) -> list[tuple[bool, float]]:
     """Each first verdict, with how sure the critic is of it where `critic.sure_yes` asks for that."""
     if not 0 < config.sure_yes < 1:
@@ -86,42 +99,38 @@ def judge(
     *,
     simulator: Simulator,
     purposes: Purposes = OWN_TASK,
-) -> tuple[list[bool], list[bool]]:
-    """First and final verdict on each claim."""
+) -> list[Judgement]:
+    """A first verdict on each claim, a look at the actor's own words, and a second verdict where there is doubt."""
     said = _first(interview, claims, config, purposes.first)
-    first = [yes for yes, _ in said]
-    possible = was_tried(interview, claims, config, simulator=simulator)
-    final = [yes and can_be for yes, can_be in zip(first, possible, strict=True)]
-    for claim, can_be in zip(claims, possible, strict=True):
-        if not can_be:
-            words = ", ".join(filter(None, interview.cases[claim.place].said or ()))
+    judged = _heeding_words(interview, claims, [yes for yes, _ in said], config, simulator)
+    if not config.self_asking:
+        return judged
+    least = config.sure_yes if config.sure_yes < 1 else math.inf
+    doubted = [at for at, (yes, sure) in enumerate(said) if judged[at].tried and (not yes or sure < least)]
+    second = _ask_oneself(interview, [claims[at] for at in doubted], config.frames, simulator, purposes)
+    for at, yes in zip(doubted, second, strict=True):
+        judged[at] = replace(judged[at], final=yes)
+    return judged
+
+
+def _heeding_words(
+    interview: Interview, claims: Sequence[Claim], first: Sequence[bool], config: CriticConfig, simulator: Simulator
+) -> list[Judgement]:
+    """What the actor's words never tried is a no, whatever the first verdict was; the record says by which words."""
+    judged = []
+    for claim, yes in zip(claims, first, strict=True):
+        words = interview.cases[claim.place].said if config.own_words else None
+        was_tried = words is None or tried(claim.task.goals, words, language_of(simulator))
+        if not was_tried:
             interview.note(
                 claim.place,
-                OWN_WORDS,
+                Purpose.OWN_WORDS,
                 question=f"Did the actor try to {claim.task.instruction}?",
-                said=words,
+                said=", ".join(filter(None, words or ())),
                 taken="no",
             )
-    if config.self_asking:
-        least = config.sure_yes if config.sure_yes < 1 else math.inf
-        doubted = [at for at, (yes, sure) in enumerate(said) if possible[at] and (not yes or sure < least)]
-        second = _ask_oneself(interview, [claims[at] for at in doubted], config.frames, simulator, purposes)
-        for at, yes in zip(doubted, second, strict=True):
-            final[at] = yes
-    return first, final
-
-
-def was_tried(
-    interview: Interview, claims: Sequence[Claim], config: CriticConfig, *, simulator: Simulator
-) -> list[bool]:
-    """Whether the actor's own words say that it tried what is claimed; True where they are not looked at."""
-    if not config.own_words:
-        return [True] * len(claims)
-    language = language_of(simulator)
-    said = [interview.cases[claim.place].said for claim in claims]
-    return [
-        words is None or tried(claim.task.goals, words, language) for claim, words in zip(claims, said, strict=True)
-    ]
+        judged.append(Judgement(first=yes, final=yes and was_tried, tried=was_tried))
+    return judged
 
 
 def _ask_oneself(
@@ -136,7 +145,7 @@ def _ask_oneself(
 
 
 def states(
-    interview: Interview, claims: Sequence[Claim], *, simulator: Simulator, purpose: str = OWN_TASK.state
+    interview: Interview, claims: Sequence[Claim], *, simulator: Simulator, purpose: Purpose = OWN_TASK.state
 ) -> list[list[tuple[str, bool | None]]]:
     """For each claim the question about each of its goals, asked of the last picture alone, and what was read."""
     asked = [

@@ -33,7 +33,7 @@ VERSIONS: Mapping[str, int] = {
 }
 RECALLED_ACTIONS = 6
 """Actions of the history that the actor is told."""
-UNREADABLE = "nothing"
+NO_ACTION = "nothing"
 """Stands in the history for words no action could be read from."""
 
 
@@ -45,7 +45,7 @@ def actor_prompt(
     seen: `Observation.text`.  history: canonical actions so far, "" for unreadable ones.
     allowed: `allowed_actions(...)` for a base that does not know the actions by heart.
     """
-    recent = [action or UNREADABLE for action in history[-RECALLED_ACTIONS:]]
+    recent = [action or NO_ACTION for action in history[-RECALLED_ACTIONS:]]
     return _render(
         "explore" if explore else "actor",
         instruction=instruction,

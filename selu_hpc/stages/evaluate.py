@@ -17,14 +17,13 @@ from selu_hpc.config import CriticMode, Hindsight, Learning, RunConfig
 from selu_hpc.envs.pool import EnvironmentPool
 from selu_hpc.models.vlm import Request
 from selu_hpc.recipes import load_run
-from selu_hpc.records import Role, Task, Truth, View
+from selu_hpc.records import Role, Task, Truth, View, clean
 from selu_hpc.rounds.gate import Seal
 from selu_hpc.rounds.rundir import RunDir, ShardDir, Stage, write_json
 from selu_hpc.selu.actor import Actor
 from selu_hpc.selu.baselines import judge_of
 from selu_hpc.selu.interview import Interview
 from selu_hpc.selu.probe import is_right, probe_questions
-from selu_hpc.selu.reading import clean
 from selu_hpc.selu.results import numbers
 from selu_hpc.selu.verdicts import Claim, states, verdicts
 from selu_hpc.stages import entry

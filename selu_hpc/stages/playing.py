@@ -23,9 +23,8 @@ import numpy as np
 
 from selu_hpc.config import EnvConfig, StopMode
 from selu_hpc.envs.base import Observation, StepResult
-from selu_hpc.records import Action, Ended, Episode, FrameHWC, Task, Truth
+from selu_hpc.records import Action, Ended, Episode, FrameHWC, Task, Truth, clean
 from selu_hpc.selu.actor import Situation
-from selu_hpc.selu.reading import clean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,30 +20,28 @@ from typing import Any
 from selu_hpc.config import RunConfig
 from selu_hpc.errors import RunFolderError
 from selu_hpc.recipes import load_run
-from selu_hpc.records import Exchange, Goal, Label, Task, View
+from selu_hpc.records import Exchange, Goal, Label, Purpose, Task, View
 from selu_hpc.rounds.rundir import RunDir, write_bytes
 from selu_hpc.selu.interview import critic_steps
-from selu_hpc.selu.verdicts import CONSISTENCY, OWN_TASK, OWN_WORDS
 from selu_hpc.viz.choice import Kind, choose
 from selu_hpc.viz.plain import plain, plain_all, script_json
 from selu_hpc.viz.played import PlayedEpisode, compare_checksums, pick_round, read_round, with_ids
 from selu_hpc.viz.results import world_of
 from selu_hpc.viz.strips import strip
 
-BEFORE = "before"
-PURPOSES = {
-    OWN_TASK.first: "First verdict",
-    OWN_WORDS: "The actor’s own words",
-    OWN_TASK.state: "Self-asking",
-    OWN_TASK.second: "Second verdict",
-    "which": "Hindsight: what was done instead?",
-    CONSISTENCY.first: "Hindsight: is that done?",
-    CONSISTENCY.state: "Hindsight: self-asking",
-    CONSISTENCY.second: "Hindsight: second verdict",
-    BEFORE: "Hindsight: was it so at first?",
-    "feedback": "Feedback on the verdict",
-    "refined verdict": "Refined verdict",
-    "score": "Score",
+HEADINGS: Mapping[str, str] = {
+    Purpose.VERDICT: "First verdict",
+    Purpose.OWN_WORDS: "The actor’s own words",
+    Purpose.STATE: "Self-asking",
+    Purpose.SECOND_VERDICT: "Second verdict",
+    Purpose.WHICH: "Hindsight: what was done instead?",
+    Purpose.CONSISTENCY: "Hindsight: is that done?",
+    Purpose.CONSISTENCY_STATE: "Hindsight: self-asking",
+    Purpose.SECOND_CONSISTENCY: "Hindsight: second verdict",
+    Purpose.BEFORE: "Hindsight: was it so at first?",
+    Purpose.FEEDBACK: "Feedback on the verdict",
+    Purpose.REFINED_VERDICT: "Refined verdict",
+    Purpose.SCORE: "Score",
 }
 """What the page calls the purposes of questions; one that is not here is called by its own name."""
 
@@ -165,9 +163,9 @@ def _label(label: Label, corrected: bool, num_frames: int, config: RunConfig) ->
 def _exchange(one: Exchange, num_frames: int, config: RunConfig) -> dict[str, Any]:
     """pictures: the steps whose third-person pictures the question was asked of; none for a look at words."""
     pictures: Sequence[int] = critic_steps(num_frames, config.critic.frames)
-    if one.purpose in (BEFORE, OWN_WORDS):
-        pictures = (0,) if one.purpose == BEFORE else ()
-    heading = PURPOSES.get(one.purpose, one.purpose)
+    if one.purpose in (Purpose.BEFORE, Purpose.OWN_WORDS):
+        pictures = (0,) if one.purpose == Purpose.BEFORE else ()
+    heading = HEADINGS.get(one.purpose, one.purpose)
     return {"heading": heading, "asked": one.question, "said": one.answer, "taken": one.taken, "pictures": pictures}
 
 

@@ -5,36 +5,23 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
 import pytest
+from toy_cases import BROKEN, EMPTY, OPENED, case, composed, purposes, task
 from toy_home import ToyModel, picture
 
-from selu_hpc.config import CriticConfig, CriticMode, Hindsight, Learning, RunConfig, Simulator
-from selu_hpc.envs.goals import make_task
+from selu_hpc.config import CriticConfig, RunConfig, Simulator
 from selu_hpc.errors import ModelError
-from selu_hpc.records import Goal, Task, Truth
-from selu_hpc.selu.baselines import judge_of
+from selu_hpc.records import Action, Ended, Episode, Goal, View
 from selu_hpc.selu.critic import Critic
 from selu_hpc.selu.interview import Case
-
-EMPTY = {"open": [], "broken": [], "held": "", "near": "", "wall": 0}
-
-
-def task(verb: str, target: str) -> Task:
-    return make_task("FloorPlan16", (Goal(verb=verb, target=target),), simulator=Simulator.THOR)
-
-
-def case(asked: Task, number: int = 0, **state: object) -> Case:
-    frame = picture({**EMPTY, **state})
-    return Case(episode_id=f"r01-s0000-e{number:04d}", task=asked, images=(frame,), seed=number)
+from selu_hpc.stages.label import cases as cases_of
+from selu_hpc.store.trajectories import EpisodeReader, EpisodeWriter
 
 
 def critic(model: ToyModel, **settings: object) -> Critic:
     config = CriticConfig.of(settings)
     return Critic(generator=model, adapter=None, simulator=Simulator.THOR, config=config)
-
-
-def purposes(label) -> list[str]:
-    return [exchange.purpose for exchange in label.exchanges]
 
 
 def test_a_yes_is_taken_at_once():
@@ -247,13 +234,6 @@ def test_a_label_does_not_depend_on_who_is_judged_beside_it():
     assert judge.judge(cases) == [label for one in cases for label in judge.judge([one])]
 
 
-def composed(*goals: Goal) -> Task:
-    return make_task("FloorPlan16", goals, simulator=Simulator.THOR)
-
-
-OPENED, BROKEN = Goal(verb="open", target="Fridge"), Goal(verb="break", target="Vase")
-
-
 def test_of_a_composition_that_failed_the_goal_that_was_reached_is_an_instruction_of_its_own():
     class Whole(ToyModel):
         def verdict(self, prompt, state):
@@ -310,109 +290,6 @@ def test_states_and_objects_are_asked_of_the_last_picture_and_verdicts_of_all(fr
     assert shown == {"Task:": {len(images)}, "Is": {1}, "Which": {1}}
 
 
-# ---- controls and baselines
-
-
-def judge(model: ToyModel | None, **changes: object):
-    config = RunConfig.of(changes)
-    return judge_of(config, model, adapter=None)
-
-
-def test_the_coin_says_yes_half_the_time_and_the_same_every_time():
-    cases = [case(task("open", "Fridge"), number) for number in range(400)]
-    labels = judge(None, critic={"mode": "random"}).judge(cases)
-    assert 160 < sum(label.verdict for label in labels) < 240
-    assert labels == judge(None, critic={"mode": "random"}).judge(cases)
-    assert labels[7:8] == judge(None, critic={"mode": "random"}).judge(cases[7:8])
-
-
-def test_without_a_critic_every_episode_counts():
-    labels = judge(None, critic={"mode": "none"}).judge([case(task("open", "Fridge"))])
-    assert [label.verdict for label in labels] == [True]
-
-
-def test_the_oracle_takes_verdict_and_relabelling_from_the_truth():
-    opened = Goal(verb="open", target="Cabinet")
-    truths = {
-        "r01-s0000-e0000": Truth(episode_id="r01-s0000-e0000", success_after=(False, True)),
-        "r01-s0000-e0001": Truth(episode_id="r01-s0000-e0001", success_after=(False, False), achieved=(opened,)),
-    }
-    config = RunConfig.of({"critic": {"mode": CriticMode.ORACLE, "hindsight": Hindsight.INSTRUCTION_VERB}})
-    cases = [case(task("open", "Fridge"), number) for number in range(2)]
-    labels = judge_of(config, None, adapter=None, truths=truths).judge(cases)
-    assert [label.verdict for label in labels] == [True, False]
-    assert [label.relabelled for label in labels] == [None, task("open", "Cabinet")]
-
-
-def test_the_oracle_relabels_to_what_hindsight_could_have_asked_about():
-    """Not to what has no name, nor to where something else came to lie."""
-    sliced = Goal(verb="put", target="AppleSliced", place="CounterTop")
-    elsewhere = Goal(verb="put", target="Pen", place="Desk")
-    asked = make_task("FloorPlan1", (Goal(verb="put", target="Mug", place="Desk"),), simulator=Simulator.THOR)
-    config = RunConfig.of({"critic": {"mode": CriticMode.ORACLE}})
-    for achieved, relabelled in [
-        ((sliced, elsewhere), None),
-        ((sliced, Goal(verb="put", target="Mug", place="Shelf")), "put the mug on the shelf"),
-    ]:
-        truth = Truth(episode_id="r01-s0000-e0000", success_after=(False, False), achieved=achieved)
-        judge = judge_of(config, None, adapter=None, truths={truth.episode_id: truth})
-        (label,) = judge.judge([case(asked)])
-        assert (label.relabelled.instruction if label.relabelled else None) == relabelled
-
-
-def test_the_oracle_relabels_a_composition_to_the_goal_that_was_reached():
-    truth = Truth(episode_id="r01-s0000-e0000", success_after=(False, False), achieved=(OPENED,))
-    config = RunConfig.of({"critic": {"mode": CriticMode.ORACLE}})
-    judge = judge_of(config, None, adapter=None, truths={truth.episode_id: truth})
-    assert judge.judge([case(composed(OPENED, BROKEN))])[0].relabelled == task("open", "Fridge")
-    assert judge.judge([case(task("open", "Fridge"))])[0].relabelled is None
-
-
-def test_a_majority_of_five_samples_decides():
-    class Wavers(ToyModel):
-        said = 0
-
-        def answer(self, request):
-            self.said += 1
-            return "no" if self.said % 3 == 0 else "yes"
-
-    (label,) = judge(Wavers(), learning=Learning.SELF_CONSISTENCY).judge([case(task("open", "Fridge"))])
-    assert [exchange.taken for exchange in label.exchanges] == ["yes", "yes", "no", "yes", "yes"]
-    assert label.verdict
-
-
-def test_self_refine_gives_feedback_until_nothing_changes_and_at_most_three_times():
-    class Contrary(ToyModel):
-        def verdict(self, prompt, state):
-            told = prompt.count("You see:")
-            self.turns = getattr(self, "turns", 0) + bool(told)
-            return "yes" if self.turns % 2 else "no"
-
-    (label,) = judge(Contrary(), learning=Learning.SELF_REFINE).judge([case(task("open", "Fridge"))])
-    assert purposes(label) == ["verdict", *["feedback", "refined verdict"] * 3]
-    assert (label.first, label.verdict) == (False, True)
-    (label,) = judge(ToyModel(), learning=Learning.SELF_REFINE).judge([case(task("open", "Fridge"))])
-    assert purposes(label) == ["verdict", "feedback", "refined verdict"]
-
-
-def test_scoring_accepts_the_likeliest_third():
-    cases = [case(task("open", "Fridge"), number, open=["Fridge"] if number % 3 == 0 else []) for number in range(9)]
-    labels = judge(ToyModel(), learning=Learning.SCORING).judge(cases)
-    assert [label.verdict for label in labels] == [number % 3 == 0 for number in range(9)]
-
-
-@pytest.mark.parametrize("frames", ["last", "first_and_last", "all"])
-def test_the_critic_sees_the_frames_the_recipe_names(frames):
-    import numpy as np
-
-    from selu_hpc.config import CriticFrames
-    from selu_hpc.selu.interview import critic_images
-
-    shot = np.stack([np.stack([np.full((2, 2, 3), 2 * t + v, np.uint8) for v in range(2)]) for t in range(4)])
-    seen = [int(image[0, 0, 0]) for image in critic_images(shot, CriticFrames(frames))]
-    assert seen == {"last": [7], "first_and_last": [1, 7], "all": [1, 3, 5, 7]}[frames]
-
-
 def saying(one: Case, *said: str) -> Case:
     return dataclasses.replace(one, said=said)
 
@@ -451,3 +328,33 @@ def test_hindsight_passes_over_what_was_never_tried_and_wonders_about_what_was()
     assert label.relabelled == task("break", "Vase")
     (label,) = critic(Distracted()).judge([saying(broke, "go to the cup", "done")])
     assert label.relabelled is None
+
+
+@pytest.fixture
+def four_frames(tmp_path) -> EpisodeReader:
+    """One episode; every pixel of the first camera's frames is 0, of the third person's 1, 2, 3, 4."""
+    frames = np.zeros((4, 2, 8, 8, 3), np.uint8)
+    frames[:, View.THIRD_PERSON.axis] = np.arange(1, 5, dtype=np.uint8)[:, None, None, None]
+    episode = Episode(
+        episode_id="r01-s0000-e0000",
+        seed=0,
+        task=task("open", "Fridge"),
+        actions=(Action(text="turn left", parsed="turn left", ok=True),) * 3,
+        ended=Ended.LIMIT,
+        model="pocket",
+        adapter="none",
+        frames_tvhwc=frames,
+        timestamps_s=(0.0,) * 4,
+    )
+    with EpisodeWriter(tmp_path / "episodes.zarr", num_steps=3, height=8, width=8) as writer:
+        writer.append(episode)
+        writer.finish()
+    return EpisodeReader(tmp_path / "episodes.zarr")
+
+
+@pytest.mark.parametrize(("frames", "seen"), [("last", [4]), ("first_and_last", [1, 4]), ("all", [1, 2, 3, 4])])
+def test_the_critic_is_shown_the_third_person_frames_that_the_recipe_names(four_frames, frames, seen):
+    (one,) = cases_of(four_frames, range(1), RunConfig.of({"critic": {"frames": frames}}))
+    assert [image.min() for image in one.images] == [image.max() for image in one.images] == seen
+    assert one.before is not None
+    assert one.before.max() == 1

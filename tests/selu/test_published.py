@@ -7,7 +7,8 @@ from pathlib import Path
 from selu_hpc.evaluate import read_summaries
 from selu_hpc.rl4vlm.summary import is_game
 from selu_hpc.selu.leads import leads_markdown, make_leads
-from selu_hpc.selu.table import make_rows, markdown
+from selu_hpc.selu.rows import make_rows
+from selu_hpc.selu.table import markdown
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 

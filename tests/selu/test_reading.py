@@ -9,8 +9,8 @@ import pytest
 from selu_hpc.config import Simulator
 from selu_hpc.envs.goals import VERBS
 from selu_hpc.envs.words import language_of
-from selu_hpc.records import Exchange, Goal, Label
-from selu_hpc.selu.reading import LONGEST_KEPT, clean, read_object, read_which, read_yes_no, relabelled_goal
+from selu_hpc.records import LONGEST_KEPT, Exchange, Goal, Label, clean
+from selu_hpc.selu.reading import read_object, read_which, read_yes_no, relabelled_goal
 
 THOR = language_of(Simulator.THOR)
 HOME = language_of(Simulator.VIRTUALHOME)

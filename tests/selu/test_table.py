@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from summaries import summary
 
-from selu_hpc.selu.table import by_round_markdown, by_type_markdown, by_way_markdown, make_rows, markdown
+from selu_hpc.selu.rows import make_rows
+from selu_hpc.selu.table import by_round_markdown, by_type_markdown, by_way_markdown, markdown
 
 
 def test_base_last_and_gain_are_counted_over_seeds_and_episodes():
