@@ -6,10 +6,6 @@ import sys
 import grimp
 import pytest
 
-from selu_hpc.errors import ConfigError
-from selu_hpc.recipes import load_recipe
-from selu_hpc.recipes.reading import read_value
-
 # From the top of the house to its ground; a layer may import from those below it and from itself only.
 LAYERS = [
     {
@@ -117,25 +113,3 @@ def test_a_command_starts_without_what_only_compute_nodes_need(command):
     imported = {line.rpartition("|")[2].strip().split(".")[0] for line in trace.splitlines()}
     assert "selu_hpc" in imported
     assert imported & HEAVY == set()
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("/lab #2/x.sif@sha256:00", "/lab #2/x.sif@sha256:00"),
-        ("#2/x.sif", "#2/x.sif"),
-        ("'/lab #2/x.sif'", "/lab #2/x.sif"),
-        ("a#b", "a#b"),
-        ("['a #b', 2]", ["a #b", 2]),
-        ("0.9 # sure", "0.9 # sure"),
-    ],
-)
-def test_nothing_of_an_override_is_taken_for_a_comment(text, value):
-    assert read_value(text) == value
-
-
-def test_an_override_that_yaml_would_cut_is_kept_where_it_is_text_and_else_refused():
-    image = f"/lab #2/x.sif@sha256:{'0' * 64}"
-    assert load_recipe("selu", [f"image={image}"]).image == image
-    with pytest.raises(ConfigError, match=r'critic\.sure_yes: found "0.9 # sure"; allowed: a finite number'):
-        load_recipe("selu", ["critic.sure_yes=0.9 # sure"])

@@ -1,9 +1,13 @@
-"""A run's journal and markers without stages, a squeue and a sacct that say what a test wants."""
+"""A run's journal and markers without stages; a squeue and a sacct that say what a test wants; a job to ask about."""
 
 from selu_hpc.engines.slurm.calls import Calls
+from selu_hpc.engines.why.explaining import explain
 from selu_hpc.rounds.rundir import Stage, write_json
 
 BEGUN = 1_767_225_600.0  # the first second of 2026, UTC
+PLACE = "r01/rollout/1"
+ERROR = "2026-01-01 00:00:09.000 ERROR   r01/rollout/1 selu_hpc.stages.entry: {}\n"
+QUORUM = "MissingShardError: round 1: 1 of 2 shards are whole, retry.quorum asks for 100%; the chain stops here:\nr01 …"
 
 
 class FakeSqueue:
@@ -89,3 +93,37 @@ def row(job_id, index, state, name, reason="None", *, node="", waits=""):
     element = job_id if index is None else f"{job_id}_{index}"
     at = "N/A" if index is None else index
     return f"{job_id}|{at}|{element}|{state}|2026-01-01T00:00:00|{name}|{reason}|{node}|{waits}"
+
+
+class ExplainedRollout:
+    """A rollout job of two shards with its gate behind it; shard 1 is the one that explain is asked about."""
+
+    def __init__(self, job, squeue):
+        self.job, self.squeue = job, squeue
+        job.journal.append("started", engine="slurm")
+        self.rollout = submitted(job, "r01-rollout", "7")
+        self.gate = submitted(job, "r01-gate", "9", "0", waits=[("afterany", self.rollout)])
+        job.journal.append("released", names=[self.rollout, self.gate])
+        finish(job, "r00/testset", "r00/evaluate")
+        self.queue()
+
+    def queue(self, *rows, gate=True):
+        waits = [row("9", None, "PENDING", self.gate, "Dependency")] if gate else []
+        self.squeue.says(*waits, *rows)
+
+    def attempt(self, number=0, *, log="", slurm_log="", job="7_1", name="", **record):
+        attempted(self.job, PLACE, number, name=name or self.rollout, job=job, log=log, slurm_log=slurm_log, **record)
+
+    def accounts(self, state, *steps, element="7_1", name=""):
+        self.squeue.accounts(f"{element}|{name or self.rollout}|{state}|0:0|2026|2026|2026|c1||4G", *steps)
+
+    def explain(self, what=PLACE):
+        return explain(self.job.run, what, self.squeue.calls)
+
+    @property
+    def last(self):
+        return self.explain().shard.tries[-1]
+
+    @property
+    def retry(self):
+        return self.explain().shard.retry

@@ -11,7 +11,8 @@ from selu_hpc.engines.slurm.scheduler import SubmitLimitError
 from selu_hpc.engines.slurm.state import QueueRow
 from selu_hpc.engines.slurm.submission import Submission
 from selu_hpc.errors import EngineError
-from selu_hpc.rounds.rundir import Stage
+from selu_hpc.rounds.plan import Key
+from selu_hpc.rounds.rundir import Stage, write_json
 from selu_hpc.site import Site
 
 FULL = SubmitLimitError("sbatch: QOSMaxSubmitJobPerUserLimit")
@@ -159,3 +160,20 @@ def finish(job, *shards):
     for stage in (Stage.ROLLOUT, Stage.LABEL):
         for shard in shards:
             job.run.shard(1, stage, shard).write_marker(content="x", names=[], summary={})
+
+
+def gate_at_work(job, slurm, **more):
+    """The first round's gate, running as a job of the queue."""
+    ids = ids_of(slurm)
+    slurm.states |= {ids["r01-gate"]: "RUNNING", ids["r01-rollout"]: "FAILED", ids["r01-label"]: "CANCELLED"}
+    submission = Submission(job, SITE, slurm, Limits(), me=ids["r01-gate"], **{"grace_s": 0.0} | more)
+    return submission.advance(last_round=9, gate=Key(1, Stage.GATE))
+
+
+def record(job, slurm, stage, shard, node, code, **more):
+    """The record of a task that began and ended at once."""
+    name = slurm.jobs[ids_of(slurm)[f"r01-{stage}"]][0]
+    folder = job.run.shard(1, Stage(stage), shard).attempt(0)
+    write_json(
+        folder / "job.json", {"name": name, "job": "1", "node": node, "begun": 1.0, "ended": 2.0, "code": code, **more}
+    )

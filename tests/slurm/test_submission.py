@@ -1,7 +1,7 @@
 """Handing jobs to Slurm, against a Slurm in memory that refuses, falls silent or lies when a test says so."""
 
 import pytest
-from in_memory import FULL, SITE, SlurmInMemory, events, finish, ids_of, stages, submit
+from in_memory import FULL, SITE, SlurmInMemory, events, ids_of, stages, submit
 
 from selu_hpc.engines.base import Job
 from selu_hpc.engines.slurm.engine import SlurmEngine, require_absolute
@@ -13,9 +13,9 @@ from selu_hpc.engines.slurm.submission import Submission
 from selu_hpc.errors import ConfigError, EngineError, RunFolderError
 from selu_hpc.recipes import load_recipe
 from selu_hpc.rounds.lock import hold_lock
-from selu_hpc.rounds.plan import Key, make_plan
+from selu_hpc.rounds.plan import make_plan
 from selu_hpc.rounds.provenance import open_run
-from selu_hpc.rounds.rundir import Stage, write_json
+from selu_hpc.rounds.rundir import Stage
 
 
 def test_all_intents_are_written_before_the_first_sbatch_and_all_ids_before_the_release(job):
@@ -187,138 +187,6 @@ def test_one_that_is_at_work_already_may_end(job):
     assert slurm.cancelled == []
 
 
-def test_a_gate_that_may_not_call_sbatch_only_cancels(job):
-    slurm = SlurmInMemory()
-    job.journal.append("started", engine="slurm")
-    decision = Submission(job, SITE, slurm, Limits(), grace_s=0.0).advance(last_round=1, may_submit=False)
-    assert decision.submit == []
-    assert slurm.jobs == {}
-    assert events(job, "intent") == []
-
-
-def gate_at_work(job, slurm, **more):
-    """The first round's gate, running as a job of the queue."""
-    ids = ids_of(slurm)
-    slurm.states |= {ids["r01-gate"]: "RUNNING", ids["r01-rollout"]: "FAILED", ids["r01-label"]: "CANCELLED"}
-    submission = Submission(job, SITE, slurm, Limits(), me=ids["r01-gate"], **{"grace_s": 0.0} | more)
-    return submission.advance(last_round=9, gate=Key(1, Stage.GATE))
-
-
-def test_a_gate_that_sends_a_shard_again_puts_another_gate_behind_it(job):
-    slurm = SlurmInMemory()
-    submit(job, slurm)
-    finish(job, 0)
-    decision = gate_at_work(job, slurm)
-    assert [spec.label for spec in decision.submit] == ["r01-rollout", "r01-label", "r01-gate"]
-    assert {name.split("-", 2)[2] for name in decision.rewire} >= {
-        "r01-finetune_actor-g0c0",
-        "r01-finetune_critic-g0c0",
-    }
-
-
-def test_a_gate_that_has_nothing_to_send_again_decides_itself_and_nothing_is_re_pointed(job):
-    slurm = SlurmInMemory()
-    submit(job, slurm)
-    finish(job, 0)
-    job.journal.append("gave_up", key="r01/rollout", shard=1, why="failed 3 times")
-    decision = gate_at_work(job, slurm)
-    assert (decision.submit, decision.rewire, decision.cancel) == ([], {}, {})
-
-
-@pytest.fixture
-def naps(monkeypatch):
-    """How often the grace period slept; every nap takes no time and may bring something."""
-    found = []
-
-    def nap(seconds):
-        found.append(seconds)
-        for come in list(naps_bring):
-            come()
-
-    naps_bring = []
-    monkeypatch.setattr("selu_hpc.engines.slurm.submission.time.sleep", nap)
-    nap.bring, nap.taken = naps_bring, found
-    return nap
-
-
-def test_a_failed_shard_in_an_array_whose_others_completed_is_not_waited_for(job, naps):
-    slurm = SlurmInMemory()
-    submit(job, slurm)
-    finish(job, 0)
-    slurm.states[ids_of(slurm)["r01-rollout"], 0] = "COMPLETED"
-    gate_at_work(job, slurm, grace_s=60.0)
-    assert naps.taken == []
-
-
-def test_a_completed_shard_whose_marker_comes_late_is_not_made_again(job, naps):
-    slurm = SlurmInMemory()
-    submit(job, slurm)
-    finish(job, 0)
-    for stage in ("rollout", "label"):
-        slurm.states[ids_of(slurm)[f"r01-{stage}"], 1] = "COMPLETED"
-    naps.bring.append(lambda: finish(job, 1))
-    decision = gate_at_work(job, slurm, grace_s=60.0)
-    assert naps.taken == [0.5]
-    assert [spec.label for spec in decision.submit] == []
-
-
-@pytest.fixture
-def bad_node(monkeypatch):
-    monkeypatch.setattr(
-        "selu_hpc.engines.slurm.submission.failing_nodes", lambda *_: {("cpu", "c1"): "tasks fail on it"}
-    )
-
-
-def test_only_the_waiting_tasks_of_an_array_are_kept_from_a_bad_node(job, bad_node):
-    slurm = SlurmInMemory()
-    submit(job, slurm)
-    ids = ids_of(slurm)
-    slurm.states[ids["r01-rollout"], 0] = "RUNNING"
-    submit(job, slurm)
-    assert slurm.avoids[f"{ids['r01-rollout']}_[1]"] == ("c1",)
-    assert slurm.avoids[ids["r01-label"]] == ("c1",)
-
-
-def test_a_task_that_begins_before_it_is_kept_from_a_bad_node_stops_nothing(job, bad_node):
-    slurm = SlurmInMemory()
-    submit(job, slurm)
-
-    def too_late(target, nodes):
-        raise EngineError(f"{target}: Job is no longer pending execution")
-
-    slurm.avoid = too_late
-    assert submit(job, slurm).is_empty
-    assert len(slurm.jobs) == 15
-
-
-def record(job, slurm, stage, shard, node, code, **more):
-    """The record of a task that began and ended at once."""
-    name = slurm.jobs[ids_of(slurm)[f"r01-{stage}"]][0]
-    folder = job.run.shard(1, Stage(stage), shard).attempt(0)
-    write_json(
-        folder / "job.json", {"name": name, "job": "1", "node": node, "begun": 1.0, "ended": 2.0, "code": code, **more}
-    )
-
-
-def test_a_node_on_which_tasks_fail_at_once_is_avoided_until_a_person_says_submit(job):
-    slurm = SlurmInMemory()
-    submit(job, slurm)
-    for shard in (0, 1):
-        record(job, slurm, "rollout", shard, "c1", 1)
-    record(job, slurm, "label", 0, "c2", 0)
-    decision = gate_at_work(job, slurm)
-    assert {spec.label: spec.excluded for spec in decision.submit}["r01-rollout"] == ("c1",)
-    assert slurm.avoids[ids_of(slurm)["r01-finetune_actor"]] == ("c1",)
-    assert [event["node"] for event in events(job, "quarantined")] == ["c1"]
-    submit(job, slurm)
-    assert slurm.avoids[ids_of(slurm)["r01-finetune_actor"]] == ()
-    assert len(events(job, "readmitted")) == 1
-    assert Ledger.read(job.journal).quarantined == {}
-    slurm.avoids.clear()
-    submit(job, slurm)
-    assert slurm.avoids == {}
-
-
 def test_who_lost_the_lock_releases_nothing_and_its_heir_makes_no_second_copy(job):
     slurm, lock = SlurmInMemory(), job.run.lock_file
     with hold_lock(lock, purpose="a submit that stood still") as still_mine:
@@ -329,58 +197,6 @@ def test_who_lost_the_lock_releases_nothing_and_its_heir_makes_no_second_copy(jo
     submit(job, slurm)
     assert sorted(slurm.released) == sorted(slurm.jobs)
     assert len(slurm.jobs) == 15
-
-
-def test_a_job_that_asks_for_what_no_node_has_is_cancelled_and_sent_again_until_retries_are_used_up(job):
-    slurm = SlurmInMemory()
-    submit(job, slurm)
-    sent = []
-    for _ in range(5):  # gates and the last job look
-        last = max((job_id for job_id, (name, _) in slurm.jobs.items() if "r00-evaluate" in name), default=None)
-        if last:
-            sent.append(last)
-            slurm.reasons[last] = "BadConstraints"
-        Submission(job, SITE, slurm, Limits(), grace_s=0.0).advance(last_round=9)
-    assert len(sent) == 1 + job.config.retry.max_retries
-    assert set(sent).isdisjoint(slurm.jobs)
-    assert [event["key"] for event in events(job, "gave_up")] == ["r00/evaluate"]
-
-
-def test_a_person_who_submits_again_has_such_a_job_replaced(job):
-    slurm = SlurmInMemory()
-    submit(job, slurm)
-    stuck = ids_of(slurm)["r01-rollout"]
-    slurm.reasons[stuck] = "BadConstraints"
-    decision = submit(job, slurm)
-    assert [spec.label for spec in decision.submit] == ["r01-rollout"]
-    assert stuck not in slurm.jobs
-    assert [event["why"] for event in events(job, "cancelled")] == [
-        "it asks for more than a node has or one job may have"
-    ]
-
-
-@pytest.mark.parametrize(("nodes", "mem_gb"), [("cpu|3000\ncpu|6000\ngpu|900000\n", 5), ("", 8)])
-def test_a_gate_asks_for_no_more_memory_than_a_node_has(job, nodes, mem_gb):
-    slurm = SlurmInMemory(nodes=nodes)
-    submit(job, slurm)
-    finish(job, 0)
-    record(job, slurm, "rollout", 1, "c1", 137, oom=True)
-    decision = gate_at_work(job, slurm)
-    assert decision.submit[0].label == "r01-rollout"
-    assert decision.submit[0].resources.mem_gb == mem_gb
-
-
-@pytest.mark.parametrize(("nodes", "minutes"), [("cpu|3000|1:30:00\ngpu|900000|infinite\n", 90), ("", 120)])
-def test_a_gate_asks_for_no_more_time_than_a_partition_allows(job, nodes, minutes):
-    """A job is taken on hold whatever it asks for; above the limit it would pend for ever."""
-    slurm = SlurmInMemory(nodes=nodes)
-    submit(job, slurm)
-    finish(job, 0)
-    record(job, slurm, "rollout", 1, "c1", 75, signal="USR2", timeout=True)
-    slurm.states[ids_of(slurm)["r01-rollout"], 1] = "TIMEOUT"
-    decision = gate_at_work(job, slurm)
-    assert decision.submit[0].label == "r01-rollout"
-    assert decision.submit[0].resources.timeout_min == minutes
 
 
 @pytest.mark.parametrize("setting", ["model.base", "env.unity_releases"])
@@ -411,40 +227,6 @@ def test_of_an_array_of_which_some_tasks_run_only_those_that_wait_are_re_pointed
     rollout = next(job_id for job_id, (name, _) in slurm.jobs.items() if name.endswith("r01-rollout-g1c0"))
     assert any(name.endswith("r01-label-g0c0") for name in decision.rewire)
     assert slurm.waits[f"{ids['r01-label']}_[1]"] == f"aftercorr:{rollout}"
-
-
-def test_what_begins_before_it_could_be_re_pointed_stops_no_submit(job, monkeypatch):
-    slurm = SlurmInMemory()
-    submit(job, slurm)
-    finish(job, 0)
-
-    def depend(target, dependency):
-        raise EngineError(f"scontrol: {target}: Job is no longer pending execution")
-
-    monkeypatch.setattr(slurm, "depend", depend)
-    assert gate_at_work(job, slurm).rewire
-    assert events(job, "rewired")
-
-
-def test_what_slurm_cancelled_before_it_could_be_re_pointed_is_sent_again_at_once(job, monkeypatch):
-    slurm = SlurmInMemory()
-    submit(job, slurm)
-    finish(job, 0)
-    before, killed = stages(slurm), []
-
-    def depend(target, dependency):
-        if killed:
-            return SlurmInMemory.depend(slurm, target, dependency)
-        killed.append(slurm.jobs.pop(target.partition("_")[0])[0])
-        raise EngineError(f"`scontrol update jobid={target}` failed: Job has already finished for job {target}")
-
-    monkeypatch.setattr(slurm, "depend", depend)
-    decision = gate_at_work(job, slurm)
-    assert killed
-    again = killed[0].split("-", 2)[2].rpartition("-g")[0]
-    assert [spec.name for spec in decision.submit if f"-{again}-g" in spec.name]
-    assert {name.rpartition("-g")[0] for name in stages(slurm)} >= {name.rpartition("-g")[0] for name in before}
-    assert {event["name"] for event in events(job, "rewired")}.isdisjoint(killed)
 
 
 def test_a_last_job_that_already_runs_gets_another_behind_it(job):

@@ -1,12 +1,13 @@
 """One rank that trains several jobs one after the other: imports are paid once. Started by train.spawn.
 
-python rank_jobs.py JOBS.json     [{"run": …, "kill": [rank, step], "stop": step}, …]
+python rank_jobs.py JOBS.json     [{"run": …, "kill": [rank, step], "stop": [rank, step]}, …]
 """
 
 import json
 import os
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from make_run import Trainer
@@ -20,11 +21,32 @@ from selu_hpc.train.stop import StopWish
 RANK = int(os.environ["RANK"])
 
 
+@dataclass(slots=True)
+class Befallen(StopWish):
+    """A wish that lets something befall this rank after a step: training asks it once a step, on every rank.
+
+    `on_step` would not do, for only the rank that leads calls it. The first step is asked about before it is done, so
+    what comes after step 3 comes when the fourth asks.
+    """
+
+    kill_after: int = 0
+    stop_after: int = 0
+    num_asked: int = 0
+
+    def __bool__(self) -> bool:
+        self.num_asked += 1
+        done = self.num_asked - 1
+        if done and done == self.kill_after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if done and done == self.stop_after:
+            self.signal_name = "SIGUSR2"
+        return bool(self.signal_name)
+
+
 def main(file: str) -> None:
     for job in json.loads(Path(file).read_text()):
         run = RunDir(Path(job["run"]))
-        wish = StopWish()
-        loader_steps(job, wish)
+        wish = Befallen(kill_after=on_this_rank(job.get("kill")), stop_after=on_this_rank(job.get("stop")))
         try:
             result = Trainer(run, load_run(run.path))(wish=wish)
             if RANK == 0:
@@ -33,20 +55,10 @@ def main(file: str) -> None:
             (run.path / f"stopped-{RANK}").write_text(str(stopped))
 
 
-def loader_steps(job, wish) -> None:
-    """Let something befall this rank after a step: every rank's loop passes by here, not only rank 0's callback."""
-    from selu_hpc.train import sft
-
-    original = vars(sft).setdefault("_original_step", sft._step)
-
-    def step(run, step, batches, wish_):
-        original(run, step, batches, wish_)
-        if job.get("kill") == [RANK, step.number]:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if job.get("stop") == [RANK, step.number]:
-            wish.signal_name = "SIGUSR2"
-
-    sft._step = step
+def on_this_rank(befalls: list[int] | None) -> int:
+    """The step of `[rank, step]` where it is this rank's; else 0, which is none."""
+    rank, step = befalls or (RANK, 0)
+    return step if rank == RANK else 0
 
 
 if __name__ == "__main__":

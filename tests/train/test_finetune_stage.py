@@ -50,7 +50,7 @@ def test_a_stage_leaves_adapter_curve_events_and_a_marker_that_holds(run_of):
     assert {name.partition("/")[0] for name in marker.files} == {"adapter", "curve.json", "tensorboard"}
     assert marker.summary["steps"] == 6
     assert marker.summary["attempt"] == 0
-    assert json.loads(entry.progress_file(place(run), 0).read_text()) == {"done": 6, "total": 6}
+    assert json.loads(place(run).progress(0).read_text()) == {"done": 6, "total": 6}
     assert run.adapter(1, "actor") == place(run).path / "adapter"
 
 
@@ -65,15 +65,18 @@ def test_a_finished_stage_does_nothing_again(run_of):
 
 
 def at_step(monkeypatch, number, do):
-    """Let something happen in a training's step, right after it was made."""
-    step = sft._step
+    """Let something happen in a training right after a step of it was made."""
+    train = sft.train
 
-    def then(run, this, batches, wish):
-        step(run, this, batches, wish)
-        if this.number == number:
-            do()
+    def train_and_do(job, team, frames, wish, on_step, mark):
+        def then(done, total):
+            on_step(done, total)
+            if done == number:
+                do()
 
-    monkeypatch.setattr(sft, "_step", then)
+        return train(job, team, frames, wish, then, mark)
+
+    monkeypatch.setattr(sft, "train", train_and_do)
 
 
 @pytest.mark.parametrize("num_samples", [24, 0])
@@ -232,7 +235,7 @@ def test_a_signal_to_a_stage_with_ranks_of_its_own_saves_asks_for_requeue_and_lo
     assert call(whole) == 0
     run = run_of("cut", **{"finetune.actor.epochs": 20, "finetune.num_ranks": 2})
     process = subprocess.Popen(command(run), env={**os.environ, "OMP_NUM_THREADS": "1"})
-    progress = entry.progress_file(place(run), 0)
+    progress = place(run).progress(0)
     while not progress.exists():
         assert process.poll() is None
         time.sleep(0.05)

@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from selu_hpc.rounds.rundir import RunDir
+from selu_hpc.viz.replay import make_replay
+
 PRINTED = """for (const rule of page.styleSheets[0].cssRules) {
   if (rule.conditionText === "print") rule.media.mediaText = "all";
 }"""
@@ -87,3 +90,7 @@ class Page(HTMLParser):
 
     def policy(self) -> str:
         return next(value for tag, name, value in self.attributes if tag == "meta" and value.startswith("default-src"))
+
+
+def page_of(run: RunDir, **options: Any) -> Page:
+    return Page(make_replay(run, **options))

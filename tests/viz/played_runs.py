@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from selu_hpc.records import Action, Ended, Episode, Exchange, Goal, Label, Task, Truth
+from selu_hpc.rounds.gate import Seal
 from selu_hpc.rounds.rundir import RunDir, Stage
 from selu_hpc.store.lines import LineWriter
 from selu_hpc.store.trajectories import EpisodeWriter
 from selu_hpc.store.truth import TruthWriter
 
 NUM_STEPS, SIZE = 3, 16
+HOSTILE = "</script><script>alert(1)</script><!--<img src=x onerror=alert(2)>&amp;\u202e\u2028\x00 ${x} $data '\"`"
 OTHER = Task(instruction="open the safe", scene="FloorPlan1", goals=(Goal(verb="open", target="Safe"),))
 
 
@@ -117,3 +119,9 @@ def write_truths(run: RunDir, round_id: int, shard: int, truths: Sequence[Truth]
         for truth in truths:
             writer.append_truth(truth)
         writer.finish()
+
+
+def seal(run: RunDir, *shards: int, round_id: int = 1) -> None:
+    """What a gate leaves that took these shards and no others."""
+    Seal(round_id, {shard: {} for shard in shards}).write(run)
+    run.shard(round_id, Stage.GATE).write_marker(content="", names=["seal.json"], summary={})

@@ -77,15 +77,15 @@ def _probe(
         fix = "the node must see this folder, this checkout and this python at the same paths"
         yield bad(name, answer, "on such a node, `python -m selu_hpc.images test` says more" if in_image else fix)
         return
-    seen = _last_object(said)
+    seen = last_object(said)
     if seen is None:
         answer = f"the test job ended well and did not say what it saw, but {said.strip()[-80:]!r}"
         yield bad(name, answer, "look what modules, prologs and epilogs of that partition print or replace")
         return
-    yield from _judge(name, seen, seen_after, gpus, config)
+    yield from judge_node(name, seen, seen_after, gpus, config)
 
 
-def _last_object(said: str) -> dict[str, Any] | None:
+def last_object(said: str) -> dict[str, Any] | None:
     """What the probe printed; a site's prolog or epilog may print lines around it."""
     for line in reversed(said.splitlines()):
         with suppress(ValueError):
@@ -131,7 +131,8 @@ def _seen(file: Path) -> bool:
     return False
 
 
-def _judge(name: str, seen: dict[str, Any], back: bool, gpus: int, config: RunConfig) -> Iterator[Finding]:
+def judge_node(name: str, seen: dict[str, Any], back: bool, gpus: int, config: RunConfig) -> Iterator[Finding]:
+    """What the probe saw there, as findings; `back`: whether this host saw the node's file in its turn."""
     skew_s = abs(time.time() - seen["time"])
     late = seen["seen_s"]
     if late is None or not back:
