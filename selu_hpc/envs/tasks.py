@@ -45,17 +45,19 @@ def sample_tasks(
 ) -> list[Task]:
     """`count` tasks over the scenes, each task type about as often as any other.
 
-    first: how many tasks were drawn elsewhere before these, so that many short draws have every type as well.
+    first: how many tasks were drawn elsewhere before these, so that many short draws have every type as well; a draw
+    of whole turns of the types begins with any of them.
     The objects of a scene's task type are the same in every call: two or three, so that a run meets them again.
     """
     look = look or look_by_simulator
     rng = random.Random(derive_seed("tasks", seed))
     verbs = verbs_of(config)
+    start = first + (0 if count % len(verbs) else seed)
     tasks: list[Task] = []
     for index in range(count):
         composed = rng.random() < config.composed_fraction
         order = rng.sample(list(scenes), len(scenes))
-        verb = verbs[(first + index + seed) % len(verbs)]
+        verb = verbs[(start + index) % len(verbs)]
         task = next(filter(None, (_sample(config, scene, verb, composed, rng, look) for scene in order)), None)
         if task is None:
             task = next(filter(None, (_any(config, scene, rng, look) for scene in order)), None)
