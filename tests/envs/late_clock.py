@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from selu_hpc.envs import pool
+from selu_hpc.envs import pool, worker_process
 
 PATIENT = {"step_timeout_s": 900.0, "start_timeout_s": 900.0}
 """However busy the machine, only what hangs meets these limits: for it the pool's clock is put forward."""
@@ -29,5 +29,6 @@ def put_forward_at(mark: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             if ready or now() >= end:
                 return ready
 
-    monkeypatch.setattr(pool, "time", SimpleNamespace(monotonic=now, sleep=time.sleep))
+    for module in (pool, worker_process):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=now, sleep=time.sleep))
     monkeypatch.setattr(pool, "wait", wait)

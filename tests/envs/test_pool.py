@@ -66,7 +66,7 @@ def test_an_episode_goes_on_after_a_failure_as_if_nothing_had_happened(
 def test_a_failure_between_two_steps_is_survived(pool: EnvironmentPool) -> None:
     pool.reset_many(dict.fromkeys(range(5), (TASK, 7)))
     pool.step({1: "a", 3: "a"})
-    os.kill(pool._workers[1]._process.pid, signal.SIGKILL)
+    os.kill(pool.process_ids[1], signal.SIGKILL)
     time.sleep(0.1)
     results = pool.step({1: "b", 3: "b"})
     assert results[1].observation.text == results[3].observation.text == "4"
@@ -118,7 +118,7 @@ def test_a_step_that_is_slow_and_not_fatal_is_waited_for_in_the_last_try(pool: E
         result = pool.step({0: "take a while"})[0]
         assert (result.ok, result.error, result.observation.text) == (True, "", said)
     assert pool.num_restarts == 2  # the simulator that is given time keeps it
-    assert pool._workers[0].allowed_s > late_clock.PATIENT["step_timeout_s"]
+    assert pool.workers[0].allowed_s > late_clock.PATIENT["step_timeout_s"]
 
 
 def test_a_step_that_only_the_last_try_waited_for_is_waited_for_again_when_another_slot_fails(
@@ -210,10 +210,10 @@ def test_a_trial_whose_scene_no_simulator_survives_either_is_an_error(pool: Envi
 @pytest.mark.parametrize("log", ["virtualhome-3.out", ".config/unity3d/a/b/Player.log", ".ai2thor/log/unity.log"])
 def test_the_words_of_whatever_simulator_died_are_told(pool: EnvironmentPool, log: str) -> None:
     pool.reset(0, TASK, 1)
-    file = pool._workers[0]._spec.home / log
+    file = pool.workers[0].home / log
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("could not open display\n")
-    assert "could not open display" in pool._workers[0].last_words()
+    assert "could not open display" in pool.workers[0].last_words()
 
 
 def test_a_simulator_that_can_never_start_is_not_tried_again(pool: EnvironmentPool) -> None:
@@ -231,7 +231,7 @@ def test_a_slot_that_is_not_there_is_refused(pool: EnvironmentPool) -> None:
 def test_closing_leaves_no_process_and_no_folder(tmp_path: Path) -> None:
     pool = EnvironmentPool(EnvConfig(), 2, factory="scripted:make")
     pool.reset_many({0: (TASK, 1), 1: (TASK, 2)})
-    groups = [worker._process.pid for worker in pool._workers]
+    groups = pool.process_ids
     pool.close()
     pool.close()
     assert list(tmp_path.glob("selu-envs-*")) == []
@@ -250,7 +250,7 @@ from selu_hpc.records import Goal, Task
 pool = EnvironmentPool(EnvConfig(), 2, factory="scripted:make")
 task = Task(instruction="x", scene="FloorPlan1", goals=(Goal(verb="open", target="Fridge"),))
 pool.reset_many({0: (task, 1), 1: (task, 2)})
-print(*(worker._process.pid for worker in pool._workers), pool._reaper._process.pid, flush=True)
+print(*pool.process_ids, flush=True)
 time.sleep(600)
 """
     with subprocess.Popen(

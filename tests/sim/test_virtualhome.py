@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from selu_hpc.sim.virtualhome.homes import (
-    _MUST_HAVE,
     FEWEST_NODES,
+    MUST_HAVE,
     NUM_HOMES,
     NUM_PLANS,
-    _Maker,
+    build_home,
     first_whole,
     make_home,
 )
@@ -116,7 +116,7 @@ def test_a_home_is_the_first_attempt_at_it_that_has_all_a_home_must_have(number)
     for known in (True, False):
         home = make_home(number, known=known)
         seed = number if number >= NUM_PLANS else None
-        attempt, found = first_whole(partial(_Maker, number % NUM_PLANS, known, home.skin, seed))
+        attempt, found = first_whole(partial(build_home, number % NUM_PLANS, known, home.skin, seed))
         assert attempt == WHOLE_AT[known][number]
         assert found.graph == home.graph
 
@@ -125,7 +125,7 @@ def test_every_home_is_whole():
     for known in (True, False):
         for number in range(NUM_HOMES):
             graph = make_home(number, known=known).graph
-            assert {n["class_name"] for n in graph["nodes"]} >= _MUST_HAVE
+            assert {n["class_name"] for n in graph["nodes"]} >= MUST_HAVE
             assert len(graph["nodes"]) >= FEWEST_NODES
 
 

@@ -1,14 +1,13 @@
-"""The real `ai2thor.controller.Controller` as a driver, and the watch over the process behind it.
+"""The real `ai2thor.controller.Controller` as a driver.
 
 Owns one Controller and its life. The client can wait for ever for a process that died before it opened its pipe, and
-spins until its time-out for one that was aborted: `watch` looks at the process itself, from another thread.
+spins until its time-out for one that was aborted: `death` tells of the process itself, for a watch (watch.py).
 Does not own what the actions mean (environment.py) or what happens after a death (pool.py).
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import threading
 from collections.abc import Callable
@@ -24,7 +23,6 @@ from selu_hpc.envs.thor.state import Metadata
 from selu_hpc.errors import SimulatorError
 from selu_hpc.records import FrameHWC
 
-LOOK_EVERY_S = 0.05
 _NO_SCENE = "not contained in build"
 """The client's words; the rest of its message is a list of every scene."""
 
@@ -37,10 +35,10 @@ class ThorClient:
         self._stack = contextlib.ExitStack()
         self._controller: Any = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._stopping = False
+        self.stopping = threading.Event()
 
     def start(self, scene: str) -> None:
-        """Start the process in a scene; what `watch` sees begins before the client's constructor returns."""
+        """Start the process in a scene; what `death` sees begins before the client's constructor returns."""
         launch = self._launch
         launch.link_release()
         display = self._stack.enter_context(launch.display())
@@ -89,7 +87,7 @@ class ThorClient:
         return np.array(event.frame, order="C"), np.array(third_person, order="C")
 
     def close(self) -> None:
-        self._stopping = True
+        self.stopping.set()
         if self._controller is not None and getattr(self._controller, "server", None) is not None:
             self._controller.stop()
             process = self._controller.server.unity_proc
@@ -102,7 +100,7 @@ class ThorClient:
         if self._process is None:
             self._process = getattr(getattr(self._controller, "server", None), "unity_proc", None)
         process = self._process
-        if self._stopping or process is None or process.poll() is None:
+        if self.stopping.is_set() or process is None or process.poll() is None:
             return ""
         return f"the THOR process {process.pid} ended with status {process.returncode}"
 
@@ -123,18 +121,3 @@ def _only_once(start: Callable[..., Any]) -> Callable[..., Any]:
         return start(*arguments, **named)
 
     return start_once
-
-
-def watch(client: ThorClient, on_death: Callable[[str], None]) -> threading.Event:
-    """Call `on_death` when the client's process dies unasked; set the returned event to stop looking."""
-    enough = threading.Event()
-
-    def look() -> None:
-        while not enough.wait(LOOK_EVERY_S):
-            how = client.death()
-            if how:
-                on_death(how)
-                return
-
-    threading.Thread(target=look, name=f"watch-{os.getpid()}", daemon=True).start()
-    return enough

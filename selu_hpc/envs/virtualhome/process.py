@@ -1,6 +1,7 @@
-"""The process behind VirtualHome's client: the stand-in or a Unity build, on a port of its own, watched.
+"""The process behind VirtualHome's client: the stand-in or a Unity build, on a port of its own.
 
-Owns start-up, the connection and the process's end. Does not own what is asked of it (environment.py).
+Owns start-up, the connection and the process's end. Does not own what is asked of it (environment.py) or
+the watch over it (watch.py).
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from selu_hpc.config import Backend, EnvConfig
 from selu_hpc.envs.launch import Launch, quick_command
 from selu_hpc.envs.virtualhome.client import UnityCommunication
 from selu_hpc.envs.virtualhome.environment import Client, VirtualHomeEnvironment
+from selu_hpc.envs.watch import watch
 from selu_hpc.errors import ConfigError, SimulatorError
 
-LOOK_EVERY_S = 0.05
 _EXECUTABLE = "*.x86_64"
 _LISTENS = "0A"
 """The state of a listening socket in /proc/net/tcp."""
@@ -39,7 +40,7 @@ class HomeProcess:
         self._stack = contextlib.ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
         self._client: Client | None = None
-        self._stopping = False
+        self.stopping = threading.Event()
 
     @property
     def folder(self) -> Path:
@@ -51,7 +52,7 @@ class HomeProcess:
         return self._client
 
     def close(self) -> None:
-        self._stopping = True
+        self.stopping.set()
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -60,7 +61,7 @@ class HomeProcess:
     def death(self) -> str:
         """How the process ended, or nothing while it lives."""
         process = self._process
-        if self._stopping or process is None or process.poll() is None:
+        if self.stopping.is_set() or process is None or process.poll() is None:
             return ""
         return f"the VirtualHome process {process.pid} ended with status {process.returncode}"
 
@@ -115,16 +116,7 @@ def virtualhome_environment(
 ) -> VirtualHomeEnvironment:
     """An environment with a process of its own; `on_death` is called from another thread when that dies unasked."""
     process = HomeProcess(config, home, number, executable)
-
-    def look() -> None:
-        while not process._stopping:
-            how = process.death()
-            if how:
-                on_death(how)
-                return
-            time.sleep(LOOK_EVERY_S)
-
-    threading.Thread(target=look, name=f"watch-home-{number}", daemon=True).start()
+    watch(process, on_death)
     return VirtualHomeEnvironment(config, process)
 
 

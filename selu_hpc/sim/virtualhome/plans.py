@@ -1,6 +1,6 @@
 """What homes are made of: their rooms, the furniture of each kind of room, and where small things go. Tables only.
 
-Where exactly a thing stands is homes.py's; what a class is, catalogue.py's.
+Where exactly a thing stands is furnishing.py's; what a class is, catalogue.py's.
 """
 
 from __future__ import annotations

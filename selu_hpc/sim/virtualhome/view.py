@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from selu_hpc.sim.drawing.camera import Camera, Drawable
 from selu_hpc.sim.drawing.skins import Skin, style
 from selu_hpc.sim.virtualhome.graph import Graph
-from selu_hpc.sim.virtualhome.homes import HEIGHT
 from selu_hpc.sim.virtualhome.places import BODY, Body, Item, Places
+from selu_hpc.sim.virtualhome.rooms import HEIGHT
 
 _STRUCTURE = frozenset({"Floor", "Walls", "Ceiling", "Doors", "Windows"})
 _SHOWN = {"ON": "on", "DIRTY": "dirty"}

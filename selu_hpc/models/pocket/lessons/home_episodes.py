@@ -58,7 +58,7 @@ class LabelledHome(LocalHome):
         world, found = self.world, []
         states = {node["id"]: node["states"] for node in world.graph["nodes"]}
         for index in camera_indexes:
-            _, view, without = world._camera(index)
+            _, view, without = world.cameras.find(index)
             drawn = drawables(world.places, world.graph, world.skin, view, without=without)
             images = render(drawn, view, width=image_width, height=image_height, skin=world.skin)
             known = facts_of(world.places, states, seen=set(images.ids.ravel().tolist()))

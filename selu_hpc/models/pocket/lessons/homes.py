@@ -35,8 +35,9 @@ from selu_hpc.sim.drawing.render import render
 from selu_hpc.sim.drawing.skins import Skin, skins, style
 from selu_hpc.sim.virtualhome.catalogue import HomeClass, class_named
 from selu_hpc.sim.virtualhome.graph import Edge, Graph, measured, node
-from selu_hpc.sim.virtualhome.homes import HEIGHT, NUM_PLANS, make_home
+from selu_hpc.sim.virtualhome.homes import NUM_PLANS, make_home
 from selu_hpc.sim.virtualhome.places import Body, Item, Places
+from selu_hpc.sim.virtualhome.rooms import HEIGHT
 from selu_hpc.sim.virtualhome.view import CHARACTER_CAMERAS, body_camera, drawables
 from selu_hpc.terminal import positive
 
