@@ -23,8 +23,10 @@ from typing import IO, Any
 
 import yaml
 
+from selu_hpc.containers.digest import digest_of, short
 from selu_hpc.containers.origin import contents
-from selu_hpc.containers.pinned import read_pinned
+from selu_hpc.containers.pinned import Pinned, read_pinned
+from selu_hpc.containers.shelf import Shelf
 from selu_hpc.errors import ImageError, RunFolderError
 from selu_hpc.rounds.copying import FILES_BESIDE, FOLDERS_BESIDE, PARTS, code_digest
 from selu_hpc.rounds.journal import Journal
@@ -37,6 +39,9 @@ MANIFEST = "manifest.json"
 IMAGE = "image-wanted.json"
 """Not RUN/image.json, which is the choice of the new site."""
 PROVENANCE = "provenance.json"
+FILES = frozenset(["config.yaml", PROVENANCE, ORIGIN, IMAGE, "site.yaml", MANIFEST])
+FOLDERS = frozenset(["code", "results", "images"])
+"""All that a bundle has: no journal, no job and no choice of an image, which would act before anybody looked."""
 LAID_OUT_AS = {PROVENANCE: "origin-provenance.json"}
 """The new site writes its own when the run begins there."""
 RESULTS = ("rounds/*/finetune_*/shard-*/adapter/*", "rounds/*/evaluate/shard-*/results.json", "report/*")
@@ -190,6 +195,11 @@ def _contents(run: RunDir, code: Path, *, with_image: bool, with_results: bool) 
     if with_image:
         if pinned is None:
             raise ImageError(f"{run.path}: this run has no image to bundle; leave --with-image out")
+        if (found := digest_of(pinned.path, remember=False)) != pinned.digest:
+            raise ImageError(
+                f"{pinned.path}: is {short(found)}, {run.path} began with {short(pinned.digest)}: bring that image "
+                "back, or leave --with-image out and say where it can be pulled from (--image-place)"
+            )
         yield f"images/{pinned.path.name}", pinned.path
 
 
@@ -197,7 +207,16 @@ def _image(run: RunDir, place: str) -> dict[str, str | None]:
     pinned = read_pinned(run)
     if pinned is None:
         return {"digest": None, "file": None, "place": None}
-    return {"digest": pinned.digest, "file": pinned.path.name, "place": place or None}
+    return {"digest": pinned.digest, "file": pinned.path.name, "place": place or _known_place(pinned)}
+
+
+def _known_place(pinned: Pinned) -> str | None:
+    """Where its shelf's list says that others can pull it from."""
+    shelf = Shelf(pinned.path.parent)
+    with suppress(ImageError):
+        entries = [entry for entry in shelf.entries() if entry.digest == pinned.digest]
+        return next((place for entry in entries for place in entry.places if "://" in place), None)
+    return None
 
 
 def _to_do(target: Path, image: dict[str, str | None]) -> Iterator[str]:
@@ -232,7 +251,8 @@ def _check(source: Path) -> None:
         with tarfile.open(source) as tar:
             for member in tar:
                 path = PurePosixPath(member.name)
-                if not member.isfile() or path.is_absolute() or ".." in path.parts or member.name in found:
+                known = member.name in FILES or (len(path.parts) > 1 and path.parts[0] in FOLDERS)
+                if not (known and member.isfile()) or ".." in path.parts or member.name in found:
                     raise ImageError(f"{source}: holds {member.name!r}, which no bundle has; nothing was written")
                 stream = tar.extractfile(member)
                 assert stream

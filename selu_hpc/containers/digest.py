@@ -9,11 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from selu_hpc.containers.node import node_folder
 from selu_hpc.errors import ImageError
+
+
+class ReplacedError(ImageError):
+    """The file is another one than when we began to look at it."""
 
 
 def digest_of(image: Path, *, remember: bool = True) -> str:
@@ -21,26 +26,35 @@ def digest_of(image: Path, *, remember: bool = True) -> str:
     if remember and (known := noted(image, "digest")):
         return known
     try:
-        with image.open("rb") as file:
+        with image.open("rb") as file, unchanged(image, os.fstat(file.fileno())) as looked_at:
             digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
     except OSError as error:
         raise _missing(image, error) from error
     if remember:
-        note(image, "digest", digest)
+        note(image, "digest", digest, looked_at)
     return digest
+
+
+@contextmanager
+def unchanged(image: Path, begun: os.stat_result | None = None) -> Iterator[os.stat_result]:
+    """What is found out about a file inside is true of what lies there at the end; else a ReplacedError."""
+    begun = begun or _stat(image)
+    yield begun
+    if _version(_stat(image)) != _version(begun):
+        raise ReplacedError(f"{image}: it was replaced or written to while it was looked at; try again")
 
 
 def noted(image: Path, what: str) -> str | None:
     """What this node found out about this version of the file."""
     with suppress(OSError, ValueError, KeyError):
-        if file := _note(image, what):
+        if file := _note(image, what, _stat(image)):
             return str(json.loads(file.read_text())[what])
     return None
 
 
-def note(image: Path, what: str, value: str) -> None:
-    """Remember something that was found by reading the whole file."""
-    file = _note(image, what)
+def note(image: Path, what: str, value: str, found_of: os.stat_result) -> None:
+    """Remember something that was found by reading the whole file, of the version that was read."""
+    file = _note(image, what, found_of)
     if file is None:
         return
     with suppress(OSError):
@@ -63,16 +77,23 @@ def short(digest: str) -> str:
     return digest[: len("sha256:") + 12]
 
 
-def _note(image: Path, what: str) -> Path | None:
+def _note(image: Path, what: str, stat: os.stat_result) -> Path | None:
     """Where it is remembered; nowhere, if others could write there."""
-    try:
-        stat = image.stat()
-    except OSError as error:
-        raise _missing(image, error) from error
-    version = (what, image.resolve(), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    version = (what, image.resolve(), *_version(stat))
     key = hashlib.sha256("|".join(str(part) for part in version).encode()).hexdigest()[:32]
     folder = node_folder("selu-images")
     return folder / key if folder else None
+
+
+def _version(stat: os.stat_result) -> tuple[int, ...]:
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
+def _stat(image: Path) -> os.stat_result:
+    try:
+        return image.stat()
+    except OSError as error:
+        raise _missing(image, error) from error
 
 
 def _missing(image: Path, error: OSError) -> ImageError:

@@ -21,7 +21,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from selu_hpc.containers.apptainer import Apptainer
-from selu_hpc.containers.digest import note, noted, require_digest, short
+from selu_hpc.containers.digest import note, noted, require_digest, short, unchanged
 from selu_hpc.containers.mounts import Mount, hub_mounts, require_code_uncovered
 from selu_hpc.containers.node import make_room, node_folder, used_now
 from selu_hpc.containers.pinned import Pinned, read_pinned
@@ -50,7 +50,8 @@ PASSED = (
     "WORLD_SIZE",
 )
 PASSED_ALSO = ("LOCAL_RANK", "LOCAL_WORLD_SIZE", "DS_ACCELERATOR", "DISPLAY")
-SENT_IN = tuple(f"{prefix}{rest}" for prefix in ("APPTAINER", "SINGULARITY") for rest in ("ENV_", "_ENV", "_OVERLAY"))
+_LAID_IN = ("ENV_", "_ENV", "_OVERLAY", "_SCRATCH", "_WORKDIR")
+SENT_IN = tuple(f"{prefix}{rest}" for prefix in ("APPTAINER", "SINGULARITY") for rest in _LAID_IN)
 """Beginnings of variables by which Apptainer lays something into an image that --cleanenv does not keep out."""
 CACHE = "/var/cache/selu_hpc"
 DRIVER = Path("/dev/nvidiactl")
@@ -73,7 +74,8 @@ def exec_line(
     working_copy: Path | None = None,
 ) -> list[str]:
     """The `apptainer exec …` that runs a command with the bind contract; pure."""
-    line = [apptainer, "exec", "--cleanenv", "--no-mount", "tmp,cwd,hostfs"]
+    # Without --no-eval a shell in the image would evaluate what is passed: a `$(…)` in a folder's name would run there.
+    line = [apptainer, "exec", "--cleanenv", "--no-eval", "--no-mount", "tmp,cwd,hostfs"]
     line += ["--home", f"{private / 'home'}:/home/selu", "--pwd", "/opt/selu_hpc"]
     binds = [Mount(str(private / "tmp"), "/tmp"), Mount(str(private / "tmp"), "/var/tmp"), Mount(str(cache), CACHE)]
     binds += [Mount(str(run), str(run)), *(Mount.parse(mount) for mount in mounts)]
@@ -217,8 +219,9 @@ def has_gpus(pinned: Pinned) -> bool:
     if "SLURM_JOB_ID" in os.environ or not DRIVER.exists():
         return False
     if (variant := noted(pinned.path, "variant")) is None:
-        variant = Apptainer(pinned.apptainer).labels(pinned.path).get("selu_hpc.variant", "")
-        note(pinned.path, "variant", variant)
+        with unchanged(pinned.path) as looked_at:
+            variant = Apptainer(pinned.apptainer).labels(pinned.path).get("selu_hpc.variant", "")
+        note(pinned.path, "variant", variant, looked_at)
     return variant == "cuda"
 
 
@@ -227,14 +230,15 @@ def may_cut_network(pinned: Pinned) -> bool:
     if int(os.environ.get("SELU_RANKS", "1")) > 1:
         return False
     if (known := noted(pinned.path, "may_cut_network")) is None:
-        line = [pinned.apptainer, "exec", "--cleanenv", "--net", "--network", "none", str(pinned.path), "true"]
-        try:
-            known = (
-                "yes" if subprocess.run(line, capture_output=True, timeout=60, check=False).returncode == 0 else "no"
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            known = "no"
-        note(pinned.path, "may_cut_network", known)
+        alone = ["exec", "--cleanenv", "--no-eval", "--net", "--network", "none"]
+        line = [pinned.apptainer, *alone, str(pinned.path), "true"]
+        with unchanged(pinned.path) as looked_at:
+            try:
+                tried = subprocess.run(line, capture_output=True, timeout=60, check=False)
+                known = "yes" if tried.returncode == 0 else "no"
+            except (OSError, subprocess.TimeoutExpired):
+                known = "no"
+        note(pinned.path, "may_cut_network", known, looked_at)
     return known == "yes"
 
 

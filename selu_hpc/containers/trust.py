@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from selu_hpc.containers.apptainer import Apptainer
-from selu_hpc.containers.digest import note, noted
+from selu_hpc.containers.digest import ReplacedError, note, noted, unchanged
 from selu_hpc.errors import ImageError
 
 FINGERPRINT = re.compile(r"[0-9A-F]{40}|[0-9A-F]{64}")
@@ -47,7 +47,10 @@ def require_trusted(image: Path, trusted: Sequence[str], *, apptainer: Apptainer
     wanted = _fingerprints(trusted)
     known = noted(image, "signers")
     try:
-        found = set(known.split() if known else signers(image, apptainer=apptainer))
+        with unchanged(image) as looked_at:
+            found = set(known.split() if known else signers(image, apptainer=apptainer))
+    except ReplacedError:
+        raise
     except ImageError as error:
         raise ImageError(f"{image}: this site demands a signature, and this does not hold: {error}") from error
     if not found or found - wanted:
@@ -56,7 +59,7 @@ def require_trusted(image: Path, trusted: Sequence[str], *, apptainer: Apptainer
             f"{', '.join(sorted(wanted))} only; ask the site to list the key (trusted_keys), or take an image signed "
             "by a listed one: `python -m selu_hpc.images pull PLACE`"
         )
-    note(image, "signers", " ".join(sorted(found)))
+    note(image, "signers", " ".join(sorted(found)), looked_at)
 
 
 def _fingerprints(trusted: Sequence[str]) -> set[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from selu_hpc.containers.apptainer import Apptainer
-from selu_hpc.containers.digest import short
+from selu_hpc.containers.digest import ReplacedError, require_digest, short, unchanged
 from selu_hpc.containers.node import make_room, node_folder, used_now
 from selu_hpc.errors import ImageError
 from selu_hpc.rounds.lock import wait_for_lock
@@ -33,7 +33,9 @@ def unpacked(image: Path, digest: str, *, apptainer: Apptainer) -> Path:
             if not folder.is_dir():
                 make_room(place)
                 try:
-                    _unpack(image, folder, apptainer=apptainer)
+                    _unpack(image, digest, folder, apptainer=apptainer)
+                except ReplacedError:
+                    raise
                 except ImageError as error:
                     logger.warning("%s is used as it is, since it could not be unpacked: %s", image, error)
                     return image
@@ -41,13 +43,15 @@ def unpacked(image: Path, digest: str, *, apptainer: Apptainer) -> Path:
     return folder
 
 
-def _unpack(image: Path, folder: Path, *, apptainer: Apptainer) -> None:
+def _unpack(image: Path, digest: str, folder: Path, *, apptainer: Apptainer) -> None:
     started = time.monotonic()
     with TemporaryDirectory(dir=folder.parent, prefix=".unpack-", ignore_cleanup_errors=True) as text:
         partial = Path(text)
         # Without setgid, which a shared scratch hands down and Apptainer cannot unpack in.
         partial.chmod(0o700)
         line = ["build", "--fix-perms", "--sandbox", str(partial / "image"), str(image)]
-        apptainer.run(line, environment={"APPTAINER_TMPDIR": str(partial)})
+        with unchanged(image):
+            require_digest(image, digest)
+            apptainer.run(line, environment={"APPTAINER_TMPDIR": str(partial)})
         (partial / "image").rename(folder)
     logger.info("unpacked %s into %s in %.0f s", image.name, folder, time.monotonic() - started)

@@ -15,8 +15,10 @@ import pytest
 from selu_hpc import images
 from selu_hpc.containers import bundle as bundling
 from selu_hpc.containers.bundle import bundle, unbundle
+from selu_hpc.containers.digest import digest_of
 from selu_hpc.containers.origin import compare
 from selu_hpc.containers.pinned import Pinned, keep
+from selu_hpc.containers.shelf import Shelf
 from selu_hpc.engines.slurm.calls import Calls
 from selu_hpc.errors import ImageError, RunFolderError
 from selu_hpc.recipes import load_run
@@ -74,22 +76,45 @@ def test_unbundling_says_how_to_bring_the_image_that_is_not_inside(small_run, tm
 
 def test_an_image_in_the_bundle_is_named_with_its_digest(small_run, tmp_path):
     (tmp_path / "x.sif").write_bytes(b"image")
-    keep(small_run, Pinned(path=tmp_path / "x.sif", digest="sha256:2"))
+    digest = digest_of(tmp_path / "x.sif")
+    keep(small_run, Pinned(path=tmp_path / "x.sif", digest=digest))
     bundle(small_run, tmp_path / "run.tar", with_image=True, with_results=False, accept_code=True)
     done = unbundle(tmp_path / "run.tar", tmp_path / "there")
-    assert done.to_do[1] == f"pass --set image={tmp_path / 'there/images/x.sif'}@sha256:2"
+    assert done.to_do[1] == f"pass --set image={tmp_path / 'there/images/x.sif'}@{digest}"
     assert (tmp_path / "there/images/x.sif").read_bytes() == b"image"
+
+
+def test_an_image_that_is_not_the_runs_any_more_is_not_bundled(small_run, tmp_path):
+    (tmp_path / "x.sif").write_bytes(b"image")
+    keep(small_run, Pinned(path=tmp_path / "x.sif", digest=digest_of(tmp_path / "x.sif")))
+    (tmp_path / "x.sif").write_bytes(b"other")
+    with pytest.raises(
+        ImageError, match=r"(?s)x\.sif: is sha256:\w{12}, .* began with sha256:\w{12}: bring that image back"
+    ):
+        bundle(small_run, tmp_path / "run.tar", with_image=True, with_results=False, accept_code=True)
+    assert not list(tmp_path.glob("*run.tar*"))
+
+
+def test_a_bundle_knows_where_its_shelf_says_the_image_can_be_pulled_from(small_run, tmp_path):
+    shelf, place = Shelf(tmp_path / "shelf"), "oras://r.example.org/lab/x@sha256:1#sha256:2"
+    (tmp_path / "x.sif").write_bytes(b"image")
+    entry = shelf.copy_in(tmp_path / "x.sif", name="lab")
+    shelf.note_place(entry, place)
+    keep(small_run, Pinned(path=shelf.file(entry), digest=entry.digest))
+    bundle(small_run, tmp_path / "run.tar", with_image=False, with_results=False, accept_code=True)
+    assert f"images pull '{place}'" in unbundle(tmp_path / "run.tar", tmp_path / "there").to_do[1]
 
 
 def test_what_unbundling_says_can_be_typed_as_it_stands(small_run, unkind_path):
     (unkind_path / "x.sif").write_bytes(b"image")
-    keep(small_run, Pinned(path=unkind_path / "x.sif", digest="sha256:2"))
+    digest = digest_of(unkind_path / "x.sif")
+    keep(small_run, Pinned(path=unkind_path / "x.sif", digest=digest))
     words = {"with_results": False, "accept_code": True, "image_place": "/the lab's/x.sif@sha256:2"}
     for with_image in (True, False):
         bundle(small_run, unkind_path / "run.tar", with_image=with_image, **words)
         to_do = unbundle(unkind_path / "run.tar", unkind_path / f"there {with_image}").to_do[1]
         typed = shlex.split(to_do) if with_image else shlex.split(to_do.split("`")[1])
-        named = f"image={unkind_path / 'there True/images/x.sif'}@sha256:2" if with_image else words["image_place"]
+        named = f"image={unkind_path / 'there True/images/x.sif'}@{digest}" if with_image else words["image_place"]
         assert typed[-1] == named
 
 
@@ -277,8 +302,20 @@ def test_a_bundle_cut_short_is_refused(packed, tmp_path, keep):
     assert not (tmp_path / "there").exists()
 
 
-@pytest.mark.parametrize("name", ["../../evil", "/etc/evil", "code/../../evil"])
-def test_a_bundle_that_would_write_outside_its_folder_is_refused(packed, tmp_path, name):
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../evil",
+        "/etc/evil",
+        "code/../../evil",
+        "image.json",
+        "journal.jsonl",
+        "jobs/site.yaml",
+        "rounds/01/x",
+        "code",
+    ],
+)
+def test_a_bundle_with_what_none_has_is_refused(packed, tmp_path, name):
     with tarfile.open(packed, "a") as tar:
         info = tarfile.TarInfo(name)
         info.size = 4

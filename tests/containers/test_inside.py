@@ -84,6 +84,14 @@ def test_of_the_environment_only_what_must_pass_passes(folders, monkeypatch):
     assert look(folders, environment=outside)["environment"] == {"SLURM_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "0,1"}
 
 
+def test_what_passes_arrives_word_for_word_and_no_shell_evaluates_it(folders, monkeypatch):
+    words = f"/the lab's/x$(touch '{folders['run']}/pwned')/`id`/$HOME/hub$5 \\"
+    monkeypatch.setenv("SLURM_SUBMIT_DIR", words)
+    passed = {name: value for name, value in passed_environment().items() if name.endswith("SLURM_SUBMIT_DIR")}
+    assert look(folders, environment=passed)["environment"]["SLURM_SUBMIT_DIR"] == words
+    assert not (folders["run"] / "pwned").exists()
+
+
 def test_what_a_shell_or_module_sends_into_every_image_does_not_arrive(folders, monkeypatch):
     monkeypatch.setenv("APPTAINERENV_PYTHONPATH", "/evil")
     monkeypatch.setenv("SINGULARITYENV_SECRET", "of the user")

@@ -42,7 +42,7 @@ def test_the_whole_line_of_a_gpu_stage():
         network=False,
     )
     assert line == [
-        *("apptainer", "exec", "--cleanenv", "--no-mount", "tmp,cwd,hostfs"),
+        *("apptainer", "exec", "--cleanenv", "--no-eval", "--no-mount", "tmp,cwd,hostfs"),
         *("--home", "/scratch/t/home:/home/selu", "--pwd", "/opt/selu_hpc"),
         *("--mount", "type=bind,source=/scratch/t/tmp,destination=/tmp"),
         *("--mount", "type=bind,source=/scratch/t/tmp,destination=/var/tmp"),
@@ -83,7 +83,15 @@ def test_slurms_variables_pass_and_a_users_own_do_not(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["APPTAINERENV_PYTHONPATH", "SINGULARITYENV_PREPEND_PATH", "APPTAINER_ENV_FILE", "APPTAINER_OVERLAY"]
+    "name",
+    [
+        "APPTAINERENV_PYTHONPATH",
+        "SINGULARITYENV_PREPEND_PATH",
+        "APPTAINER_ENV_FILE",
+        "APPTAINER_OVERLAY",
+        "APPTAINER_SCRATCH",
+        "APPTAINER_WORKDIR",
+    ],
 )
 def test_what_a_shell_or_module_would_send_into_every_image_stays_outside(monkeypatch, name):
     monkeypatch.setenv(name, "/evil")
