@@ -26,7 +26,7 @@ from selu_hpc.rounds.due import Unfinished, look_for_unfinished
 from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.lock import holder
 from selu_hpc.rounds.plan import Key
-from selu_hpc.rounds.rundir import MARKER, RunDir, ShardDir, Stage
+from selu_hpc.rounds.rundir import MARKER, RunDir, Stage
 
 
 class Verdict(StrEnum):
