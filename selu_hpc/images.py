@@ -66,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--ca-file", type=Path, default=_path("PIP_CERT"), help="CA certificates for pip (default: PIP_CERT)"
     )
+    made.add_argument("--site", help="also build on pulled images, if they are signed by this site's trusted keys")
     made.add_argument("--fresh", action="store_true", help="build even if one of the same name and definition is there")
 
     for name, text in (
@@ -75,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     ):
         one = commands.add_parser(name, help=text)
         which = "a file on the shelf" if name == "sign" else "any file"
-        one.add_argument("image", help=f"name, name@sha256:…, or {which}")
+        one.add_argument("image", help=f"name, name@sha256:… (whole, or as `list` shows it), or {which}")
         if name == "verify":
             one.add_argument("--site", help="also demand one of this site's trusted keys")
         if name == "sign":
@@ -153,6 +154,7 @@ def _build(options: argparse.Namespace, shelf: Shelf, apptainer: Apptainer) -> l
             definition=options.definition.absolute(),
             wheels=options.wheels,
             ca_file=options.ca_file,
+            trusted_keys=load_site(options.site).trusted_keys if options.site else (),
             fresh=options.fresh,
         ),
         shelf=shelf,
@@ -186,11 +188,11 @@ def _sign(options: argparse.Namespace, shelf: Shelf, apptainer: Apptainer) -> li
 def _verify(options: argparse.Namespace, shelf: Shelf, apptainer: Apptainer) -> list[str]:
     title, file, digest = _find(options.image, shelf)
     if digest:
-        require_digest(file, digest)
+        require_digest(file, digest, remember=False)
     if options.site:
         require_trusted(file, load_site(options.site).trusted_keys, apptainer=apptainer)
     found = signers(file, apptainer=apptainer)
-    said = "digest holds" if digest else f"its digest is {digest_of(file)}"
+    said = "digest holds" if digest else f"its digest is {digest_of(file, remember=False)}"
     return [f"{title}: {said}", *(f"signed by {one}" for one in found)]
 
 

@@ -39,12 +39,14 @@ restarts=${SLURM_RESTART_COUNT:-0}
 printf -v place '%s/rounds/%02d/%s/shard-%04d' "$run" "$round" "$stage" "$shard"
 
 refuse_foreign_code() {
-    local mode
-    mode=$(stat -Lc %a -- "$run/code" 2>/dev/null) || return 0
-    if (( 8#$mode & 8#002 )); then
-        echo "error: $run/code may be written by everyone: no job runs code from it; chmod o-w it" >&2
-        exit 77
-    fi
+    local folder mode
+    for folder in "$run" "$run/code"; do
+        mode=$(stat -Lc %a -- "$folder" 2>/dev/null) || continue
+        if (( 8#$mode & 8#002 )); then
+            echo "error: $folder may be written by everyone: no job runs code from it; chmod o-w it" >&2
+            exit 77
+        fi
+    done
 }
 
 # The first number nobody has used: mkdir is atomic on NFS too, so a requeued element never shares a folder.

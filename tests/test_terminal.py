@@ -108,7 +108,7 @@ def test_a_command_whose_output_was_closed_runs_all_the_same():
     assert subprocess.run(["bash", "-c", words], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("command", ["stages.label", "engines.gate_job"])
+@pytest.mark.parametrize("command", ["stages.label", "engines.slurm.gate_job"])
 def test_an_attempt_is_a_number_from_0_on(command):
     with started("-m", f"selu_hpc.{command}", "--run=nowhere", "--round=1", "--attempt=-4") as process:
         _, error = process.communicate()

@@ -7,12 +7,16 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from selu_hpc.errors import ImageError
 
+LOOK_S = 1.0
+STALLED_S = 300.0
+"""Of a command that fetches something: so long may what it fetched stay as large as it was."""
 HINTS = {
     "user namespace": "this node has no user namespaces: use a pre-built image (containers/README.md)",
     "no space left": "the disk is full: point APPTAINER_TMPDIR and APPTAINER_CACHEDIR at a larger one",
@@ -43,8 +47,12 @@ class Apptainer:
         show: bool = False,
         environment: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
+        fetched: Callable[[], int] | None = None,
     ) -> str:
-        """Run one subcommand; its output is shown (progress bars) or returned."""
+        """Run one subcommand; its output is shown (progress bars) or returned.
+
+        fetched: how much it has got of what it fetches; where that grows no more the command is ended.
+        """
         program = shutil.which(self.command)
         if program is None:
             raise ImageError(
@@ -53,12 +61,13 @@ class Apptainer:
             )
         line = [program, *arguments]
         try:
-            done = _run(line, show=show, environment={**os.environ, **(environment or {})}, timeout_s=timeout_s)
+            whole = {**os.environ, **(environment or {})}
+            done = _run(line, show=show, environment=whole, timeout_s=timeout_s, fetched=fetched)
         except subprocess.TimeoutExpired as error:
             raise ImageError(f"{self.command} {arguments[0]} did not end within {timeout_s:.0f} s") from error
         if done.returncode:
             said = (done.stderr or "see above").strip()
-            raise ImageError(f"{self.command} {' '.join(arguments[:4])} failed: {said[-1500:]}{_hint(said)}")
+            raise ImageError(f"{self.command} {' '.join(arguments[:4])} failed: {said[-1500:]}{hint(said)}")
         return done.stdout or ""
 
     @property
@@ -74,18 +83,44 @@ class Apptainer:
 
 
 def _run(
-    line: Sequence[str], *, show: bool, environment: Mapping[str, str], timeout_s: float | None
+    line: Sequence[str],
+    *,
+    show: bool,
+    environment: Mapping[str, str],
+    timeout_s: float | None,
+    fetched: Callable[[], int] | None,
 ) -> subprocess.CompletedProcess[str]:
     """Shown on a terminal as it comes, with progress bars; elsewhere kept for the error message and then shown."""
-    if show and sys.stderr.isatty():
-        return subprocess.run(line, check=False, text=True, env=environment, timeout=timeout_s)
-    done = subprocess.run(line, check=False, text=True, capture_output=True, env=environment, timeout=timeout_s)
-    if show:
-        sys.stderr.write(done.stdout + done.stderr)
+    is_seen = show and sys.stderr.isatty()
+    kept = None if is_seen else subprocess.PIPE
+    with subprocess.Popen(line, text=True, env=environment, stdout=kept, stderr=kept) as child:
+        try:
+            said, error = _to_its_end(child, fetched, line) if fetched else child.communicate(timeout=timeout_s)
+        except BaseException:
+            child.kill()
+            raise
+    if show and not is_seen:
+        sys.stderr.write(said + error)
         sys.stderr.flush()
-    return done
+    return subprocess.CompletedProcess(line, child.returncode, said, error)
 
 
-def _hint(said: str) -> str:
+def _to_its_end(child: subprocess.Popen[str], fetched: Callable[[], int], line: Sequence[str]) -> tuple[str, str]:
+    size, since = fetched(), time.monotonic()
+    while True:
+        try:
+            return child.communicate(timeout=LOOK_S)
+        except subprocess.TimeoutExpired:
+            if (now := fetched()) != size:
+                size, since = now, time.monotonic()
+            elif time.monotonic() - since > STALLED_S:
+                raise ImageError(
+                    f"{' '.join(line[:2])} got nothing more for {STALLED_S:g} s, after {size / 1e6:.0f} MB, and was "
+                    "ended; see whether the registry answers, then run the same command again"
+                ) from None
+
+
+def hint(said: str) -> str:
+    """What to do after such words, if we know."""
     lower = said.lower()
     return next((f"; {advice}" for words, advice in HINTS.items() if words in lower), "")

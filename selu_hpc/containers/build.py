@@ -18,7 +18,9 @@ from pathlib import Path
 
 from selu_hpc.containers.apptainer import Apptainer
 from selu_hpc.containers.digest import digest_of
+from selu_hpc.containers.mounts import Mount, quoted
 from selu_hpc.containers.shelf import Entry, Made, Shelf
+from selu_hpc.containers.trust import require_trusted
 from selu_hpc.errors import ImageError
 from selu_hpc.recipes.refusals import NAME
 from selu_hpc.rounds.provenance import SOURCE, code_state
@@ -45,6 +47,8 @@ class BuildOptions:
     definition: Path = SOURCE / DEFINITION
     wheels: Path | None = None
     ca_file: Path | None = None
+    trusted_keys: tuple[str, ...] = ()
+    """Whose images, beside those built here, may stand for a build or be built on."""
     fresh: bool = False
 
     @property
@@ -62,7 +66,7 @@ def build(options: BuildOptions, *, shelf: Shelf, apptainer: Apptainer) -> Entry
     dependencies, definition = hashes(options)
     asked = (options.name, definition)
     for entry in shelf.entries() if not options.fresh else ():
-        if (entry.name, entry.definition) == asked and digest_of(shelf.file(entry)) == entry.digest:
+        if (entry.name, entry.definition) == asked and _is_known(entry, shelf, options, apptainer):
             logger.info("%s is built from the same definition: nothing to do", shelf.file(entry))
             return entry
     shelf.path.mkdir(parents=True, exist_ok=True)
@@ -74,7 +78,7 @@ def build(options: BuildOptions, *, shelf: Shelf, apptainer: Apptainer) -> Entry
             made,
             dependencies=dependencies,
             definition=definition,
-            on=_base(options, shelf),
+            on=_base(options, shelf, apptainer),
             compress="--mksquashfs-args" in apptainer.run(["build", "--help"]),
         )
         logger.info("apptainer %s", " ".join(line))
@@ -83,6 +87,7 @@ def build(options: BuildOptions, *, shelf: Shelf, apptainer: Apptainer) -> Entry
         entry = shelf.add(
             made,
             name=options.name,
+            is_built_here=True,
             made=Made(
                 commit=_commit(),
                 definition=definition,
@@ -117,7 +122,9 @@ def build_line(
     compress: bool = True,
 ) -> list[str]:
     """The arguments of `apptainer build`; pure but for the date and the commit."""
-    bootstrap, base = ("localimage", str(on)) if on else (options.bootstrap, options.base)
+    # The build runs in another folder than this one.
+    given = str(Path(options.base).absolute()) if options.bootstrap == "localimage" else options.base
+    bootstrap, base = ("localimage", str(on)) if on else (options.bootstrap, given)
     arguments = {
         "BOOTSTRAP": bootstrap,
         "BASE": base,
@@ -133,11 +140,11 @@ def build_line(
     if os.getuid() != 0:
         line.append("--fakeroot")
     for key, value in arguments.items():
-        line += ["--build-arg", f"{key}={value}"]
+        line += ["--build-arg", quoted(f"{key}={value}")]
     if options.wheels:
-        line += ["--bind", f"{options.wheels.absolute()}:/build/wheels"]
+        line += Mount(str(options.wheels.absolute()), "/build/wheels").words
     if options.ca_file:
-        line += ["--bind", f"{options.ca_file.absolute()}:/build/ca.crt"]
+        line += Mount(str(options.ca_file.absolute()), "/build/ca.crt").words
     return [*line, str(made), options.definition.name]
 
 
@@ -182,13 +189,30 @@ def _source_files(folder: Path) -> Iterator[Path]:
     yield from sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
 
 
-def _base(options: BuildOptions, shelf: Shelf) -> Path | None:
+def _is_known(entry: Entry, shelf: Shelf, options: BuildOptions, apptainer: Apptainer) -> bool:
+    """Whether it has the bytes that its digest says, and is ours or signed: anybody can write labels into an image."""
+    if digest_of(shelf.file(entry)) != entry.digest:
+        return False
+    if entry.digest in shelf.built_here():
+        return True
+    if not options.trusted_keys:
+        logger.info("%s was not built here, so it is not built on; --site says whose signatures will do", entry.title)
+        return False
+    try:
+        require_trusted(shelf.file(entry), options.trusted_keys, apptainer=apptainer)
+    except ImageError as error:
+        logger.info("not built on: %s", error)
+        return False
+    return True
+
+
+def _base(options: BuildOptions, shelf: Shelf, apptainer: Apptainer) -> Path | None:
     """An image on the shelf with the same dependencies: only the project's source is laid over it."""
     if options.fresh or options.definition.name != DEFINITION:
         return None
     dependencies, _ = hashes(options)
     same = [entry for entry in shelf.entries() if entry.dependencies == dependencies]
-    return next((shelf.file(entry) for entry in same if digest_of(shelf.file(entry)) == entry.digest), None)
+    return next((shelf.file(entry) for entry in same if _is_known(entry, shelf, options, apptainer)), None)
 
 
 class _context:  # noqa: N801 - a context manager in function's clothes

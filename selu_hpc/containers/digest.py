@@ -63,9 +63,9 @@ def note(image: Path, what: str, value: str, found_of: os.stat_result) -> None:
         partial.rename(file)
 
 
-def require_digest(image: Path, expected: str) -> None:
+def require_digest(image: Path, expected: str, *, remember: bool = True) -> None:
     """Refuse an image that is not the one expected."""
-    found = digest_of(image)
+    found = digest_of(image, remember=remember)
     if found != expected:
         raise ImageError(
             f"{image}: is {short(found)}, expected {short(expected)}: the image was altered or replaced; "

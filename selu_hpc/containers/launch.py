@@ -186,11 +186,9 @@ def launch(stage: Stage, run: RunDir, *, round_id: int, shard: int, attempt: int
         return run_stage(stage, run=str(run.path), round_id=round_id, shard=shard, attempt=attempt)
     if pinned is None:
         raise ImageError(f"{run.path}: this run has no image; start its stages without containers.launch")
-    require_digest(pinned.path, pinned.digest)
-    require_trusted(pinned.path, pinned.trusted_keys, apptainer=Apptainer(pinned.apptainer))
-    image = pinned.path
-    if pinned.unpack:
-        image = unpacked(pinned.path, pinned.digest, apptainer=Apptainer(pinned.apptainer))
+    if pinned.scratch and not os.environ.get("SELU_SCRATCH"):
+        os.environ["SELU_SCRATCH"] = pinned.scratch  # a template's job, or the local engine, has not been told of it
+    image = _checked(pinned, apptainer=Apptainer(pinned.apptainer))
     for name, value in require_code_uncovered(os.environ).items():
         logger.info("%s=%s is bound into the image too", name, value)
     network = pinned.network or not may_cut_network(pinned)
@@ -210,6 +208,14 @@ def launch(stage: Stage, run: RunDir, *, round_id: int, shard: int, attempt: int
             working_copy=pinned.working_copy,
         )
         return run_watched(line, environment=outside_environment(), private=private)
+
+
+def _checked(pinned: Pinned, *, apptainer: Apptainer) -> Path:
+    """What to start from, known to be the run's image: one and the same file from the first look to the last."""
+    with unchanged(pinned.path):
+        require_digest(pinned.path, pinned.digest)
+        require_trusted(pinned.path, pinned.trusted_keys, apptainer=apptainer)
+        return unpacked(pinned.path, pinned.digest, apptainer=apptainer) if pinned.unpack else pinned.path
 
 
 def has_gpus(pinned: Pinned) -> bool:

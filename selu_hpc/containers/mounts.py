@@ -55,8 +55,12 @@ class Mount:
         """`--mount` takes CSV, so paths with commas and quotes pass, which `--bind` cannot."""
         fields = ["type=bind", f"source={self.source}", f"destination={self.target}"]
         fields += ["ro"] if self.read_only else []
-        quoted = ('"' + one.replace('"', '""') + '"' if set(one) & set(',"\n') else one for one in fields)
-        return ["--mount", ",".join(quoted)]
+        return ["--mount", ",".join(map(quoted, fields))]
+
+
+def quoted(field: str) -> str:
+    """A field of the CSV that some of Apptainer's options take."""
+    return '"' + field.replace('"', '""') + '"' if set(field) & set(',"\n') else field
 
 
 def covers_code(target: str) -> bool:

@@ -7,15 +7,17 @@ oras://HOST/REPOSITORY@sha256:M#sha256:F         pull; M is the registry's manif
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import shlex
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from selu_hpc.containers.apptainer import Apptainer
+from selu_hpc.containers.apptainer import Apptainer, hint
 from selu_hpc.containers.digest import digest_of
 from selu_hpc.containers.shelf import Entry, Made, Shelf
 from selu_hpc.errors import ImageError
@@ -83,11 +85,14 @@ def push(entry: Entry, place: Place, *, shelf: Shelf, apptainer: Apptainer, plai
         )
         made = Place(str(Shelf(Path(place.reference).absolute()).file(there)), file_digest=entry.digest)
     else:
+        _require_tag(place)
         _oras()  # before an upload whose digest nobody here could say
         apptainer.run(
             ["push", *(["--no-https"] if plain_http else []), str(shelf.file(entry)), place.reference], show=True
         )
-        made = Place(place.reference, resolve(place.reference, plain_http=plain_http), entry.digest)
+        manifest = resolve(place.reference, plain_http=plain_http)
+        made = Place(place.reference, manifest, entry.digest)
+        _require_holds(f"{_without_tag(place)}@{manifest}", entry.digest, place, plain_http=plain_http)
     shelf.note_place(entry, str(made))
     return made
 
@@ -114,7 +119,8 @@ def pull(place: Place, *, shelf: Shelf, apptainer: Apptainer, plain_http: bool =
 
 
 def _pull_oras(place: Place, *, shelf: Shelf, apptainer: Apptainer, plain_http: bool) -> Entry:
-    with shelf.locked(f"pulling {place.reference}", name=".pull.lock"):
+    digest = (place.file_digest or place.manifest).removeprefix("sha256:")
+    with shelf.locked(f"pulling {place.reference}", name=f".pull-{digest[:12]}.lock"):
         if here := _already(place, shelf):
             return here
         reference = place.reference
@@ -125,14 +131,55 @@ def _pull_oras(place: Place, *, shelf: Shelf, apptainer: Apptainer, plain_http: 
             reference = f"{_without_tag(place)}@{place.manifest}"
         http = ["--no-https"] if plain_http else []
         with shelf.partial(place.name) as partial:
-            apptainer.run(["pull", "--force", "--disable-cache", *http, str(partial), reference], show=True)
+            _fetch(["pull", "--force", "--disable-cache", *http, str(partial), reference], partial, apptainer)
             entry = shelf.add(partial, name=place.name, place=str(place), expected=place.file_digest)
             return shelf.describe(entry, _made(shelf.file(entry), apptainer=apptainer))
 
 
+def _fetch(arguments: list[str], partial: Path, apptainer: Apptainer) -> None:
+    """What comes lies in a folder of ours until it is whole: there it is seen to grow, and goes in any case."""
+    with tempfile.TemporaryDirectory(dir=partial.parent, prefix=".tmp-", ignore_cleanup_errors=True) as folder:
+        apptainer.run(
+            arguments,
+            show=True,
+            environment={"TMPDIR": folder, "APPTAINER_TMPDIR": folder},
+            fetched=lambda: _size(partial) + sum(map(_size, Path(folder).rglob("*"))),
+        )
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.lstat().st_size
+    except OSError:
+        return 0
+
+
 def resolve(reference: str, *, plain_http: bool) -> str:
     """The manifest digest a tag names now."""
-    line = [_oras(), "resolve", *(["--plain-http"] if plain_http else []), reference.removeprefix(ORAS)]
+    return _ask(["resolve"], reference, plain_http=plain_http).strip()
+
+
+def _require_tag(place: Place) -> None:
+    if ":" not in place.name_and_tag:
+        raise ImageError(f"{place.reference}: has no tag to push to; name one: {place.reference}:v1")
+
+
+def _require_holds(reference: str, digest: str, place: Place, *, plain_http: bool) -> None:
+    """The manifest we name must be of the file that we pushed: a tag may be somebody else's a moment later."""
+    said = _ask(["manifest", "fetch"], reference, plain_http=plain_http)
+    try:
+        layers = [layer["digest"] for layer in json.loads(said)["layers"]]
+    except (ValueError, LookupError, TypeError) as error:
+        raise ImageError(f"{reference}: is no manifest of an image ({error!r}); push again") from error
+    if digest not in layers:
+        raise ImageError(
+            f"{place.reference}: names another image than the one just pushed, {digest}: somebody else pushed to that "
+            "tag meanwhile; push again, to a tag of your own"
+        )
+
+
+def _ask(words: list[str], reference: str, *, plain_http: bool) -> str:
+    line = [_oras(), *words, *(["--plain-http"] if plain_http else []), reference.removeprefix(ORAS)]
     try:
         done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=ANSWER_S)
     except subprocess.TimeoutExpired as error:
@@ -141,8 +188,9 @@ def resolve(reference: str, *, plain_http: bool) -> str:
             "command again when that answers"
         ) from error
     if done.returncode:
-        raise ImageError(f"{reference}: the registry did not answer: {done.stderr.strip()[-500:]}")
-    return done.stdout.strip()
+        said = done.stderr.strip()[-500:]
+        raise ImageError(f"{reference}: `oras {' '.join(words)}` failed: {said}{hint(said)}")
+    return done.stdout
 
 
 def _oras() -> str:
@@ -159,7 +207,7 @@ def _already(place: Place, shelf: Shelf) -> Entry | None:
             is_asked = entry.digest == place.file_digest
         else:
             is_asked = place.manifest in {Place.parse(known).manifest for known in entry.places}
-        if is_asked and digest_of(shelf.file(entry)) == entry.digest:
+        if is_asked and digest_of(shelf.file(entry), remember=False) == entry.digest:
             return entry
     return None
 

@@ -1,6 +1,7 @@
 """A folder of images, shared by a lab: files named by digest, read-only, with a list of what each one is.
 
 `lock.json` beside them is meant to be published: name, digest, size, commit, definition hash and where to pull from.
+What it has of an image that came from elsewhere is that image's own word; which were built here it says, too.
 An image is told by its name and its digest: equal bytes under two names are two files, and two lines of the list.
 A file gets its final name only after its digest is known to be right.
 """
@@ -8,7 +9,9 @@ A file gets its final name only after its digest is known to be right.
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 import shlex
 import shutil
 import tempfile
@@ -17,16 +20,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rich import progress
 from rich.console import Console
 
 from selu_hpc.containers.digest import digest_of, short
 from selu_hpc.errors import ImageError
-from selu_hpc.rounds.lock import wait_for_lock
+from selu_hpc.rounds.lock import holder, wait_for_lock
 from selu_hpc.rounds.rundir import sync_folder, write_json
 
+logger = logging.getLogger(__name__)
+
 READABLE = 0o444
+DIGEST = re.compile("sha256:([0-9a-f]{12}|[0-9a-f]{64})")
+"""As `list` shows it, or whole."""
 LEFT_BEHIND_S = 24 * 3600.0
 """Builds and pulls end within a day; what is older was left by one that was killed."""
 
@@ -76,16 +84,31 @@ class Shelf:
         return [entry for entry in self._listed() if self.file(entry).is_file()]
 
     def find(self, wanted: str) -> Entry:
-        """By file, name, `name@sha256:…` or a digest's beginning; the newest of several."""
-        wanted_digest = wanted.rpartition("@")[2]
+        """By name or file, by digest (whole, or as `list` shows it), or both, `name@sha256:…`; the newest."""
+        named, _, digest = wanted.rpartition("@")
+        if not DIGEST.fullmatch(digest):
+            named, digest = wanted, ""
         for entry in reversed(self.entries()):
-            by_digest = wanted_digest.startswith("sha256:") and entry.digest.startswith(wanted_digest)
-            if by_digest or entry.name == wanted or self.file(entry) == Path(wanted).absolute():
+            is_named = named == entry.name or self.file(entry) == Path(named).absolute()
+            if (is_named or (digest and not named)) and digest in ("", entry.digest, short(entry.digest)):
                 return entry
         known = ", ".join(entry.title for entry in self.entries()) or "none"
         raise ImageError(f"no image {wanted!r} in {self.path}; there are: {known}")
 
-    def add(self, file: Path, *, name: str, made: Made = Made(), place: str = "", expected: str = "") -> Entry:
+    def built_here(self) -> frozenset[str]:
+        """Digests of the images whose makers we are, by no word of their own."""
+        return frozenset(self._read().get("built_here", []))
+
+    def add(
+        self,
+        file: Path,
+        *,
+        name: str,
+        made: Made = Made(),
+        place: str = "",
+        expected: str = "",
+        is_built_here: bool = False,
+    ) -> Entry:
         """Move a finished file onto the shelf, read-only; a digest other than the expected one is refused."""
         digest = digest_of(file, remember=False)
         if expected and digest != expected:
@@ -97,7 +120,7 @@ class Shelf:
             sync_file(file)
             file.replace(self.file(entry))
             sync_folder(self.path)
-            return self._write(entry)
+            return self._write(entry, is_built_here=is_built_here)
 
     def copy_in(self, source: Path, *, name: str, made: Made = Made(), expected: str = "", place: str = "") -> Entry:
         try:
@@ -113,7 +136,8 @@ class Shelf:
             with self.partial(entry.name) as partial:
                 shutil.copyfile(self.file(entry), partial)
                 signer(partial)
-                return self.add(partial, name=entry.name, made=entry.made)
+                is_ours = entry.digest in self.built_here()
+                return self.add(partial, name=entry.name, made=entry.made, is_built_here=is_ours)
         except OSError as error:
             raise ImageError(f"{self.file(entry)} could not be signed: {error.strerror or error}") from error
 
@@ -154,7 +178,7 @@ class Shelf:
             files = [self.file(entry) for entry in old] + [
                 left
                 for left in self.path.glob(".*")
-                if left.name.startswith((".build-", ".tmp-")) or left.suffix == ".partial"
+                if left.name.startswith((".build-", ".tmp-", ".pull-")) or left.suffix == ".partial"
                 if time.time() - left.lstat().st_mtime > LEFT_BEHIND_S
             ]
             gone = [(file.name, _size(file)) for file in files]
@@ -170,6 +194,8 @@ class Shelf:
         with ExitStack() as held:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
+                if at_work := holder(self.path / name):
+                    logger.info("waiting for process %(pid)s on %(host)s, which is %(purpose)s", at_work)
                 held.enter_context(wait_for_lock(self.path / name, purpose=purpose))
             except OSError as error:
                 raise ImageError(
@@ -179,11 +205,22 @@ class Shelf:
             yield
 
     def _listed(self) -> list[Entry]:
+        with self._told():
+            return [Entry(**{**one, "places": tuple(one["places"])}) for one in self._read()["images"]]
+
+    def _read(self) -> dict[str, Any]:
+        with self._told():
+            try:
+                read = json.loads(self.lock_file.read_bytes())
+            except FileNotFoundError:
+                return {"images": []}
+            return {"images": read["images"], "built_here": [str(one) for one in read.get("built_here", [])]}
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What is wrong with the list, with the way out."""
         try:
-            listed = json.loads(self.lock_file.read_bytes())["images"]
-            return [Entry(**{**one, "places": tuple(one["places"])}) for one in listed]
-        except FileNotFoundError:
-            return []
+            yield
         except PermissionError as error:
             raise ImageError(
                 f"{self.lock_file}: {error.strerror}; whoever keeps this shelf must let others read it "
@@ -194,7 +231,7 @@ class Shelf:
             raise ImageError(
                 f"{self.lock_file}: {error.strerror}; choose another shelf by --images or SELU_IMAGES"
             ) from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ImageError(
                 f"{self.lock_file}: no list of images that this version reads ({type(error).__name__}: {error}); use "
                 "the version that wrote it, or move it away and list each image anew by "
@@ -202,7 +239,7 @@ class Shelf:
                 "FILE says the digest)"
             ) from error
 
-    def _write(self, entry: Entry) -> Entry:
+    def _write(self, entry: Entry, *, is_built_here: bool = False) -> Entry:
         """Called under the lock; what is known of the image already stays, and so does its place among newer ones."""
         listed = self._listed()
         for known in (one for one in listed if one.digest == entry.digest):
@@ -211,7 +248,8 @@ class Shelf:
         same = (number for number, one in enumerate(listed) if (one.name, one.digest) == (entry.name, entry.digest))
         at = next(same, len(listed))
         listed[at : at + 1] = [entry]
-        write_json(self.lock_file, {"images": [asdict(one) for one in listed]})
+        ours = self.built_here() | ({entry.digest} if is_built_here else set())
+        write_json(self.lock_file, {"images": [asdict(one) for one in listed], "built_here": sorted(ours)})
         # As the images themselves: the keeper's umask must not shut the other users of a shared shelf out.
         self.lock_file.chmod(self.lock_file.stat().st_mode | READABLE)
         return entry

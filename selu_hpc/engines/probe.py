@@ -1,27 +1,41 @@
 """What a compute node sees, printed as one JSON line; doctor runs it by srun, on the host or inside the image.
 
-    python -m selu_hpc.engines.probe FOLDER TOKEN [--torch]
+    python -m selu_hpc.engines.probe FOLDER TOKEN [--torch] [--scratch] [--import NAME …]
 
-Only the standard library: it must run where nothing else does.
+Only the standard library: it must run where nothing else does. Of this project's modules named, each is imported, in a
+process of its own; of others only where they would be found, since some take long.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 PATIENCE_S = 30.0
 IMPORT_S = 120.0
 TORCH = "import torch; print(torch.__version__, torch.version.cuda, torch.cuda.is_available(), sep='\\n')"
+IMPORT = """
+import importlib, importlib.util, sys
+for name in sys.argv[1:]:
+    if name.startswith("selu_hpc"):
+        importlib.import_module(name)
+    elif importlib.util.find_spec(name) is None:
+        sys.exit(f"no package {name!r} for {sys.executable}")
+"""
 
 
-def probe(folder: Path, token: str, *, torch: bool) -> dict[str, object]:
+def probe(
+    folder: Path, token: str, *, torch: bool, scratch: bool = False, imports: Sequence[str] = ()
+) -> dict[str, object]:
     """Wait for the login node's file, leave one of our own, look at the clock and the devices; on request as torch."""
     begun = time.time()
     seen_s = _wait_for(folder / f"{token}.login")
@@ -37,8 +51,41 @@ def probe(folder: Path, token: str, *, torch: bool) -> dict[str, object]:
         "torch": _lines([sys.executable, "-c", TORCH], patience_s=IMPORT_S) if torch else None,
         "gpus": _lines(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]),
         "vulkan": [line for line in _lines(["vulkaninfo", "--summary"]) if "deviceName" in line],
-        "tmp_free_gb": round(shutil.disk_usage("/tmp").free / 2**30, 1),
+        "scratch": _scratch() if scratch else None,
+        "import_error": _import(imports),
     }
+
+
+def _scratch() -> dict[str, object]:
+    """The folder of a task, made where slurm/stage.sh makes it."""
+    place = os.environ.get("SELU_SCRATCH") or os.environ.get("SLURM_TMPDIR") or "/tmp"
+    try:
+        Path(tempfile.mkdtemp(prefix="selu-doctor-", dir=place)).rmdir()
+        free_gb, error = round(shutil.disk_usage(place).free / 2**30, 1), ""
+    except OSError as refusal:
+        free_gb, error = 0.0, str(refusal.strerror or refusal)
+    return {"place": place, "error": error, "free_gb": free_gb, "tmp_of_the_job": _has_own_tmp()}
+
+
+def _has_own_tmp() -> bool:
+    """Whether what is seen at /tmp is a folder named by this job: job_container/tmpfs and its likes bind it there."""
+    job = os.environ.get("SLURM_JOB_ID", "none")
+    try:
+        mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()]
+    except OSError:
+        return False
+    return any(at == "/tmp" and job in re.split(r"\D+", root) for _, _, _, root, at, *_ in mounts)
+
+
+def _import(names: Sequence[str]) -> str:
+    """Why one of them can't be imported, or nothing."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", IMPORT, *names], capture_output=True, text=True, timeout=IMPORT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return (done.stderr.strip() or f"exit status {done.returncode}").rpartition("\n")[2] if done.returncode else ""
 
 
 def _wait_for(file: Path) -> float | None:
@@ -60,4 +107,7 @@ def _lines(command: list[str], *, patience_s: float = 20.0) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(probe(Path(sys.argv[1]), sys.argv[2], torch="--torch" in sys.argv)) + "\n")
+    _, where, which, *rest = sys.argv
+    named = rest[rest.index("--import") + 1 :] if "--import" in rest else []
+    seen = probe(Path(where), which, torch="--torch" in rest, scratch="--scratch" in rest, imports=named)
+    sys.stdout.write(json.dumps(seen) + "\n")

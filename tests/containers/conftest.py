@@ -136,10 +136,12 @@ def lasting_registry(tmp_path_factory):
 
 
 class CuttingProxy:
-    """Stands between a client and a registry, and cuts every connection once `limit` bytes of answers have passed."""
+    """Stands between a client and a registry, and cuts every connection once `limit` bytes of answers have passed; or
+    passes nothing more on and keeps it open."""
 
-    def __init__(self, port: int, limit: int) -> None:
-        self.target, self.left = port, limit
+    def __init__(self, port: int, limit: int, *, stalls: bool = False) -> None:
+        self.target, self.left, self.stalls = port, limit, stalls
+        self.closed = threading.Event()
         self.server = socket.create_server(("127.0.0.1", 0))
         self.port = self.server.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
@@ -158,6 +160,8 @@ class CuttingProxy:
                 if counts:
                     self.left -= len(data)
                     if self.left < 0:
+                        if self.stalls:
+                            self.closed.wait()
                         break
                 target.sendall(data)
         for end in (source, target):
@@ -166,16 +170,17 @@ class CuttingProxy:
             end.close()
 
     def close(self) -> None:
+        self.closed.set()
         self.server.close()
 
 
 @pytest.fixture
 def cutting_proxy():
-    """`cutting_proxy(registry, limit)` → a proxy that dies in the middle."""
+    """`cutting_proxy(registry, limit)` → a proxy that dies, or stalls, in the middle."""
     made = []
 
-    def start(registry, limit):
-        made.append(CuttingProxy(registry.port, limit))
+    def start(registry, limit, **how):
+        made.append(CuttingProxy(registry.port, limit, **how))
         return made[-1]
 
     yield start

@@ -1,5 +1,6 @@
 """What a build is asked for, and when one is the same as another; nothing is built here."""
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def fixed(monkeypatch):
 
 def test_the_whole_line_of_a_build_for_gpus_from_a_local_base(fixed):
     options = BuildOptions(
-        bootstrap="localimage", base="/b", variant="cuda", wheels=Path("/wheels"), ca_file=Path("/ca.crt")
+        bootstrap="localimage", base="/b", variant="cuda", wheels=Path("/a, b/wheels"), ca_file=Path("/ca.crt")
     )
     line = build_line(options, Path("/i/x.sif"), dependencies="d", definition="e", on=None)
     assert line == [
@@ -31,7 +32,8 @@ def test_the_whole_line_of_a_build_for_gpus_from_a_local_base(fixed):
         *("--build-arg", "COMMIT=c0ffee+", "--build-arg", "DATE=1970-01-01T00:00:00Z"),
         *("--build-arg", "DEPENDENCIES=d", "--build-arg", "DEFINITION=e"),
         *("--build-arg", "ORIGIN=localimage /b"),
-        *("--bind", "/wheels:/build/wheels", "--bind", "/ca.crt:/build/ca.crt"),
+        *("--mount", 'type=bind,"source=/a, b/wheels",destination=/build/wheels'),
+        *("--mount", "type=bind,source=/ca.crt,destination=/build/ca.crt"),
         *("/i/x.sif", "Apptainer.def"),
     ]
 
@@ -39,6 +41,21 @@ def test_the_whole_line_of_a_build_for_gpus_from_a_local_base(fixed):
 def test_an_image_of_the_same_dependencies_is_the_base_of_the_next(fixed):
     line = build_line(BuildOptions(), Path("/x.sif"), dependencies="d", definition="e", on=Path("/i/old.sif"))
     assert line[line.index("BOOTSTRAP=localimage") + 2] == "BASE=/i/old.sif"
+
+
+def test_a_local_base_is_found_from_the_folder_a_build_runs_in(fixed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = BuildOptions(bootstrap="localimage", base="base.sif")
+    assert f"BASE={tmp_path}/base.sif" in build_line(options, Path("/x"), dependencies="d", definition="e", on=None)
+
+
+def test_a_value_with_a_comma_stays_one(fixed):
+    options = BuildOptions(bootstrap="localimage", base='/the lab, "ours"')
+    line = build_line(options, Path("/x.sif"), dependencies="d", definition="e", on=None)
+    given = [line[at + 1] for at, word in enumerate(line) if word == "--build-arg"]
+    assert '"BASE=/the lab, ""ours"""' in given
+    (read,) = (row for row in csv.reader(given) if row[0].startswith("BASE="))
+    assert read == ['BASE=/the lab, "ours"']
 
 
 def test_root_builds_without_fakeroot_and_an_old_apptainer_without_its_new_option(fixed, monkeypatch):
@@ -103,7 +120,7 @@ def test_an_image_of_the_same_definition_stands_for_another_only_under_its_name(
     one, shelf = BuildOptions(name="one", definition=source / build.DEFINITION), Shelf(source / "shelf")
     shelf.path.mkdir()
     (source / "made.sif").write_bytes(b"made")
-    made = shelf.add(source / "made.sif", name="one", made=Made(definition=hashes(one)[1]))
+    made = shelf.add(source / "made.sif", name="one", made=Made(definition=hashes(one)[1]), is_built_here=True)
     assert build.build(one, shelf=shelf, apptainer=Apptainer("no apptainer here")) == made
     assert bases(replace(one, name="two"), shelf, monkeypatch) == ["BASE=debian:bookworm-slim"]
 
@@ -129,11 +146,51 @@ def test_an_image_that_lost_its_bytes_is_no_base(source, monkeypatch):
     shelf.path.mkdir()
     (source / "made.sif").write_bytes(b"made")
     made = Made(definition="old", dependencies=hashes(options)[0])
-    file = shelf.file(shelf.add(source / "made.sif", name="selu_hpc", made=made))
+    file = shelf.file(shelf.add(source / "made.sif", name="selu_hpc", made=made, is_built_here=True))
     assert bases(options, shelf, monkeypatch) == [f"BASE={file}"]
     file.chmod(0o644)
     file.write_bytes(b"MADE")
     assert bases(options, shelf, monkeypatch) == ["BASE=debian:bookworm-slim"]
+
+
+@pytest.fixture
+def strangers(source, monkeypatch):
+    """(options, shelf, file) of an image whose labels say that it is what would be built."""
+    monkeypatch.setenv("SELU_SCRATCH", str(source))
+    options, shelf = BuildOptions(definition=source / build.DEFINITION), Shelf(source / "shelf")
+    shelf.path.mkdir()
+    (source / "theirs.sif").write_bytes(b"theirs")
+    dependencies, definition = hashes(options)
+    made = Made(definition=definition, dependencies=dependencies)
+    return options, shelf, shelf.file(shelf.copy_in(source / "theirs.sif", name="selu_hpc", made=made))
+
+
+def test_an_image_from_elsewhere_neither_stands_for_a_build_nor_is_built_on_by_its_own_word(strangers, monkeypatch):
+    options, shelf, _ = strangers
+    assert bases(options, shelf, monkeypatch) == ["BASE=debian:bookworm-slim"]
+    assert len(shelf.built_here()) == 1, "and what came of it is ours"
+
+
+def test_an_image_from_elsewhere_is_as_ours_where_a_trusted_key_signed_it(strangers, monkeypatch):
+    options, shelf, file = strangers
+    options = replace(options, trusted_keys=("A" * 40,))
+    monkeypatch.setattr(build, "require_trusted", lambda *_, **__: None)
+    assert shelf.file(build.build(options, shelf=shelf, apptainer=Apptainer("no apptainer here"))) == file
+
+    def refuse(*_, **__):
+        raise ImageError("signed by nobody")
+
+    monkeypatch.setattr(build, "require_trusted", refuse)
+    assert bases(options, shelf, monkeypatch) == ["BASE=debian:bookworm-slim"]
+
+
+def test_a_signed_copy_of_what_was_built_here_was_built_here_too(strangers, tmp_path):
+    _, shelf, _ = strangers
+    (tmp_path / "ours.sif").write_bytes(b"ours")
+    ours = shelf.add(tmp_path / "ours.sif", name="ours", is_built_here=True)
+    theirs = shelf.find("selu_hpc")
+    signed = [shelf.sign(one, lambda file: file.write_bytes(file.read_bytes() + b"!")).digest for one in (ours, theirs)]
+    assert shelf.built_here() == {ours.digest, signed[0]}
 
 
 def test_what_the_definition_installs_by_name_has_a_version():

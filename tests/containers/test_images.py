@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from selu_hpc import images
+from selu_hpc.containers import apptainer as calls
 from selu_hpc.containers.apptainer import Apptainer
 from selu_hpc.containers.digest import digest_of, require_digest
 from selu_hpc.containers.registry import Place, pull, push, resolve
@@ -87,6 +88,19 @@ def test_a_registry_that_dies_in_the_middle_of_a_pull_leaves_nothing(shelf, entr
     assert other.entries() == []
     assert [p.name for p in other.path.iterdir() if "lock" not in p.name] == []
     assert pull(made, shelf=other, apptainer=APPTAINER, plain_http=True).digest == entry.digest
+
+
+def test_a_pull_that_gets_nothing_more_is_ended_and_leaves_nothing(
+    shelf, entry, registry, cutting_proxy, tmp_path, monkeypatch
+):
+    made = push(entry, registry.place(), shelf=shelf, apptainer=APPTAINER, plain_http=True)
+    proxy = cutting_proxy(registry, limit=1_500_000, stalls=True)  # of three
+    through = Place.parse(str(made).replace(str(registry.port), str(proxy.port)))
+    monkeypatch.setattr(calls, "STALLED_S", 3.0)
+    other = other_shelf(tmp_path)
+    with pytest.raises(ImageError, match="apptainer pull got nothing more for 3 s, after 1 MB, and was ended"):
+        pull(through, shelf=other, apptainer=APPTAINER, plain_http=True)
+    assert list(other.path.iterdir()) == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, which needs root")

@@ -21,7 +21,7 @@ from selu_hpc.containers.launch import (
 )
 from selu_hpc.containers.mounts import Mount
 from selu_hpc.containers.node import UNUSED_S, node_folder
-from selu_hpc.containers.pinned import Pinned
+from selu_hpc.containers.pinned import Pinned, keep
 from selu_hpc.errors import ImageError
 from selu_hpc.rounds.rundir import Stage
 
@@ -139,6 +139,42 @@ def test_tasks_of_a_node_share_what_was_found_of_an_image_although_each_has_a_tm
         monkeypatch.setattr("tempfile.tempdir", str(tmp_path / task))
         assert noted(tmp_path / "image.sif", "digest") == (None if task == "one" else KNOWN)
         assert digest_of(tmp_path / "image.sif") == KNOWN
+
+
+@pytest.fixture
+def launched(small_run, tmp_path, monkeypatch):
+    """`launched()` → starts a stage of a run with an image and a scratch; nothing runs in it."""
+    (tmp_path / "image.sif").write_bytes(b"image")
+    (tmp_path / "local").mkdir()
+    keep(small_run, Pinned(path=tmp_path / "image.sif", digest=KNOWN, scratch=str(tmp_path / "local"), network=True))
+    monkeypatch.setattr(launch, "run_watched", lambda *_, **__: 0)
+
+    def start():
+        return launch.launch(Stage.ROLLOUT, small_run, round_id=1, shard=0, attempt=0)
+
+    return start
+
+
+@pytest.mark.parametrize("told", ["", "another"])
+def test_a_node_remembers_on_the_runs_scratch_also_where_no_job_of_the_engine_names_it(
+    launched, tmp_path, monkeypatch, told
+):
+    (tmp_path / "another").mkdir()
+    monkeypatch.setenv("SELU_SCRATCH", str(tmp_path / told) if told else "")
+    assert launched() == 0
+    expected = [f"selu-{kept}-{os.getuid()}" for kept in ("cache", "images")]
+    assert sorted(path.name for path in (tmp_path / (told or "local")).iterdir()) == expected
+
+
+def test_an_image_that_is_another_when_its_signature_is_looked_at_does_not_start(launched, tmp_path, monkeypatch):
+    def replaced(image, *_, **__):
+        (tmp_path / "other").write_bytes(b"signed")
+        (tmp_path / "other").rename(image)
+
+    monkeypatch.setenv("SELU_SCRATCH", str(tmp_path))
+    monkeypatch.setattr(launch, "require_trusted", replaced)
+    with pytest.raises(ImageError, match="replaced or written to while it was looked at"):
+        launched()
 
 
 def test_what_others_could_write_is_not_believed(tmp_path, monkeypatch):

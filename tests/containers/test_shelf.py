@@ -6,18 +6,21 @@ import os
 import shlex
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from selu_hpc import images as command
+from selu_hpc.containers import apptainer as calls
 from selu_hpc.containers import registry
 from selu_hpc.containers import shelf as shelving
 from selu_hpc.containers.apptainer import Apptainer
-from selu_hpc.containers.digest import digest_of, require_digest
+from selu_hpc.containers.digest import digest_of, note, require_digest
 from selu_hpc.containers.registry import Place, pull, push, resolve
 from selu_hpc.containers.shelf import Made, Shelf
 from selu_hpc.errors import ImageError
+from selu_hpc.rounds.lock import hold_lock
 
 MADE = Made(commit="c0ffee", definition="d" * 12, dependencies="e" * 12)
 ONE, TWO = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
@@ -139,6 +142,15 @@ def test_prune_knows_what_a_killed_copy_leaves(lab, added):
         assert not left.exists()
 
 
+def test_prune_knows_the_lock_that_a_killed_pull_leaves(lab, added):
+    added(b"1")
+    left = lab.path / f".pull-{'1' * 12}.lock"
+    left.touch()
+    assert lab.prune(keep=1) == []
+    os.utime(left, (1, 1))
+    assert lab.prune(keep=1) == [(left.name, 0)]
+
+
 def test_an_old_image_that_is_noted_something_of_does_not_become_the_newest(lab, added):
     first, second, third = (added(content) for content in (b"1", b"2", b"3"))
     lab.note_place(first, "oras://x/lab/selu")
@@ -178,6 +190,119 @@ def test_a_registry_that_is_silent_is_named_with_the_command_to_try(tmp_path, mo
     monkeypatch.setattr(registry, "ANSWER_S", 0.2)
     with pytest.raises(ImageError, match=r"selu:v1: .* not answer within 0\.2 s; try `.*/oras resolve x/lab/selu:v1`"):
         resolve("oras://x/lab/selu:v1", plain_http=False)
+
+
+@pytest.fixture
+def tool(tmp_path, monkeypatch):
+    """`tool("oras", "exit 1")` puts a command into the path."""
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+
+    def make(name, does):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+
+    return make
+
+
+def test_a_reference_without_a_tag_is_refused_before_anything_is_uploaded(lab, entry):
+    for place in ("oras://x:5000/lab/selu", f"oras://x/lab/selu@{ONE}"):
+        with pytest.raises(ImageError, match=r"lab/selu: has no tag to push to; name one: oras://.*/lab/selu:v1"):
+            push(entry, Place.parse(place), shelf=lab, apptainer=NONE)
+
+
+@pytest.mark.parametrize(("holds", "is_ours"), [("{ours}", True), (TWO, False)])
+def test_a_manifest_is_named_only_if_it_is_of_the_file_that_was_pushed(lab, entry, tool, holds, is_ours):
+    tool("apptainer", "exit 0")
+    manifest = json.dumps({"layers": [{"digest": holds.format(ours=entry.digest)}]})
+    tool("oras", f"case $1 in resolve) echo {ONE} ;; *) [ $3 = x/lab/selu@{ONE} ] && echo '{manifest}' ;; esac")
+    place = Place.parse("oras://x/lab/selu:v1")
+    if is_ours:
+        assert push(entry, place, shelf=lab, apptainer=Apptainer()) == Place(place.reference, ONE, entry.digest)
+        return
+    with pytest.raises(ImageError, match="selu:v1: names another image than the one just pushed"):
+        push(entry, place, shelf=lab, apptainer=Apptainer())
+    assert lab.entries()[0].places == (), "and nobody is told to pull it from there"
+
+
+def test_what_a_registry_refuses_comes_with_what_to_do(tool):
+    tool("oras", "echo 'Error: 401 Unauthorized' >&2; exit 1")
+    with pytest.raises(ImageError, match=r"`oras resolve` failed: .* Unauthorized; the registry wants a login"):
+        resolve("oras://x/lab/selu:v1", plain_http=False)
+
+
+@pytest.fixture
+def quickly(monkeypatch):
+    monkeypatch.setattr(calls, "STALLED_S", 1.0)
+    monkeypatch.setattr(calls, "LOOK_S", 0.05)
+
+
+WANTED = Place.parse(f"oras://x/lab/selu@{ONE}#{TWO}")
+
+
+def test_a_pull_that_stalls_is_ended_and_leaves_nothing(mine, tool, quickly):
+    tool("apptainer", 'echo half > "$TMPDIR/blob"; exec sleep 60')
+    with pytest.raises(ImageError, match=r"got nothing more for 1 s, after 0 MB, and was ended; .* same command again"):
+        pull(WANTED, shelf=mine, apptainer=Apptainer())
+    assert list(mine.path.iterdir()) == []
+
+
+def test_a_pull_that_is_slow_goes_on(mine, tool, quickly):
+    tool("apptainer", 'for n in 1 2 3 4 5 6; do echo more >> "$TMPDIR/blob"; sleep 0.3; done; echo gone >&2; exit 1')
+    with pytest.raises(ImageError, match="failed: gone"):
+        pull(WANTED, shelf=mine, apptainer=Apptainer())
+
+
+def test_a_pull_waits_for_one_of_the_same_image_only(mine):
+    with mine.locked("pulling another", name=f".pull-{'1' * 12}.lock"), pytest.raises(ImageError, match="no apptainer"):
+        pull(WANTED, shelf=mine, apptainer=NONE)
+
+
+def test_who_waits_for_somebody_else_at_a_shelf_is_told_for_whom(lab, entry, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(shelving, "wait_for_lock", lambda *_, **__: nullcontext())
+    with hold_lock(lab.path / ".lock", purpose="removing old images"):
+        lab.note_place(entry, "oras://x/lab/selu")
+    assert f"waiting for process {os.getpid()} on " in caplog.text
+    assert "which is removing old images" in caplog.text
+
+
+def test_an_image_is_found_by_its_name_and_its_digest(lab, added):
+    one, two = added(b"1", "one"), added(b"2", "two")
+    again = added(b"3", "one")
+    short = one.digest[: len("sha256:") + 12]
+    for wanted in (
+        f"one@{one.digest}",
+        f"one@{short}",
+        one.digest,
+        short,
+        lab.file(one),
+        f"{lab.file(one)}@{one.digest}",
+    ):
+        assert lab.find(str(wanted)) == one
+    assert lab.find("one") == again
+    assert lab.find("two") == two
+    for wanted in (
+        f"one@{two.digest}",
+        "one@sha256:",
+        "sha256:",
+        f"two@{one.digest[:10]}",
+        f"{lab.file(two)}@{one.digest}",
+    ):
+        with pytest.raises(ImageError, match="no image "):
+            lab.find(wanted)
+
+
+def test_what_is_verified_or_already_there_is_read_and_not_remembered(lab, entry, mine, said):
+    place = Place(str(lab.file(entry)), file_digest=entry.digest)
+    file = mine.file(pull(place, shelf=mine, apptainer=NONE))
+    file.chmod(0o644)
+    file.write_bytes(b"rotten")
+    note(file, "digest", entry.digest, file.stat())
+    assert digest_of(file) == entry.digest, "as this node remembers it"
+    assert said("verify", f"{file}@{entry.digest}")[0] == 1
+    assert said("verify", str(file)) == (0, f"{file}: its digest is {digest_of(file, remember=False)}\n")
+    pull(place, shelf=mine, apptainer=NONE)
+    assert digest_of(file, remember=False) == entry.digest
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_without_room_the_image_is_used_as_it_is(unpack, image, scratch):
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=1777", "tmpfs", str(scratch)], check=True)
     try:
         assert unpack() == image
-        assert [file.name for file in scratch.glob("*/*") if not file.name.startswith(".lock")] == []
+        assert [file.name for file in scratch.glob("selu-unpacked-*/*") if not file.name.startswith(".lock")] == []
     finally:
         subprocess.run(["umount", str(scratch)], check=True)
 

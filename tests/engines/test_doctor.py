@@ -112,9 +112,17 @@ def test_an_image_that_is_not_the_one_asked_for_is_a_problem(tmp_path):
     assert [one(finding)[0] for finding in check_image(config(), SITE)] == [Grade.OK]
 
 
-def test_a_missing_apptainer_matters_only_where_an_image_is_used(tools):
-    assert one(check_apptainer(SITE, needed=True))[0] is Grade.PROBLEM
-    assert one(check_apptainer(SITE, needed=False))[0] is Grade.WARNING
+def test_a_missing_apptainer_matters_only_where_an_image_is_used_on_this_machine(tools):
+    here = SITE.but(partitions={})
+    assert one(check_apptainer(here, needed=True))[0] is Grade.PROBLEM
+    assert one(check_apptainer(here, needed=False))[0] is Grade.WARNING
+
+
+def test_an_apptainer_that_only_the_nodes_have_is_no_problem_and_the_modules_that_bring_it_are_named(tools):
+    assert one(check_apptainer(SITE, needed=True))[0] is Grade.WARNING
+    found = check_apptainer(SITE.but(modules=("apptainer/1.4", "cuda")), needed=True)
+    assert one(found)[0] is Grade.WARNING
+    assert "jobs load apptainer/1.4, cuda first; `image on …` below says" in found.fix
 
 
 def test_the_exit_code_says_whether_a_submission_would_work(tools, tmp_path, capsys):

@@ -3,8 +3,9 @@
 import re
 
 import pytest
-from shell_slurm import SITE, SITE_WITH_QOS, config, one, scontrol
+from shell_slurm import ANSWERS, SITE, SITE_WITH_QOS, config, one, scontrol
 
+from selu_hpc.engines.checks import slurm as checks
 from selu_hpc.engines.checks.finding import Grade
 from selu_hpc.engines.checks.slurm import (
     check_accounting,
@@ -30,6 +31,37 @@ def test_a_refused_credential_is_a_problem_and_no_accounting_is_not(tools):
     tools(squeue="echo 'Protocol authentication error' >&2; exit 1", sacct=None)
     assert one(check_munge(Slurm()))[0] is Grade.PROBLEM
     assert one(check_accounting(Slurm())) == (Grade.WARNING, "sacct does not answer")
+
+
+@pytest.mark.parametrize(
+    ("squeue", "grade", "said"),
+    [
+        (
+            "echo 'slurm_load_jobs error: Invalid authentication credential' >&2; exit 1",
+            Grade.PROBLEM,
+            "our credential: ",
+        ),
+        ("echo 'Munge encode failed: Failed to access munged' >&2; exit 1", Grade.PROBLEM, "our credential: Munge"),
+        ("echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1", Grade.WARNING, "not answer: "),
+        ("exec sleep 60", Grade.WARNING, "squeue timed out after 0 s"),
+        ("echo 'error: no such option' >&2; exit 1", Grade.PROBLEM, "squeue fails: error: no such option"),
+        (None, Grade.PROBLEM, "No such file or directory: 'squeue'"),
+    ],
+)
+def test_only_a_refused_credential_is_called_one(tools, monkeypatch, squeue, grade, said):
+    monkeypatch.setattr(checks, "ANSWER_S", 0.3)
+    tools(squeue=squeue)
+    found = check_munge(Slurm())
+    assert one(found)[0] is grade
+    assert said in found.answer
+
+
+def test_a_hidden_partition_that_a_profile_names_is_found(tools):
+    shown = f"case \"$*\" in *--all*) {ANSWERS['sinfo']};; *) echo 'cpu|up|1-00:00:00|2|(null)|64000';; esac"
+    tools(sinfo=shown)
+    found = list(check_partitions(SITE, config("resources.finetune.partition=gpu"), Slurm()))
+    assert [finding.check for finding in found] == ["partition cpu", "partition gpu"]
+    assert {one(finding)[0] for finding in found} == {Grade.OK}
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def copy_with_payload(target: Path) -> Path:
         (stages / f"{name}.py").write_text(_module(stage, f"[entry.Stage('{stage}')]"))
     (stages / "finetune.py").write_text(_module("", "[entry.Stage('finetune_actor'), entry.Stage('finetune_critic')]"))
     (stages / "assemble.py").write_text("from selu_hpc.stages.payload import assemble as assemble\n")
-    gate = target / "selu_hpc" / "engines" / "gate_job.py"
+    gate = target / "selu_hpc" / "engines" / "slurm" / "gate_job.py"
     gate.write_text(gate.read_text().replace("    enter(main)", MORTAL_GATE))
     device = target / "selu_hpc" / "models" / "device.py"  # payloads compute nothing, and the cluster's GPUs are none
     device.write_text(device.read_text() + "\n\ndef require_gpu(stage, *, draws=False):\n    pass\n")

@@ -198,6 +198,23 @@ def test_a_profile_may_not_set_what_we_own(option):
         check_site(Site.of(LAB | {"sbatch_flags": {option: "x"}}))
 
 
+@pytest.mark.parametrize(("option", "owned"), [("depend", "dependency"), ("arr", "array"), ("outpu", "output")])
+def test_nor_by_a_beginning_that_sbatch_would_take_for_it(option, owned):
+    with pytest.raises(ConfigError, match=f"sbatch_flags.{option}: is {owned}, which is set by"):
+        check_site(Site.of(LAB | {"sbatch_flags": {option: "x"}}))
+
+
+@pytest.mark.parametrize("option", ["gpu-bind", "mem-bind", "time-min", "nodelist", "exclusive", "hint"])
+def test_an_option_that_begins_as_ours_is_not_ours(option):
+    assert check_site(Site.of(LAB | {"sbatch_flags": {option: "x"}}))
+
+
+@pytest.mark.parametrize("scratch", ["/scratch/$USER", "~/scratch", "scratch"])
+def test_a_scratch_that_a_shell_would_have_to_fill_in_is_refused(scratch):
+    with pytest.raises(ConfigError, match=r"scratch: .* is taken word for word, no variable is filled in"):
+        check_site(Site.of(LAB | {"scratch": scratch}))
+
+
 @pytest.mark.parametrize("option", ["--nice", "nice 5", "nice\n#SBATCH --uid", "Nice", "", "$(id)"])
 def test_a_profile_may_not_smuggle_in_options(option):
     with pytest.raises(ConfigError, match="write the long name"):

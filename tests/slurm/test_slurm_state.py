@@ -285,6 +285,22 @@ def test_partitions_are_chosen_from_what_sinfo_says():
 
 
 @pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        ("debug|up|30:00|1|gpu:a100:2|515000|OFF|99", "gpu"),
+        ("debug|up|30:00|9|gpu:a100:4|515000|OFF|99", "gpu"),
+        ("long|up|infinite|1|gpu:a100:4|515000|OFF|1", "long"),
+        ("small|up|2-00:00:00|1|gpu:a100:4|515000|OFF|99", "gpu"),
+        ("urgent|up|2-00:00:00|2|gpu:a100:4|515000|OFF|99", "urgent"),
+        ("dense|up|30:00|1|gpu:a100:8|515000|OFF|1", "dense"),
+    ],
+)
+def test_a_partition_for_debugging_is_not_taken_for_the_one_that_serves_gpu_work(other, expected):
+    listed = f"cpu*|up|1-00:00:00|3|(null)|191000|OFF|10\ngpu|up|2-00:00:00|2|gpu:a100:4|515000|OFF|10\n{other}\n"
+    assert choose(read_partitions(listed, "preempt/none"))["gpu"].name == expected
+
+
+@pytest.mark.parametrize(
     ("name", "limits"),
     [("a", (93, 1440)), ("a,b", (187, 1440)), ("b,c", (187, 2880)), ("c", (0, 0)), ("a,none", (93, 1440))],
 )

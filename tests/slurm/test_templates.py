@@ -147,6 +147,16 @@ def test_a_node_without_room_for_scratch_leaves_a_record_that_speaks_against_it(
     assert not (wrapped.folder / "call").exists()
 
 
+@pytest.mark.parametrize("folder", [".", "code"])
+def test_a_folder_that_everyone_may_write_runs_nothing(wrapped, folder):
+    (wrapped.run.path / "code").mkdir(parents=True)
+    (wrapped.run.path / folder).chmod(0o777)
+    assert wrapped() == 77
+    assert not (wrapped.folder / "call").exists()
+    (wrapped.run.path / folder).chmod(0o775)
+    assert wrapped() == 0
+
+
 SAVES = "trap 'exit 75' USR2 TERM; kill -{signal} $PPID; while (( SECONDS < 60 )); do :; done"
 SCONTROL = """
 echo $1 >> "$ASKED"

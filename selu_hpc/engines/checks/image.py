@@ -14,7 +14,7 @@ from selu_hpc.containers.digest import digest_of, short
 from selu_hpc.containers.mounts import hub_folders, require_shown
 from selu_hpc.containers.pinned import locate
 from selu_hpc.containers.trust import require_trusted
-from selu_hpc.engines.checks.finding import Finding, Grade, bad, ok, warn
+from selu_hpc.engines.checks.finding import Finding, bad, ok, warn
 from selu_hpc.errors import ConfigError, SeluError
 from selu_hpc.rounds.provenance import named_paths
 from selu_hpc.site import Site
@@ -56,11 +56,19 @@ def check_mounts(config: RunConfig, site: Site) -> Finding:
 
 
 def check_apptainer(site: Site, *, needed: bool) -> Finding:
+    """On this machine; where stages run on a cluster's nodes, their own is what counts, and a test job there tries it.
+
+    Signatures are checked here too, which `check_image` says.
+    """
+    answer = f"no {site.apptainer} on this machine"
+    if shutil.which(site.apptainer) is None and not needed:
+        return warn("apptainer", answer, "none needed: the recipe has no image")
+    if shutil.which(site.apptainer) is None and site.partitions:
+        loaded = f"jobs load {', '.join(site.modules)} first; " if site.modules else ""
+        fix = f"none needed, if the nodes have it: {loaded}`image on …` below says whether it starts there"
+        return warn("apptainer", answer, fix)
     if shutil.which(site.apptainer) is None:
-        fix = "load the site's module (modules: in the profile), or set `apptainer:` to its path"
-        grade = Grade.PROBLEM if needed else Grade.WARNING
-        return Finding("apptainer", grade, f"no {site.apptainer} on this machine", fix if needed else "none needed: "
-                       "the recipe has no image")  # fmt: skip
+        return bad("apptainer", answer, "load the site's module (`module avail apptainer`), or install it")
     version = ".".join(str(part) for part in Apptainer(site.apptainer).version)
     return ok(
         "apptainer", f"{version}; user namespaces {'on' if _user_namespaces() else 'off: images need setuid mode'}"

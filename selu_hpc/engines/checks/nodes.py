@@ -1,18 +1,18 @@
 """A node of each partition, from within a test job: our files, its clock, its GPUs, on the host and in the image.
 
-Whether torch can use the GPUs is looked at where a stage computes: in the image, if the run has one.
+The job has the environment of a run's, without what a user's own site-packages bring. Whether torch can use the GPUs,
+and whether a stage can be imported, is looked at where it computes: in the image, if the run has one.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,15 +22,23 @@ from selu_hpc.containers.launch import exec_line
 from selu_hpc.containers.pinned import locate
 from selu_hpc.engines.checks.finding import Finding, bad, ok, warn
 from selu_hpc.engines.slurm.calls import clean_environment
-from selu_hpc.engines.slurm.launch import python_of
+from selu_hpc.engines.slurm.launch import GATE, environment, python_of
 from selu_hpc.engines.slurm.sbatch import JobSpec, setup_lines, srun_words
+from selu_hpc.models.device import visible_gpus
 from selu_hpc.resources import Resources
 from selu_hpc.rounds.plan import make_plan
 from selu_hpc.rounds.provenance import SOURCE
+from selu_hpc.rounds.rundir import RunDir, Stage
 from selu_hpc.site import Site
+from selu_hpc.stages.entry import MODULES
 
 SKEW_S = 5.0
 DELAY_S = 10.0
+FREE_GB, UNPACKED_GB = 1.0, 2.5
+"""Of scratch: for a task's own /tmp, and for an image that is unpacked."""
+STARTS_IMAGE = "selu_hpc.containers.launch"
+COMPUTES = ("torch", "transformers", "peft", "numpy", "zarr")
+"""What no stage does without; loaded by it and not here."""
 
 
 def check_nodes(site: Site, config: RunConfig, folder: Path, *, patience_s: float) -> Iterator[Finding]:
@@ -53,9 +61,11 @@ def _probe(
     private = folder / f"{token}.private"
     computes = in_image == (config.image != "none")
     look = ["-m", "selu_hpc.engines.probe", str(folder), token, *(["--torch"] if gpus and computes else [])]
+    look += [] if in_image else ["--scratch"]
+    look += ["--import", *_imports(config, role, computes=computes)]
     line = _inside(site, config, folder, private, gpus, look) if in_image else [python_of(site), *look]
     process = subprocess.Popen(
-        _test_job(f"selu{token}", site, line, role=role, gpus=gpus),
+        _test_job(f"selu{token}", site, config, folder, line, role=role, gpus=gpus),
         env=clean_environment(os.environ), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
@@ -83,6 +93,17 @@ def _probe(
         yield bad(name, answer, "look what modules, prologs and epilogs of that partition print or replace")
         return
     yield from judge_node(name, seen, seen_after, gpus, config)
+    if not in_image:
+        yield judge_scratch(name, seen, site, config)
+
+
+def _imports(config: RunConfig, role: str, *, computes: bool) -> Sequence[str]:
+    """What jobs on these nodes begin with: stages, or on the host of an image what starts it, and gates."""
+    stages = {stage.key.stage for stage in make_plan(config) if stage.resources.partition == role}
+    gate = [GATE] if Stage.GATE in stages and (not computes or config.image == "none") else []
+    if not computes:
+        return [*gate, STARTS_IMAGE]
+    return [*gate, *sorted({MODULES[stage] for stage in stages - {Stage.GATE}}), *COMPUTES]
 
 
 def last_object(said: str) -> dict[str, Any] | None:
@@ -95,16 +116,19 @@ def last_object(said: str) -> dict[str, Any] | None:
     return None
 
 
-def _test_job(name: str, site: Site, line: list[str], *, role: Any, gpus: int) -> list[str]:
+def _test_job(
+    name: str, site: Site, config: RunConfig, folder: Path, line: list[str], *, role: Any, gpus: int
+) -> list[str]:
     """A small job that differs from a run's in its size only: options, modules and environment are made as there."""
     small = Resources(partition=role, gpus=gpus, mem_gb=4 if gpus else 1, timeout_min=5)  # torch for CUDA is large
     spec = JobSpec(name=name, label="a test job", key=None, shards=(0,), resources=small, command=())
-    shell = "\n".join([*setup_lines(site, {"PYTHONPATH": str(SOURCE)}), 'exec "$@"'])
+    exported = environment(spec, RunDir(folder), config, site, umask=0o022) | {"PYTHONPATH": str(SOURCE)}
+    shell = "\n".join([*setup_lines(site, exported), 'exec "$@"'])
     return ["srun", *srun_words(spec, site), "bash", "-c", shell, "-", *line]
 
 
 def _inside(site: Site, config: RunConfig, folder: Path, private: Path, gpus: int, look: list[str]) -> list[str]:
-    """The probe with the bind contract of a stage; the node's name and GPUs cross the wall as they do there."""
+    """The probe with the bind contract of a stage, and what crosses the wall there."""
     for part in ("home", "tmp", "cache"):
         (private / part).mkdir(parents=True)
     line = exec_line(
@@ -117,8 +141,9 @@ def _inside(site: Site, config: RunConfig, folder: Path, private: Path, gpus: in
         mounts=site.mounts,
         gpus=bool(gpus),
     )
-    passed = " ".join(f'APPTAINERENV_{name}="${name}"' for name in ("CUDA_VISIBLE_DEVICES", "SLURMD_NODENAME"))
-    return ["sh", "-c", f'export {passed}; exec "$@"', "-", *line]
+    names = ("CUDA_VISIBLE_DEVICES", "SLURMD_NODENAME", "OMP_NUM_THREADS", "DS_ACCELERATOR")
+    passed = "; ".join(f'[ -z "${{{name}+x}}" ] || export APPTAINERENV_{name}="${name}"' for name in names)
+    return ["sh", "-c", f'{passed}; exec "$@"', "-", *line]
 
 
 def _seen(file: Path) -> bool:
@@ -145,10 +170,30 @@ def judge_node(name: str, seen: dict[str, Any], back: bool, gpus: int, config: R
     if skew_s > SKEW_S + DELAY_S + (late or 0):
         yield warn("clocks", f"{seen['host']} and this host differ by {skew_s:.0f} s", "ask the site to run NTP: the "
                    "lock of a dead submit is told by its age")  # fmt: skip
+    if error := seen.get("import_error"):
+        in_image = name.startswith("image")
+        fix = "build the image anew" if in_image else "install the package for that python: jobs don't see ~/.local"
+        yield bad(f"packages, {name}", f"{seen['host']}: {error}", fix)
     if gpus:
         yield _gpus(seen, gpus, config)
         if seen.get("torch") is not None:
             yield _torch(name, seen["host"], seen["torch"])
+
+
+def judge_scratch(name: str, seen: dict[str, Any], site: Site, config: RunConfig) -> Finding:
+    """Where a task's own /tmp is made, and what a node's tasks share of an image."""
+    told, name = seen["scratch"], name.replace("node", "scratch")
+    where = f"{seen['host']}: {told['place']}"
+    whole_path = "name node-local disk by `scratch:` in the profile, by its whole path"
+    if told["error"]:
+        return bad(name, f"{where}: {told['error']}", whole_path)
+    needed_gb = FREE_GB + (UNPACKED_GB if site.unpack_image and config.image != "none" else 0)
+    if told["free_gb"] < needed_gb:
+        return warn(name, f"{where}: {told['free_gb']} GB free of {needed_gb} that tasks may fill", whole_path)
+    if told["tmp_of_the_job"] and not site.scratch and config.image != "none":
+        answer = f"{where}: each job has a /tmp of its own, so each task reads the whole image to check it"
+        return warn(name, answer, f"{whole_path}: what was found of an image is kept there")
+    return ok(name, f"{where}: {told['free_gb']:.0f} GB free")
 
 
 def _torch(name: str, host: str, told: list[str]) -> Finding:
@@ -166,7 +211,7 @@ def _torch(name: str, host: str, told: list[str]) -> Finding:
 
 
 def _gpus(seen: dict[str, Any], gpus: int, config: RunConfig) -> Finding:
-    visible = len(re.findall(r"[^,]+", seen["cuda_visible_devices"] or ""))
+    visible = len(visible_gpus(seen["cuda_visible_devices"] or ""))
     if visible != gpus:
         answer = f"{seen['host']}: asked for {gpus}, CUDA_VISIBLE_DEVICES names {visible}"
         return bad("gpus", answer, "correct partitions.*.gres in the profile")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 
 from selu_hpc.config import RunConfig
 from selu_hpc.engines.checks.finding import Finding, bad, ok, warn
+from selu_hpc.engines.slurm.calls import TooSlowError
 from selu_hpc.engines.slurm.discover import with_limits
 from selu_hpc.engines.slurm.limits import ask_limits
 from selu_hpc.engines.slurm.sbatch import JobSpec, sbatch_text
 from selu_hpc.engines.slurm.scheduler import TRANSIENT, Slurm
 from selu_hpc.rounds.plan import StagePlan, make_plan
 from selu_hpc.site import Site
+
+REFUSED = re.compile(r"munge|authenticat|credential|\bauth\b", re.IGNORECASE)
+ANSWER_S = 30.0
 
 
 def check_controller(slurm: Slurm) -> Finding:
@@ -34,11 +39,19 @@ def check_controller(slurm: Slurm) -> Finding:
 
 def check_munge(slurm: Slurm) -> Finding:
     """Slurm's own answer to a signed question; `munge` itself may not be on a user's path."""
-    said = slurm.text("squeue", "--noheader", "--me", "--format=%i")
-    if said is None:
+    try:
+        done = slurm.calls.call(("squeue", "--noheader", "--me", "--format=%i"), timeout_s=ANSWER_S)
+        code, said = done.returncode, done.stderr.strip().rpartition("\n")[2]
+    except (TooSlowError, OSError) as error:
+        code, said = 1, str(error)
+    if not code:
+        return ok("munge", "the controller accepts our credential")
+    if REFUSED.search(said):
         fix = "ask the site to start munged on this host and to compare its clock and key"
-        return bad("munge", "the controller refuses our credential", fix)
-    return ok("munge", "the controller accepts our credential")
+        return bad("munge", f"the controller refuses our credential: {said}", fix)
+    if TRANSIENT.search(said):
+        return warn("munge", f"squeue does not answer: {said}", "wait, then ask again: the controller may be busy")
+    return bad("munge", f"squeue fails: {said or f'exit status {code}'}", "mend that: submit and gates ask squeue")
 
 
 def check_accounting(slurm: Slurm) -> Finding:
@@ -51,7 +64,7 @@ def check_accounting(slurm: Slurm) -> Finding:
 
 def check_partitions(site: Site, config: RunConfig, slurm: Slurm) -> Iterator[Finding]:
     """Every partition the plan asks for is there, up, long enough and has the GPUs."""
-    listed = slurm.text("sinfo", "--noheader", "--format=%R|%a|%l|%D|%G") or ""
+    listed = slurm.text("sinfo", "--noheader", "--all", "--format=%R|%a|%l|%D|%G") or ""
     known = {line.split("|")[0].strip(): line.split("|") for line in listed.splitlines() if "|" in line}
     site = with_limits(site, slurm)
     stages = list(make_plan(config))

@@ -5,6 +5,7 @@ Used by submit without --site and by `python -m selu_hpc.doctor --write-site`.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -81,7 +82,11 @@ def read_minutes(limit: str) -> int:
 
 
 def choose(partitions: list[PartitionFacts]) -> dict[Literal["cpu", "gpu", "preempt"], PartitionFacts]:
-    """The default partition for CPU work, the one with most GPUs per node, the lowest tier for preemption."""
+    """The default partition for CPU work, the lowest tier for preemption, and for GPUs the one with most on a node.
+
+    Of several as good in that, the one with the longest time, the most nodes and the highest tier: a partition for
+    debugging is often of a high tier, small and short.
+    """
     up = [one for one in partitions if one.is_up] or partitions
     if not up:
         raise EngineError("sinfo lists no partition for this user; ask the site, or write a profile by hand")
@@ -90,11 +95,15 @@ def choose(partitions: list[PartitionFacts]) -> dict[Literal["cpu", "gpu", "pree
         "cpu": max(plain, key=lambda one: (one.is_default, one.priority, one.num_nodes))
     }
     if with_gpus := [one for one in up if one.gpus]:
-        found["gpu"] = max(with_gpus, key=lambda one: (one.priority, one.gpus, one.num_nodes))
+        found["gpu"] = max(with_gpus, key=_serves_gpu_work)
     lower = [one for one in up if one.preemptible and one.priority < max(other.priority for other in up)]
     if lower:
         found["preempt"] = min(lower, key=lambda one: one.priority)
     return found
+
+
+def _serves_gpu_work(one: PartitionFacts) -> tuple[float, ...]:
+    return one.gpus, one.max_timeout_min or math.inf, one.num_nodes, one.priority
 
 
 def discover_site(slurm: Slurm) -> Site:
@@ -140,10 +149,11 @@ def with_limits(site: Site, slurm: Slurm) -> Site:
     """The profile with the largest node's memory and the partition's longest time where it does not say; as it is
     where Slurm does not either.
 
-    Of several partitions (`a,b`) the shortest time counts: a job within it may run in any of them.
+    Of several partitions (`a,b`) the shortest time counts: a job within it may run in any of them. A profile may name
+    one that sinfo does not show unasked (Hidden).
     """
     memory, minutes = dict[str, int](), dict[str, int]()
-    for line in (slurm.text("sinfo", "--noheader", "--exact", "--format=%R|%m|%l") or "").splitlines():
+    for line in (slurm.text("sinfo", "--noheader", "--all", "--exact", "--format=%R|%m|%l") or "").splitlines():
         name, megabytes, limit = (part.strip() for part in f"{line}||".split("|")[:3])
         memory[name] = max(memory.get(name, 0), read_gb(megabytes))
         minutes[name] = read_minutes(limit)

@@ -102,16 +102,27 @@ def check_site(site: Site) -> Site:
                 f"{what}: {text!r} holds a backslash, which sbatch reads in a way of its own; no name has one"
             )
     problems += _mount_problems(site)
+    if site.scratch and ("$" in site.scratch or not site.scratch.startswith("/")):
+        problems.append(
+            f"scratch: {site.scratch!r} is taken word for word, no variable is filled in and no ~; write a whole path, "
+            "and leave it out where Slurm sets SLURM_TMPDIR: that is used then"
+        )
     for option, value in site.sbatch_flags.items():
         if not OPTION.fullmatch(option):
             problems.append(f"sbatch_flags.{option}: write the long name of an sbatch option, without dashes in front")
-        elif option in OWNED:
-            problems.append(f"sbatch_flags.{option}: is set by {OWNED[option]}; remove it from the profile")
+        elif owned := _owned(option):
+            what = f"is {owned}, which is set by" if owned != option else "is set by"
+            problems.append(f"sbatch_flags.{option}: {what} {OWNED[owned]}; remove it from the profile")
         elif value is False:
             problems.append(f"sbatch_flags.{option}: leave an option out instead of giving false")
     if problems:
         raise ConfigError(f"site profile {site.name!r}:\n" + "\n".join(problems))
     return site
+
+
+def _owned(option: str) -> str:
+    """The option of ours that sbatch would take this for: it takes any beginning that fits one option only."""
+    return option if option in OWNED else next((one for one in OWNED if one.startswith(option)), "")
 
 
 def _names(site: Site) -> Iterable[tuple[str, str]]:
