@@ -7,7 +7,7 @@ does to it (thor/, virtualhome/). Reading never raises: a text is a command or i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 
@@ -18,9 +18,11 @@ from selu_hpc.envs.said import (
     COPULAS,
     DETERMINERS,
     ENDS,
+    FIELDS,
     GO_AHEAD,
     HELPERS,
     JOINED,
+    MARK,
     MOST_ADJECTIVES,
     OPENERS,
     OWNERS,
@@ -64,6 +66,9 @@ class Verb:
     alone: said among many other words it means nothing.
     going: words that mean it where a way to an object follows: with "get", "get a bit closer to the apple".
     unless: with one of these words behind it, it is no such action ("stand near"); with "to" only before a thing.
+    of: a verb that takes nothing may be said of an object all the same: "drop", "drop the apple".
+    calls: the simulator's own names for it, whose objects stand in a list, and how many of them there are at least:
+    `PutObject(Fridge)`, `[PUTIN] <apple> (1) <fridge> (2)`.
     """
 
     words: str
@@ -74,16 +79,22 @@ class Verb:
     alone: bool = False
     going: tuple[str, ...] = ()
     unless: tuple[str, ...] = ()
+    of: bool = False
+    calls: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """One way to say a verb, and what it waits for behind it: a particle behind the object, or a way to it."""
+    """One way to say a verb, and what it waits for behind it: a particle behind the object, or a way to it.
+
+    call: for a simulator's own name, how many objects it lists at least.
+    """
 
     spoken: tuple[str, ...]
     verb: Verb
     particle: str = ""
     going: bool = False
+    call: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,8 +110,17 @@ class Language:
     inside: frozenset[str] = field(default=frozenset())
 
     def read(self, text: str) -> Command | None:
-        """The first command in the words, or None; done only where no other command is in them."""
+        """The first command in the words, or None; done only where no other command is in them.
+
+        Words that mark what was decided on, as `Thought: … Action: …` and JSON do, are read from the last mark on; all
+        of them only where no command is behind it.
+        """
         said = words_of(text)
+        decided = said.decided()
+        command = self._first(decided) if decided else None
+        return command or self._first(said)
+
+    def _first(self, said: Said) -> Command | None:
         farewell: Command | None = None
         longest = self._longest_spoken
         for start in [at for at, word in enumerate(said.words) if word in longest]:
@@ -175,9 +195,10 @@ class Language:
         verb, at = way.verb, start + len(way.spoken)
         if verb.takes is Takes.NOTHING:
             stays = is_farewell(said, start, at) if verb.alone else not self._goes_on(way, said, at)
-            return Command(verb.words) if stays else None
+            about = self._object(said, at) if verb.of else None
+            return Command(verb.words, about[0] if about else "") if stays else None
         if verb.takes is Takes.PLACE:
-            return self._put(verb, said, at)
+            return self._called(way, said, at) if way.call else self._put(verb, said, at)
         found = self._object(said, road_end(said, at) if way.going else at)
         if found is None or not self._ends_well(way, said, at, found[1]):
             return None
@@ -224,6 +245,20 @@ class Language:
         if place is None or any(words[side] in SIDES and said.word(side + 1) == "of" for side in range(at, place[1])):
             return None
         return Command(verb.words, target, place[0])
+
+    def _called(self, way: _Way, said: Said, at: int) -> Command | None:
+        """What a call lists, with its numbers: where to put what is held, or what and where to."""
+        if at == len(said.words) or said.apart(at) != MARK:
+            return None
+        named: list[str] = []
+        while at < len(said.words):
+            found = self._noun(said.words, at)
+            if found is not None:
+                named.append(found[0])
+            elif said.words[at] not in FIELDS and not said.words[at].isdigit():
+                break
+            at = at + 1 if found is None else found[1]
+        return Command(way.verb.words, *["", *named][-2:]) if way.call <= len(named) <= 2 else None
 
     def _object(self, said: Said, at: int, *, described: bool = False) -> tuple[str, int] | None:
         """The type named at or shortly after `at`, and where the words go on.
@@ -285,6 +320,8 @@ class Language:
         ways: dict[tuple[str, ...], list[_Way]] = {}
         for verb in self.verbs:
             said = [_Way(tuple(words.split()), verb) for words in (verb.words, *verb.others)]
+            said += [_Way(tuple(words.split()), verb, call=fewest) for words, fewest in verb.calls]
+            said += [replace(way, spoken=("".join(way.spoken),)) for way in said if len(way.spoken) > 1]
             said += [_Way((stem,), verb, particle=verb.particle) for stem in verb.stems]
             said += [_Way((word,), verb, going=True) for word in verb.going]
             for way in said:

@@ -1,7 +1,8 @@
 """How a THOR process is started: the stand-in, a Unity build headless, or a Unity build under Xvfb.
 
 Owns the Controller's launch arguments and the private folder a build is found in. The three back-ends differ in an
-executable and in nothing else. Does not own the process once it runs (thor/client.py) or many of them (pool.py).
+executable and in nothing else. Does not own which GPU draws (gpu.py), the process once it runs (thor/client.py) or
+many of them (pool.py).
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from selu_hpc.config import Backend, EnvConfig, Simulator
+from selu_hpc.envs.gpu import as_client_counts, vulkan_mapping
 from selu_hpc.errors import ConfigError, SimulatorError
-from selu_hpc.models.device import visible_gpus
 from selu_hpc.sim.nursery import Nursery
 
 _PLATFORMS = {Backend.CLOUD_RENDERING: "CloudRendering", Backend.XVFB: "Linux64"}
@@ -36,7 +37,7 @@ class Launch:
 
     home: the HOME of this process; releases are linked into it, logs are written to it.
     executable: a command to run instead of the stand-in, for tests and for a build at an odd place.
-    cuda_index: which of the job's GPUs draws, for `cloud_rendering`; None leaves it to the driver.
+    cuda_index: the CUDA device that draws, for `cloud_rendering`; None leaves it to the driver.
     """
 
     config: EnvConfig
@@ -54,7 +55,11 @@ class Launch:
         build = {"platform": _PLATFORMS[self.config.backend], "commit_id": self.config.unity_commit}
         if self.config.backend is Backend.XVFB:
             return {**size, **build, "x_display": display}
-        return {**size, **build, **({} if self.cuda_index is None else {"gpu_device": self.cuda_index})}
+        return {
+            **size,
+            **build,
+            **({} if self.cuda_index is None else {"gpu_device": as_client_counts(self.cuda_index)}),
+        }
 
     def link_release(self) -> None:
         """Make the fetched build look like one the client has downloaded into this HOME."""
@@ -66,7 +71,7 @@ class Launch:
         if not target.exists():
             target.symlink_to(source, target_is_directory=True)
         if self.cuda_index is not None and self.config.vulkan_devices:
-            mapping = dict(enumerate(self.config.vulkan_devices))
+            mapping = vulkan_mapping(self.config, self.cuda_index)
             (self.home / ".ai2thor" / "cuda-vulkan-mapping.json").write_text(json.dumps(mapping))
 
     @contextlib.contextmanager
@@ -112,11 +117,6 @@ def release_folder(config: EnvConfig) -> Path:
     if not (folder / "metadata.json").is_file():
         raise ConfigError(f'{folder} has no metadata.json; write {{"server_types": ["FIFO", "WSGI"]}} there')
     return folder
-
-
-def visible_cuda_indices() -> list[int]:
-    """The job's GPUs by CUDA's index."""
-    return [int(name) for name in visible_gpus(os.environ.get("CUDA_VISIBLE_DEVICES", "")) if name.isdigit()]
 
 
 @contextlib.contextmanager

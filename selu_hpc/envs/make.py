@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from selu_hpc.config import Backend, EnvConfig, Simulator
 from selu_hpc.envs.base import Environment
-from selu_hpc.envs.launch import Launch, visible_cuda_indices
+from selu_hpc.envs.gpu import visible_cuda_indices
+from selu_hpc.envs.launch import Launch
+from selu_hpc.envs.watch import watch
 from selu_hpc.envs.worker import Place
 
 
@@ -21,7 +23,7 @@ def make_environment(place: Place) -> Environment:
 
 
 def thor_environment(place: Place) -> Environment:
-    from selu_hpc.envs.thor.client import ThorClient, watch
+    from selu_hpc.envs.thor.client import ThorClient
     from selu_hpc.envs.thor.environment import ThorEnvironment
 
     launch = Launch(place.config, place.home, place.executable, _gpu(place.config, place.number))
@@ -32,7 +34,7 @@ def thor_environment(place: Place) -> Environment:
 
 def _gpu(config: EnvConfig, number: int) -> int | None:
     """Slots take the job's GPUs in turn."""
-    visible = visible_cuda_indices()
-    if config.backend is not Backend.CLOUD_RENDERING or not visible:
+    visible = visible_cuda_indices() if config.backend is Backend.CLOUD_RENDERING else []
+    if not visible:
         return None
-    return number % len(visible)
+    return visible[number % len(visible)]

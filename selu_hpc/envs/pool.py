@@ -7,8 +7,9 @@
 Every slot is an environment with a simulator process of its own; slots are dealt to `num_processes` worker processes
 that step side by side. A worker that fails (its simulator aborted, was killed, hung, or never came up) is killed with
 its whole process group, started again, and its slots' episodes are replayed to where they were. The last try is given
-the time of a start, so that what is merely slow gets there. A step that no try survives is lost: it is answered as one
-that failed, and the episode goes on without it. A task that no trial survives is impossible.
+the time of a start, so that what is merely slow gets there. The tries are those of the slot whose simulator failed,
+whoever's turn it was. A step that no try survives is lost: it is answered as one that failed, and the episode goes on
+without it. A task that no trial survives is impossible.
 Does not own a worker's process (worker_process.py), what it does inside (worker.py) or clearing up after our own death
 (reaper.py).
 """
@@ -27,6 +28,7 @@ from typing import Any, Self
 
 from selu_hpc.config import EnvConfig
 from selu_hpc.envs.base import NoSuchSceneError, Observation, StepResult
+from selu_hpc.envs.gpu import why_vulkan_devices_are_idle
 from selu_hpc.envs.worker import Spec
 from selu_hpc.envs.worker_process import CLOSE_S, Reaper, Request, WorkerProcess
 from selu_hpc.errors import SimulatorError
@@ -55,6 +57,9 @@ class EnvironmentPool:
         num_processes = num_processes or config.num_processes
         self.num_slots = num_slots or num_processes
         self._config = config
+        idle = why_vulkan_devices_are_idle(config)
+        if idle:
+            logger.warning("%s", idle)
         self._root = Path(tempfile.mkdtemp(prefix="selu-envs-"))
         self._reaper = Reaper(self._root)
         self.workers = [
@@ -124,6 +129,9 @@ class EnvironmentPool:
             raise IndexError(f"slot {slot}: the pool has slots 0 to {self.num_slots - 1}")
         return self.workers[slot % len(self.workers)]
 
+    def _slots_of(self, worker: WorkerProcess) -> list[int]:
+        return [slot for slot in range(self.num_slots) if self._worker_of(slot) is worker]
+
     def _run(self, requests: Sequence[Request]) -> dict[int, Any]:
         """Deal the requests to their workers and gather the answers; a failed worker is brought back and goes on."""
         if self._closed:
@@ -151,7 +159,7 @@ class EnvironmentPool:
                 if worker.connection in ready:
                     self._take(worker, answers)
                 elif time.monotonic() >= worker.deadline:
-                    self._bring_back(worker, f"no answer within {worker.allowed_s:g} s")
+                    self._bring_back(worker, worker.queue[0].slot, f"no answer within {worker.allowed_s:g} s", answers)
                 if not worker.queue:
                     busy.discard(worker)
         return answers
@@ -160,7 +168,9 @@ class EnvironmentPool:
         try:
             outcome, value = worker.connection.recv()
         except (EOFError, OSError):
-            self._bring_back(worker, "the worker process ended")
+            died = worker.died()
+            slot = worker.queue[0].slot if died is None else died
+            self._bring_back(worker, slot, "the worker process ended", answers)
             return
         if outcome == "ok":
             request = worker.queue.pop(0)
@@ -177,7 +187,7 @@ class EnvironmentPool:
         elif outcome == "hopeless":
             raise SimulatorError(f"the {self._config.simulator} simulator can't be started: {value}")
         else:
-            self._bring_back(worker, value)
+            self._bring_back(worker, worker.queue[0].slot, value, answers)
 
     def _advance(self, worker: WorkerProcess) -> None:
         if worker.queue:
@@ -187,34 +197,48 @@ class EnvironmentPool:
                 # It died between two requests: the answer's place reads as the end of the connection.
                 worker.deadline = time.monotonic() + CLOSE_S
 
-    def _bring_back(self, worker: WorkerProcess, why: str) -> None:
-        """Kill, start again, and put the episodes so far before what is still to be done."""
+    def _bring_back(self, worker: WorkerProcess, slot: int, why: str, answers: Mapping[int, Any]) -> None:
+        """Kill, start again, and put the episodes so far before what is still to be done.
+
+        slot: whose simulator failed; it may have been another's turn. answers: of the requests under way.
+        """
         told = worker.last_words()
         worker.end(grace_s=0.0)
         worker.num_restarts += 1
-        slots = [slot for slot in range(self.num_slots) if self._worker_of(slot) is worker]
-        where = ", ".join(map(str, slots))
-        todo, something_is_lost = self._still_to_do(worker, where, why, told)
-        logger.warning("slots %s: %s; starting the simulator again and replaying\n%s", where, why, told)
+        todo, something_is_lost = self._still_to_do(worker, slot, why, told, answers)
+        slots = self._slots_of(worker)
+        logger.warning(
+            "slots %s, by slot %d: %s; starting the simulator again and replaying\n%s", _listed(slots), slot, why, told
+        )
         # What one last try got through, another slot's failure must not put before an ordinary one.
         worker.start(last_try=something_is_lost or any(map(self._has_no_more, slots)))
         self._replay(worker, slots, todo)
 
-    def _still_to_do(self, worker: WorkerProcess, where: str, why: str, told: str) -> tuple[list[Request], bool]:
+    def _still_to_do(
+        self, worker: WorkerProcess, slot: int, why: str, told: str, answers: Mapping[int, Any]
+    ) -> tuple[list[Request], bool]:
         """What was not answered yet, and whether what failed is lost and something else asked in its place."""
-        todo = worker.queue[worker.replaying :]
-        failed = worker.queue[0]
-        num_failures = self._failures[failed.slot] = self._failures.get(failed.slot, 0) + 1
+        todo, asked = worker.queue[worker.replaying :], worker.queue[0]
+        if asked.slot != slot and not self._is_replayed(slot, todo):
+            return todo, False  # it has nothing to fail at again
+        # In another's turn it is what it did last that a simulator does not survive.
+        failed = asked if asked.slot == slot else self._episodes[slot][-1]
+        answered = bool(worker.replaying) or asked.slot != slot
+        taken_back = answered and slot in answers and failed is self._episodes[slot][-1]
+        num_failures = self._failures[slot] = self._failures.get(slot, 0) + 1
         spent = num_failures > self._config.max_restarts
-        instead = self._instead(worker, spent=spent)
+        instead = self._instead(failed, spent=spent) if taken_back or not answered else None
         if instead is not None:
-            logger.warning("slot %d's %s is lost: %s", failed.slot, self._told(failed), why)
-            del self._failures[failed.slot]
-            return [instead, *todo[1:]], True
+            logger.warning("slot %d's %s is lost: %s", slot, self._told(failed), why)
+            del self._failures[slot]
+            if taken_back:
+                self._episodes[slot].pop()
+            return [instead, *(todo if taken_back else todo[1:])], True
         if spent:
+            where = _listed(self._slots_of(worker))
             raise SimulatorError(
                 f"the {self._config.simulator} process of slots {where} failed {num_failures} times in slot "
-                f"{failed.slot}'s {self._told(failed)}, more than env.max_restarts "
+                f"{slot}'s {self._told(failed)}, more than env.max_restarts "
                 f"{self._config.max_restarts} allows; the last time: {why}; its last lines:\n{told}"
             )
         return todo, False
@@ -226,16 +250,17 @@ class EnvironmentPool:
         worker.queue = [*past, *todo]
         self._advance(worker)
 
-    def _instead(self, worker: WorkerProcess, *, spent: bool) -> Request | None:
+    def _instead(self, failed: Request, *, spent: bool) -> Request | None:
         """What to ask in place of what failed: of a deed or a trial that no try survives the answer is no."""
-        failed = worker.queue[0]
-        if worker.replaying:
-            return None
         if failed.what == "step" and failed.slot in self._episodes and (spent or self._has_lost(failed.slot)):
             return failed._replace(what="lose")
         if failed.what == "survey" and failed.arguments[0] == "possible" and spent:
             return failed._replace(arguments=("give_up", *failed.arguments[1:]))
         return None
+
+    def _is_replayed(self, slot: int, todo: Sequence[Request]) -> bool:
+        """Whether the slot has an episode that goes on."""
+        return slot in self._episodes and (slot, "reset") not in [(request.slot, request.what) for request in todo]
 
     def _has_no_more(self, slot: int) -> bool:
         """Whether the next failure of the slot is its last."""
@@ -263,3 +288,7 @@ class EnvironmentPool:
             self._episodes[request.slot] = [request]
         elif request.what in ("step", "lose"):
             self._episodes[request.slot].append(request)
+
+
+def _listed(slots: Sequence[int]) -> str:
+    return ", ".join(map(str, slots))

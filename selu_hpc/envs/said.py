@@ -62,6 +62,12 @@ ARRIVALS = frozenset(["to", "toward", "towards", "near", "nearer", "beside"])
 """The last word of a way to a thing, all of which is in `ROAD`: "back over to", "a bit closer to"."""
 GO_AHEAD = ("go", "ahead")
 """With another verb behind it, these words are no move."""
+SPEAKERS = frozenset(["i", "we", "you"])
+DUTIES = _set("must should need needs")
+"""A clause with one of these tells of a deed of its own: "to open the fridge | I must go to it"."""
+ANSWER = "action"
+_MARKED = re.compile(r"[\s\"*`]*:")
+"""Between that word and what was decided on: a colon, whatever quotes the word."""
 UNDONE = NEGATIONS | _set(
     "until till when once if before after unless while almost nearly half partly be yet still more need needs must non"
     " well"
@@ -73,6 +79,8 @@ FAREWELLS = _set(
     " arguments parameters with action and"
 )
 """What may follow done in its sentence."""
+FIELDS = frozenset(["object", "id", "receptacle"])
+"""What a simulator's call may call what it lists."""
 WORD = re.compile(r"([a-z0-9]+)")
 STOP, MARK, COMMA, JOINED = ".", ":", ",", ""
 """What may stand between two words: a sentence's end, a mark such as JSON's, a comma, or nothing that parts them."""
@@ -95,6 +103,12 @@ class Said:
         if gap in (" ", ""):
             return JOINED
         return next((kind for kind, marks in BREAKS if not marks.isdisjoint(gap)), JOINED)
+
+    def decided(self) -> Said | None:
+        """What stands behind the last `Action:` or `"action":`, where there is one."""
+        marked = (at for at in range(len(self.words), 0, -1) if self.words[at - 1] == ANSWER)
+        at = next((at for at in marked if _MARKED.match(self.gaps[at])), None)
+        return None if at is None else Said(self.words[at:], self.gaps[at:])
 
     def sentence(self, start: int, end: int) -> tuple[int, int]:
         """The bounds of the sentence that these words are in."""
@@ -139,11 +153,20 @@ def denied(said: Said, start: int) -> bool:
 
 
 def is_purpose(said: Said, start: int) -> bool:
-    """Whether the verb here says what for: "To get closer to the apple, turn left."."""
+    """Whether the verb here says what for: "To get closer to the apple, turn left."; "To see it I must turn left."."""
     if said.words[start - 1] != "to":
         return False
-    opens = start == 1 or said.apart(start - 1) == STOP or said.words[start - 2] == "order"
-    return opens and any(said.apart(at) == COMMA for at in range(start, said.sentence(start, start)[1]))
+    opens = start == 1 or said.apart(start - 1) in (STOP, MARK) or said.words[start - 2] == "order"
+    return opens and _has_a_main_clause(said, range(start, said.sentence(start, start)[1]))
+
+
+def _has_a_main_clause(said: Said, places: range) -> bool:
+    """Whether a comma follows, or what somebody does; behind "is" it is the purpose that is told of."""
+    if any(said.apart(at) == COMMA for at in places):
+        return True
+    words = [said.words[at] for at in places]
+    told_of = next((at for at, word in enumerate(words) if word in COPULAS), len(words))
+    return not (SPEAKERS | DUTIES).isdisjoint(words[:told_of])
 
 
 def is_farewell(said: Said, start: int, end: int) -> bool:

@@ -73,7 +73,7 @@ _MOVES = (
     ),
     Verb(
         "move back",
-        ("move backward", "move backwards", "go back", "step back", "walk back"),
+        ("move backward", "move backwards", "go back", "step back", "walk back", "walk backward", "walk backwards"),
         unless=("to", "toward", "towards", "near"),
     ),
     Verb("turn left", ("rotate left", "look left", "face left")),
@@ -81,7 +81,11 @@ _MOVES = (
 )
 _DONE = Verb("done", ("stop", "finish", "finished", "task complete", "task completed", "i am done"), alone=True)
 _GOING = ("go", "walk", "move", "get", "step", "come", "head", "navigate", "return")
+_TAKING = ("pickup", "take", "get", "grasp")
 _PLACING = ("place", "set", "lay", "insert")
+_SWITCHING = ("toggle", "turn", "switch")
+_BY = ("by", "off")
+"""Who drops by puts nothing down."""
 
 _THOR_VERBS = (
     *_MOVES,
@@ -90,15 +94,15 @@ _THOR_VERBS = (
     Verb("look up", ("tilt up",)),
     Verb("look down", ("tilt down",)),
     Verb("go to", ("approach", "find"), Takes.OBJECT, going=_GOING),
-    Verb("pick up", ("pickup", "grab", "take", "get", "lift", "grasp"), Takes.OBJECT, ("pick", "lift"), "up"),
-    Verb("put", (*_PLACING, "put down", "drop"), Takes.PLACE),
-    Verb("open", (), Takes.OBJECT, ("open",), "up"),
-    Verb("close", ("shut",), Takes.OBJECT),
-    Verb("break", ("smash", "shatter"), Takes.OBJECT),
-    Verb("slice", ("cut", "cut up", "chop", "slice up"), Takes.OBJECT),
-    Verb("toggle on", ("turn on", "switch on", "activate"), Takes.OBJECT, ("toggle", "turn", "switch"), "on"),
-    Verb("toggle off", ("turn off", "switch off", "deactivate"), Takes.OBJECT, ("toggle", "turn", "switch"), "off"),
-    Verb("drop", ("drop it", "let go", "release", "put down", "put it down"), unless=("by", "off")),
+    Verb("pick up", ("grab", *_TAKING, "lift", "pickupobject"), Takes.OBJECT, ("pick", "lift"), "up"),
+    Verb("put", (*_PLACING, "put down", "drop"), Takes.PLACE, calls=(("put object", 1),)),
+    Verb("open", ("openobject",), Takes.OBJECT, ("open",), "up"),
+    Verb("close", ("shut", "closeobject"), Takes.OBJECT),
+    Verb("break", ("smash", "shatter", "breakobject"), Takes.OBJECT),
+    Verb("slice", ("cut", "cut up", "chop", "slice up", "sliceobject"), Takes.OBJECT),
+    Verb("toggle on", ("turn on", "switch on", "activate", "toggle object on"), Takes.OBJECT, _SWITCHING, "on"),
+    Verb("toggle off", ("turn off", "switch off", "deactivate", "toggle object off"), Takes.OBJECT, _SWITCHING, "off"),
+    Verb("drop", ("drop it", "let go", "release", "put down", "put it down", "drop hand object"), unless=_BY, of=True),
     _DONE,
 )
 
@@ -162,9 +166,9 @@ _SITTING = tuple(f"{verb} {where}" for verb in ("sit", "sit down", "take a seat"
 
 _VIRTUALHOME_VERBS = (
     *_MOVES,
-    Verb("walk to", ("approach", "find", "walk"), Takes.OBJECT, going=_GOING),
-    Verb("grab", ("pick up", "pickup", "take", "get", "grasp"), Takes.OBJECT, ("pick",), "up"),
-    Verb("put", _PLACING, Takes.PLACE),
+    Verb("walk to", ("approach", "find", "walk", "walktowards"), Takes.OBJECT, going=_GOING),
+    Verb("grab", ("pick up", *_TAKING), Takes.OBJECT, ("pick",), "up"),
+    Verb("put", _PLACING, Takes.PLACE, calls=(("putin", 2), ("putback", 2), ("put", 2))),
     Verb("open", (), Takes.OBJECT),
     Verb("close", ("shut",), Takes.OBJECT),
     Verb("sit on", ("sit", "take a seat", *_SITTING), Takes.OBJECT),

@@ -8,6 +8,7 @@ and replays. When the pool's process is gone it kills its own process group, sim
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gc
 import importlib
@@ -19,6 +20,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, cast
@@ -30,6 +32,8 @@ from selu_hpc.errors import ConfigError, SimulatorError
 
 SIMULATOR_DIED = 70
 """The worker's exit status after a death that it noticed itself."""
+DIED = "died"
+"""The file in a worker's folder that then names the slot whose simulator it was."""
 NOT_SURVIVED = "the simulator did not survive it"
 """Why a lost step failed."""
 ONE_STATE = 100_000
@@ -80,7 +84,7 @@ def variables_of(spec: Spec) -> dict[str, str]:
 class Worker:
     """Answers requests `(slot, what, arguments)` with `("ok", value)` or an error."""
 
-    def __init__(self, spec: Spec, on_death: Callable[[str], None]) -> None:
+    def __init__(self, spec: Spec, on_death: Callable[[int, str], None]) -> None:
         module, _, name = spec.factory.partition(":")
         self._make: Callable[[Place], Environment] = getattr(importlib.import_module(module), name)
         self._spec = spec
@@ -92,7 +96,7 @@ class Worker:
         environment = self._slots.get(slot)
         if environment is None:
             spec = self._spec
-            place = Place(spec.config, spec.home, slot, spec.executable, self._on_death)
+            place = Place(spec.config, spec.home, slot, spec.executable, partial(self._on_death, slot))
             environment = self._slots[slot] = self._make(place)
             gc.freeze()  # the client's modules stay; walking them again after every unpacked state is a fifth of a step
             gc.set_threshold(ONE_STATE)
@@ -136,8 +140,13 @@ def main() -> None:
     _die_with(parent)
     spec: Spec = connection.recv()
 
-    def on_death(how: str) -> None:
+    first = threading.Lock()
+
+    def on_death(slot: int, how: str) -> None:
+        first.acquire()  # for good: what other watches see now is not told
         print(how, file=sys.stderr, flush=True)  # noqa: T201 - stderr is the worker's log
+        with contextlib.suppress(OSError):
+            (spec.home.parent / DIED).write_text(str(slot))
         os._exit(SIMULATOR_DIED)
 
     worker = Worker(spec, on_death)

@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from selu_hpc.envs.worker import Spec, variables_of
+from selu_hpc.envs.worker import DIED, Spec, variables_of
 
 CLOSE_S = 5.0
 """How long a worker may take to stop its simulators before it is killed."""
@@ -123,6 +123,12 @@ class WorkerProcess:
         self._reaper.forget(process.pid)
         self._process = None
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def died(self) -> int | None:
+        """The slot whose simulator's death ended the worker, where it was that; known until `end`."""
+        with contextlib.suppress(OSError, ValueError):
+            return int((self.folder / DIED).read_text())
+        return None
 
     def last_words(self) -> str:
         """The end of the worker's log and of every simulator's."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from selu_hpc.config import RunConfig
+from selu_hpc.config import CriticFrames, RunConfig
 from selu_hpc.errors import RunFolderError
 from selu_hpc.recipes import load_run
 from selu_hpc.records import Exchange, Goal, Label, Purpose, Task, View
@@ -44,6 +44,8 @@ HEADINGS: Mapping[str, str] = {
     Purpose.SCORE: "Score",
 }
 """What the page calls the purposes of questions; one that is not here is called by its own name."""
+_OF_THE_LAST = frozenset([Purpose.STATE, Purpose.WHICH, Purpose.CONSISTENCY_STATE])
+"""Questions whose words do not say which of several pictures they mean (`interview.Question.now`)."""
 
 
 def make_replay(
@@ -162,11 +164,21 @@ def _label(label: Label, corrected: bool, num_frames: int, config: RunConfig) ->
 
 def _exchange(one: Exchange, num_frames: int, config: RunConfig) -> dict[str, Any]:
     """pictures: the steps whose third-person pictures the question was asked of; none for a look at words."""
-    pictures: Sequence[int] = critic_steps(num_frames, config.critic.frames)
-    if one.purpose in (Purpose.BEFORE, Purpose.OWN_WORDS):
-        pictures = (0,) if one.purpose == Purpose.BEFORE else ()
-    heading = HEADINGS.get(one.purpose, one.purpose)
-    return {"heading": heading, "asked": one.question, "said": one.answer, "taken": one.taken, "pictures": pictures}
+    return {
+        "heading": HEADINGS.get(one.purpose, one.purpose),
+        "asked": one.question,
+        "said": one.answer,
+        "taken": one.taken,
+        "pictures": _pictures(one.purpose, num_frames, config.critic.frames),
+    }
+
+
+def _pictures(purpose: str, num_frames: int, frames: CriticFrames) -> Sequence[int]:
+    if purpose == Purpose.OWN_WORDS:
+        return ()
+    if purpose == Purpose.BEFORE:
+        return (0,)
+    return critic_steps(num_frames, CriticFrames.LAST if purpose in _OF_THE_LAST else frames)
 
 
 def _page(data: dict[str, Any]) -> bytes:

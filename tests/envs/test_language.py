@@ -37,7 +37,14 @@ def said_of(language: Language, text: str) -> str | None:
         ("put it on the table", "put it on the dining table"),
         ("place the mug down on top of the counter", "put the mug on the counter top"),
         ("drop the pen in the trash can", "put the pen in the garbage can"),
-        ("drop the pen", "drop"),
+        ("drop the pen", "drop the pen"),
+        ("drop", "drop"),
+        ("drop everything", "drop"),
+        ("let go of the apple", "drop the apple"),
+        ("put down the apple", "drop the apple"),
+        ("put down the apple on the table", "put the apple on the dining table"),
+        ("Release it. The apple is near.", "drop"),
+        ("drop it and go to the fridge", "drop"),
         ("put it down", "drop"),
         ("open the fridge door", "open the fridge"),
         ("shut the drawer", "close the drawer"),
@@ -181,6 +188,91 @@ def test_where_a_thing_is_and_what_is_denied_is_no_command(text: str, canonical:
     assert said_of(THOR, text) == canonical
 
 
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("Thought: I need to pick up the apple first. Action: go to the counter top", "go to the counter top"),
+        ("I could open the fridge.\n**Action:** turn left", "turn left"),
+        ('{"thought": "to open the fridge, walk", "action": "turn right"}', "turn right"),
+        ('{"Action" : "open", "object": "fridge", "why": "then close the fridge"}', "open the fridge"),
+        ("Action: turn left. No, action: turn right", "turn right"),
+        ("Thought: now that the fridge is open I have brought all of it about. Action: done", "done"),
+        ("Action: none. I turn left", "turn left"),
+        ("Open the fridge. Action: think about it", "open the fridge"),
+        ("Open the fridge. My next action closes the fridge", "open the fridge"),
+        ("Open the fridge. Reaction: close the fridge", "open the fridge"),
+    ],
+)
+def test_what_is_marked_as_the_action_is_read_before_what_was_thought(text: str, canonical: str) -> None:
+    assert said_of(THOR, text) == canonical
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("To open the fridge I must go to the fridge", "go to the fridge"),
+        ("To open the fridge you first go to the sink", "go to the sink"),
+        ("To pick up the mug the robot needs to turn left", "turn left"),
+        ("Thought: to open the fridge we must turn left", "turn left"),
+        ("To open the fridge", "open the fridge"),
+        ("To open the fridge is what I should do", "open the fridge"),
+        ("I want to open the fridge", "open the fridge"),
+    ],
+)
+def test_a_purpose_is_no_command_though_no_comma_ends_it(text: str, canonical: str) -> None:
+    assert said_of(THOR, text) == canonical
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("ToggleObjectOn(Faucet)", "toggle on the faucet"),
+        ('{"action": "ToggleObjectOff", "objectId": "DeskLamp|+00.1|+01.0|-02"}', "toggle off the desk lamp"),
+        ("openobject(fridge)", "open the fridge"),
+        ("sliceobject bread", "slice the bread"),
+        ("PutObject(Fridge)", "put it in the fridge"),
+        ('{"action": "PutObject", "objectId": "Fridge|+00.10|+01.00|-02.00"}', "put it in the fridge"),
+        (
+            '{"action": "PutObject", "objectId": "Apple|+01.10|+00.95|-00.40", "receptacleObjectId": "Fridge|+00.1"}',
+            "put the apple in the fridge",
+        ),
+        ("PutObject(Apple, Fridge)", "put the apple in the fridge"),
+        ("PutObject(Apple, Fridge, Sink)", None),
+        ("DropHandObject", "drop"),
+        ("moveahead", "move ahead"),
+        ("turnleft", "turn left"),
+        ("rotateright", "turn right"),
+        ("lookup", "look up"),
+        ("goto the fridge", "go to the fridge"),
+    ],
+)
+def test_thors_own_names_of_actions_are_read(text: str, canonical: str | None) -> None:
+    assert said_of(THOR, text) == canonical
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("[SWITCHON] <tv> (2)", "switch on the tv"),
+        ("[SWITCHOFF] <tv> (2)", "switch off the tv"),
+        ("<char0> [PUTIN] <apple> (1) <fridge> (2)", "put the apple in the fridge"),
+        ("[PUTBACK] <apple> (1) <kitchentable> (2)", "put the apple on the kitchen table"),
+        ("[PUT] <apple> (1) <kitchentable> (2)", "put the apple on the kitchen table"),
+        ("[PUTIN] <apple> (1)", None),
+        ("[PUTIN]", None),
+        ("[STANDUP]", "stand up"),
+        ("[TURNLEFT]", "turn left"),
+        ("[TURNRIGHT]", "turn right"),
+        ("[WALKFORWARD]", "move ahead"),
+        ("[WALKBACKWARD]", "move back"),
+        ("[WALKTOWARDS] <fridge> (2)", "walk to the fridge"),
+        ("[WALK] <fridge> (2)", "walk to the fridge"),
+    ],
+)
+def test_virtualhomes_own_names_of_actions_are_read(text: str, canonical: str | None) -> None:
+    assert said_of(HOME, text) == canonical
+
+
 @pytest.mark.parametrize("language", [THOR, HOME], ids=["thor", "virtualhome"])
 @pytest.mark.parametrize(
     ("text", "canonical"),
@@ -276,6 +368,9 @@ def test_every_command_that_is_written_is_read_back(language: object) -> None:
                 "place": Command(verb.words, noun, noun),
             }[verb.takes]
             assert speaking.read(speaking.say(command)) == command
+            if verb.of or verb.takes == "place":
+                command = Command(verb.words, noun if verb.of else "", "" if verb.of else noun)
+                assert speaking.read(speaking.say(command)) == command
 
 
 def test_a_megabyte_is_read_only_where_an_action_may_stand() -> None:

@@ -16,6 +16,7 @@ from selu_hpc.envs.splits import test_scenes, train_scenes
 from selu_hpc.envs.tasks import sample_tasks
 from selu_hpc.envs.thor.environment import ThorEnvironment
 from selu_hpc.envs.thor.local import world_environment
+from selu_hpc.envs.thor.state import held
 from selu_hpc.envs.words import language_of
 from selu_hpc.records import Goal, Task
 from selu_hpc.selu.deeds import tried
@@ -155,6 +156,36 @@ def test_the_text_says_what_is_in_the_hand_and_nothing_of_success(home: ThorEnvi
     home.step("go to the bread")
     assert home.step("pick up the bread").observation.text == "You hold the bread."
     assert home.step("drop").observation.text == "You hold nothing."
+
+
+def test_only_what_is_held_can_be_dropped_by_its_name(home: ThorEnvironment) -> None:
+    home.reset(make_task("FloorPlan8", (Goal(verb="pick up", target="Bread"),), simulator=KNOWN.simulator), seed=0)
+    empty_handed = home.step("drop the apple")
+    assert (empty_handed.parsed, empty_handed.ok, empty_handed.error) == (
+        "drop the apple",
+        False,
+        "you do not hold the apple",
+    )
+    home.step("go to the bread")
+    home.step("pick up the bread")
+    other = home.step("put down the apple")
+    assert (other.ok, other.error, other.observation.text) == (
+        False,
+        "you do not hold the apple",
+        "You hold the bread.",
+    )
+    assert home.step("release the bread").observation.text == "You hold nothing."
+
+
+def test_a_held_slice_is_dropped_by_the_name_of_the_whole(home: ThorEnvironment) -> None:
+    home.reset(make_task("FloorPlan8", (Goal(verb="slice", target="Bread"),), simulator=KNOWN.simulator), seed=0)
+    whole = next(thing for thing in home.metadata["objects"] if thing["objectType"] == "Bread")
+    home._call({"action": "SliceObject", "objectId": whole["objectId"], "forceAction": True})
+    piece = next(thing for thing in home.metadata["objects"] if thing["objectType"] == "BreadSliced")
+    home._call({"action": "PickupObject", "objectId": piece["objectId"], "forceAction": True})
+    assert held(home.metadata) is not None
+    assert home.step("drop the bread").ok
+    assert held(home.metadata) is None
 
 
 def test_frames_belong_to_the_receiver(home: ThorEnvironment) -> None:

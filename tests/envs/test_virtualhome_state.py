@@ -14,6 +14,7 @@ from selu_hpc.envs.tasks import sample_tasks
 from selu_hpc.envs.virtualhome.local import blind_home_environment
 from selu_hpc.envs.virtualhome.state import (
     Graph,
+    HomeInventory,
     containers,
     filmable,
     free_ground,
@@ -100,6 +101,12 @@ def test_a_character_starts_on_free_ground_nearest_to_the_middle() -> None:
     assert max(abs(x), abs(z)) == 1.25
     table["bounding_box"]["size"] = [6, 0.8, 6]
     assert free_ground(graph, ROOM) is None
+
+
+def test_what_lies_there_already_is_no_part_of_a_composition() -> None:
+    composed = (Goal(verb="open", target="fridge"), Goal(verb="put", target="apple", place="fridge"))
+    assert HomeInventory(_graph([(APPLE, "INSIDE", ROOM)], apple=(1, 1, 0))).compositions() == [composed]
+    assert HomeInventory(_graph([(APPLE, "INSIDE", FRIDGE)], apple=(0, 1, 1.2))).compositions() == []
 
 
 def test_what_an_episode_puts_somewhere_is_what_its_last_picture_shows() -> None:

@@ -19,6 +19,8 @@ def test_only_actions_on_things_are_deeds_and_going_somewhere_brings_no_goal_abo
         Goal(verb="open", target="Fridge"),
         Goal(verb="put", target="", place="Fridge"),
     ]
+    assert deeds(["drop", "drop the mug"], THOR) == [Goal(verb="drop", target="Mug")]
+    assert not tried([Goal(verb="put", target="Mug", place="Sink")], ["drop the mug"], THOR)
     assert deeds(["sit on the sofa"], HOME) == [Goal(verb="sit", target="sofa")]
 
 

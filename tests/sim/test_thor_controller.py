@@ -345,6 +345,30 @@ def test_two_agents_see_different_things_and_act_by_their_number(fifo: Any) -> N
     assert len(event.events[1].third_party_camera_frames) == 1
 
 
+def test_an_idle_agent_keeps_what_became_of_its_own_last_action(controller: Any) -> None:
+    first = controller.reset(SCENE, agentCount=2)
+    assert [event.metadata["lastAction"] for event in first.events] == ["Initialize", "Initialize"]
+    failed = controller.step("OpenObject", objectId="Nothing|1", agentId=0)
+    told = ("lastAction", "lastActionSuccess", "errorMessage", "errorCode", "actionReturn", "collided")
+    before = {name: failed.events[0].metadata[name] for name in told}
+    assert (before["lastAction"], before["lastActionSuccess"]) == ("OpenObject", False)
+    assert before["errorMessage"]
+    after = controller.step("RotateRight", agentId=1)
+    assert {name: after.events[0].metadata[name] for name in told} == before
+    assert (after.metadata["agentId"], after.metadata["lastAction"], after.metadata["lastActionSuccess"]) == (
+        1,
+        "RotateRight",
+        True,
+    )
+    again = controller.step("RotateLeft", agentId=0)
+    assert (again.metadata["lastAction"], again.metadata["lastActionSuccess"], again.metadata["errorMessage"]) == (
+        "RotateLeft",
+        True,
+        "",
+    )
+    assert again.events[1].metadata["lastAction"] == "RotateRight"
+
+
 def test_fast_emit_reuses_the_objects_unless_switched_off(fifo: Any) -> None:
     event = fifo.step("RotateRight")
     fast = fifo.step("TestFastEmit", rvalue="foo")

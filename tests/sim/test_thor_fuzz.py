@@ -54,7 +54,7 @@ def test_hostile_actions_through_the_real_controller_are_answered(tmp_path: Any,
                 refused += 1
             assert controller.last_event.metadata["lastAction"] is not None
             world.apply(message)
-            assert controller.last_event.metadata["lastActionSuccess"] == world.last.success, message
+            assert controller.last_event.metadata["lastActionSuccess"] == world.deed.outcome.success, message
             if i % 40 == 0:
                 controller.step(action="Pass")
                 world.apply({"action": "Pass"})

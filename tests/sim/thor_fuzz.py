@@ -147,7 +147,7 @@ def centres(world: World) -> dict[int, tuple[float, float, float]]:
 
 def check(world: World, message: dict[str, Any], before: dict[int, tuple[float, float, float]]) -> None:
     """Everything that must hold after an action."""
-    outcome = world.last
+    outcome = world.deed.outcome
     assert outcome.success or outcome.error, message
     json.dumps(outcome.value, allow_nan=False)
     held = [a.held for a in world.agents if a.held is not None]

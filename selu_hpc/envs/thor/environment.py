@@ -30,6 +30,7 @@ from selu_hpc.envs.thor.state import (
     held,
     hidden,
     meant,
+    original_type,
 )
 from selu_hpc.records import FrameHWC, Goal, Task, derive_seed
 
@@ -167,13 +168,22 @@ class ThorEnvironment(SpokenEnvironment):
         if command.verb == "go to":
             return _teleport(self._way_to(command))
         if command.verb == "drop":
-            self._touch(held(self._metadata))
-            return {"action": "DropHandObject", "forceAction": True}
+            return self._drop(command)
         if command.verb == "put":
             return self._put(command)
         thing = self._meant(command, command.target)
         self._touch(thing)
         return {"action": _ON_OBJECTS[command.verb], "objectId": thing["objectId"]}
+
+    def _drop(self, command: Command) -> dict[str, Any]:
+        """Said of an object, it is dropped; said of a whole, what is held of it."""
+        in_hand = held(self._metadata)
+        if command.target and (
+            in_hand is None or command.target not in (in_hand["objectType"], original_type(in_hand))
+        ):
+            raise Impossible(f"you do not hold the {self._language.name(command.target)}")
+        self._touch(in_hand)
+        return {"action": "DropHandObject", "forceAction": True}
 
     def _put(self, command: Command) -> dict[str, Any]:
         in_hand = held(self._metadata)

@@ -284,13 +284,13 @@ class HomeInventory:
         return [goal for goal in found if verb in ("open", "close", "switch on") or goal not in self._hold]
 
     def compositions(self) -> list[tuple[Goal, ...]]:
-        """Two to four goals that can hold together."""
+        """Two or three goals that can hold together, none of them what `prepared` cannot undo and holds already."""
         into = [
             (Goal(verb="open", target=place), Goal(verb="put", target=kind, place=place))
             for place in self._kinds("CAN_OPEN")
             if place in self._containers()
             for kind in self._kinds("GRABBABLE")
-            if kind != place
+            if kind != place and Goal(verb="put", target=kind, place=place) not in self._hold
         ]
         extra = self.goals("switch on")
         more = [

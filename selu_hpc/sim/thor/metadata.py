@@ -102,14 +102,14 @@ class Describer:
 
     def patch(self) -> dict[str, Any]:
         """What fast emit sends when an action changed nothing."""
-        world = self._world
+        deed = self._world.deed
         return {
-            "agentId": world.active_agent,
-            "lastAction": world.last_action,
-            "lastActionSuccess": world.last.success,
-            "errorMessage": world.last.error,
-            "errorCode": world.last.error_code,
-            "actionReturn": world.last.value,
+            "agentId": self._world.active_agent,
+            "lastAction": deed.action,
+            "lastActionSuccess": deed.outcome.success,
+            "errorMessage": deed.outcome.error,
+            "errorCode": deed.outcome.error_code,
+            "actionReturn": deed.outcome.value,
         }
 
     def colours(self) -> list[dict[str, Any]]:
@@ -169,15 +169,15 @@ class Describer:
 
     def _head(self, agent_id: int, *, segmentation: bool = False) -> dict[str, Any]:
         world = self._world
-        agent, mine = world.agents[agent_id], agent_id == world.active_agent
-        last = world.last
+        agent, deed = world.agents[agent_id], world.deeds[agent_id]
+        last = deed.outcome
         held = agent.held
         width, height = world.screen
         return {
             "actionFloatReturn": 0.0,
             "actionFloatsReturn": [],
             "actionIntReturn": 0,
-            "actionReturn": last.value if mine else None,
+            "actionReturn": last.value,
             "actionStringsReturn": [],
             "actionVector3sReturn": [],
             "agent": self._agent(agent),
@@ -186,23 +186,23 @@ class Describer:
             "articulationArm": None,
             "cameraOrthSize": 0.0,
             "cameraPosition": _xyz(agent.eye),
-            "collided": bool(world.collided) and mine,
-            "collidedObjects": [world.collided] if world.collided and mine else [],
+            "collided": bool(deed.collided),
+            "collidedObjects": [deed.collided] if deed.collided else [],
             "colorBounds": None,
             "colors": self.colours() if segmentation else None,
             "currentTime": world.time,
             "depthFormat": "Meters",
             "distances": [],
-            "errorCode": last.error_code if mine else None,
-            "errorMessage": last.error if mine else "",
+            "errorCode": last.error_code,
+            "errorMessage": last.error,
             "flatSurfacesOnGrid": [],
             "fov": agent.fov,
             "heldObjectPose": _held_pose(agent),
             "inventoryObjects": [] if held is None else [{"objectId": held.obj_id, "objectType": held.kind}],
             "isOpenableGrid": [],
             "isSceneAtRest": True,
-            "lastAction": world.last_action,
-            "lastActionSuccess": last.success if mine else True,
+            "lastAction": deed.action,
+            "lastActionSuccess": last.success,
             "normals": [],
             "objectIdsInBox": [],
             "sceneBounds": self._bounds(),

@@ -79,8 +79,8 @@ class Session:
             self.world.apply(message)
         except Exception as error:
             logger.exception("action %s failed in the build", str(message.get("action"))[:100])
-            self.world.last_action = str(message.get("action"))[:100]
-            self.world.last = Outcome(False, f"{type(error).__name__}: {error}"[:500], "UnhandledException")
+            told = Outcome(False, f"{type(error).__name__}: {error}"[:500], "UnhandledException")
+            self.world.tell(str(message.get("action"))[:100], told)
 
     def _reset(self, message: dict[str, Any]) -> None:
         asked = message.get("sceneName")
@@ -91,11 +91,11 @@ class Session:
             self._refuse("Reset", f"sceneName {str(asked)[:100]!r} is not in this build")
             return
         self.world = self._load(name, self.world.screen)
-        self.world.last_action = "Reset"
+        self.world.tell("Reset", self.world.deed.outcome)
         self._sent_all = False
 
     def _refuse(self, action: str, why: str) -> None:
-        self.world.last_action, self.world.last = action, Outcome(False, why)
+        self.world.tell(action, Outcome(False, why))
 
     def _load(self, scene: str, screen: tuple[int, int]) -> World:
         world = World(scene, known=self._known, skin=self._skin)
@@ -105,7 +105,7 @@ class Session:
     def _answer(self, message: dict[str, Any], sequence_id: int) -> Answer:
         world = self.world
         want = pictures.wanted(world, message, headless=self._headless)
-        if world.last.query and self._can_patch(message):
+        if world.deed.outcome.query and self._can_patch(message):
             return Answer(world, sequence_id, want, patch=world.describer.patch())
         self._sent_all = True
         return Answer(world, sequence_id, want)

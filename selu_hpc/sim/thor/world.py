@@ -55,6 +55,15 @@ class Outcome:
 
 
 @dataclass(slots=True)
+class Deed:
+    """What an agent did last, and what it ran into; an agent that did nothing yet was initialised."""
+
+    action: str = "Initialize"
+    outcome: Outcome = Outcome(True)
+    collided: str = ""
+
+
+@dataclass(slots=True)
 class Settings:
     """What Initialize sets."""
 
@@ -108,9 +117,6 @@ class World:
         self.look: Skin = self.skin
         self.decay_seconds: dict[str, float] = {}
         self.physics_paused = False
-        self.collided: str = ""
-        self.last_action = "Initialize"
-        self.last = Outcome(True)
         self.active_agent = 0
         self.describer = Describer(self)
         self._geometry: visibility.Geometry | None = None
@@ -179,6 +185,7 @@ class World:
                 spot = free[0] if free else reach[-1]
                 self.agents.append(Agent(i, spot[0], spot[1], (self._start_yaw + 90.0 * i) % 360))
         self.active_agent = 0
+        self.deeds = [Deed() for _ in self.agents]
         self._seen = {}
 
     def blocks(self) -> navigation.Blocks:
@@ -240,7 +247,7 @@ class World:
         if found is None:
             shown = str(name)[:200]
             return self._done(shown, Outcome(False, f"Invalid action: {shown}", "InvalidAction"))
-        self.collided = ""
+        self.deeds[agent_id].collided = ""
         try:
             value = found.function(self, self.agents[agent_id], **bound(found, message))
             outcome = Outcome(True, value=value, query=found.query)
@@ -252,8 +259,17 @@ class World:
         if not outcome.query:
             self.time = round(self.time + TIME_PER_ACTION, 4)
             effects.pass_time(self)
-        self.last_action, self.last = name, outcome
+        self.tell(name, outcome)
         return outcome
+
+    @property
+    def deed(self) -> Deed:
+        """The last one, which is the active agent's."""
+        return self.deeds[self.active_agent]
+
+    def tell(self, action: str, outcome: Outcome) -> None:
+        """What the metadata of who acted are to say, until it acts again."""
+        self.deed.action, self.deed.outcome = action, outcome
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""

@@ -55,7 +55,7 @@ def _step(world: World, agent: Agent, angle: float, magnitude: float | None, for
     if not force:
         name = in_the_way(world, agent, x, z)
         if name:
-            world.collided = name
+            world.deed.collided = name
             where = f"({number(x - agent.x)}, 0.0000, {number(z - agent.z)})"
             raise ActionError(f"{name} is blocking Agent {agent.agent_id} from moving by {where}.")
     elif not _in_room(world, x, z):
@@ -287,7 +287,7 @@ def _go(
         crowd = [n for ax, az, n in _others(world, agent) if math.dist((x, z), (ax, az)) < 2 * navigation.RADIUS]
         if key or crowd:
             name = _name(world, key) if key else crowd[0]
-            world.collided = name
+            world.deed.collided = name
             raise ActionError(
                 f"Cannot teleport due to hitting an object. Collided with: {name} at ({number(x)}, {number(z)})"
             )
