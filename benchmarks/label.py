@@ -92,7 +92,7 @@ def main() -> int:
         for size in (1, options.batch)
     )
     for generator in (single, batched):
-        generator._stop = frozenset()  # every answer has the same number of tokens
+        generator.forwards.stop = frozenset()  # every answer has the same number of tokens
     ours(batched, make_cases(options.batch, options.frames, 96), options.frames)
     one_at_a_time(single, cases[:2], options.frames)
     batched.forget()

@@ -33,7 +33,7 @@ _INDEX = "model.safetensors.index.json"
 _SAMPLE_BYTES = 1 << 20
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 _TYPES = ("token_type_ids", "mm_token_type_ids")
-"""What some models are told of each token; generate.py and train/data.py tell the Qwen families the second."""
+"""What some models are told of each token; forwards.py and train/data.py tell the Qwen families the second."""
 
 
 def load(config: ModelConfig) -> tuple[PreTrainedModel, Any]:

@@ -1,6 +1,6 @@
 """The shared beginning of questions over the same pictures: its keys and values, computed once.
 
-Owns how they are kept, bounded in bytes, and stacked again into a batch. Does not own the forward pass (generate.py).
+Owns how they are kept, bounded in bytes, and stacked again into a batch. Does not own the forward pass (forwards.py).
 """
 
 from __future__ import annotations
@@ -24,14 +24,17 @@ class Prefix:
     mask: torch.Tensor = field(repr=False)
 
     @classmethod
-    def split(cls, cache: Any, mask: torch.Tensor) -> list[Prefix]:
-        """A batch's cache, row by row; copies, so that a kept row does not keep its whole batch alive."""
+    def split(cls, cache: Any, mask: torch.Tensor, *, num_rows: int) -> list[Prefix]:
+        """The first rows of a batch's cache, one by one: what follows them only fills the batch up.
+
+        Copies, so that a kept row does not keep its whole batch alive.
+        """
         return [
             cls(
                 tuple((layer.keys[at : at + 1].clone(), layer.values[at : at + 1].clone()) for layer in cache.layers),
                 mask[at : at + 1],
             )
-            for at in range(mask.shape[0])
+            for at in range(num_rows)
         ]
 
     @property

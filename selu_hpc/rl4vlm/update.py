@@ -17,6 +17,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,9 @@ from selu_hpc.rl4vlm.policy import Policy
 from selu_hpc.rl4vlm.rows import TurnRows
 from selu_hpc.rl4vlm.turns import Turn, read_turns
 from selu_hpc.rounds.rundir import MARKER
-from selu_hpc.train import adapter, checkpoint, setup
+from selu_hpc.train import adapter, checkpoint, closing, setup
 from selu_hpc.train.checkpoint import Checkpoint
+from selu_hpc.train.closing import CHECKPOINTS, TENSORBOARD
 from selu_hpc.train.curve import Events, write_curve
 from selu_hpc.train.data import Frames
 from selu_hpc.train.order import Step
@@ -48,12 +50,15 @@ from selu_hpc.train.zero import Engine, TrainState, deepspeed_config
 logger = logging.getLogger(__name__)
 
 STATE = "state"
-"""Folder beside the adapter: weights, value head and Adam's moments, from which the next round goes on."""
+"""Folder beside the adapter: weights, value head and Adam's moments, from which the next round goes on.
+
+It has a marker of its own and is not in the round's, for it goes when no round will read it any more.
+"""
 OWNER = "rl4vlm"
 PREFIX = "model."
 """The adapter's matrices inside the policy; the head's are called head.…"""
-CHECKPOINTS, JUDGED = "checkpoints", "judged.safetensors"
-"""Folder and file of an update that is under way."""
+JUDGED = "judged.safetensors"
+"""What an update that is under way was judged, beside its checkpoints."""
 ADAM_EPS = 1e-7
 FAR = 0.5
 """An update has gone too far when more than this share of ratios left the clip between its first step and its last."""
@@ -149,13 +154,11 @@ def update(
         state = engine.state()
     finally:
         engine.close()
-    result = Result("", _summary(job, own, judged, curve, seconds=time.monotonic() - begin), (STATE,))
-    if team.leads and not checkpoint.is_finished(job.folder):
-        result.content = _write(job, model, state, base, curve, result.summary)
-        _warn(job, result.summary)
-        mark(result)
+    result = Result("", _summary(job, own, judged, curve, seconds=time.monotonic() - begin))
     if team.leads:
-        checkpoint.remove_all(job.folder / CHECKPOINTS)
+        _warn(job, result.summary)
+        write = partial(_write, job=job, model=model, state=state, base=base, curve=curve, summary=result.summary)
+        closing.finish(job.folder, result, write, mark, attempt=job.attempt)
         logger.info("%s: %s", job.name, result.summary)
     team.barrier()
     return result
@@ -216,7 +219,7 @@ def _judge(job: Job, team: Team, engine: Engine, rows: TurnRows, size: int) -> J
 
 
 def _learn(run: _Run, wish: StopWish, on_step: Callable[[int, int], None]) -> None:
-    events = Events((run.job.attempt or run.job.folder) / "tensorboard", run.curve) if run.team.leads else None
+    events = Events((run.job.attempt or run.job.folder) / TENSORBOARD, run.curve) if run.team.leads else None
     try:
         for step in run.steps[len(run.curve) :]:
             _step(run, step, wish)
@@ -303,17 +306,21 @@ def _backward(run: _Run, step: Step) -> list[float]:
 
 
 def _write(
-    job: Job, model: Any, state: TrainState, base: Path, curve: list[dict[str, Any]], summary: dict[str, Any]
+    own: Path,
+    *,
+    job: Job,
+    model: Any,
+    state: TrainState,
+    base: Path,
+    curve: list[dict[str, Any]],
+    summary: dict[str, Any],
 ) -> str:
-    """adapter/ for who generates, state/ for the next update; returns the digest of both."""
+    """adapter/ for who generates, state/ for the next update, both in `own`; returns the digest of both."""
     lora = {name.removeprefix(PREFIX): value for name, value in state.weights.items() if name.startswith(PREFIX)}
     head = {name: value for name, value in state.weights.items() if not name.startswith(PREFIX)}
-    content = adapter.write(job.folder / "adapter", model, lora, base=job.model.base, base_folder=base)
-    checkpoint.remove_all(job.folder / STATE)
-    checkpoint.save(job.folder / STATE, Checkpoint(job.round_id, OWNER, state, []))
-    write_curve(job.folder / "curve.json", curve, summary)
-    if job.attempt is not None:
-        adapter.put_in_place(job.attempt / "tensorboard", job.folder / "tensorboard")
+    content = adapter.write(own / "adapter", model, lora, base=job.model.base, base_folder=base)
+    checkpoint.save(own / STATE, Checkpoint(job.round_id, OWNER, state, []))
+    write_curve(own / "curve.json", curve, summary)
     return f"{content}-{adapter.digest(head, model.peft_config['default'])}"
 
 

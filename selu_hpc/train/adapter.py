@@ -1,13 +1,12 @@
 """The LoRA adapter: put on the frozen base, continued from a folder, written as a plain peft folder.
 
-Owns how an adapter is told to belong to a base. Does not own the base (models/) or how it is trained (sft.py).
+Owns its names and shapes. Does not own the base or the note that names it (models/), or how it is trained (sft.py).
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import secrets
 import shutil
 from collections.abc import Mapping
@@ -21,12 +20,10 @@ from safetensors.torch import load_file, save_file
 
 from selu_hpc.config import ModelConfig
 from selu_hpc.errors import TrainingError
-from selu_hpc.models.backbone import fingerprint
+from selu_hpc.models.adapters import note_base, other_base
 from selu_hpc.rounds.rundir import sync_folder
 
 WEIGHTS = "adapter_model.safetensors"
-CONFIG = "adapter_config.json"
-BASE = "base.json"
 _PROJECTORS = r".*multi_modal_projector.*"
 """What vLLM and SGLang leave out of an adapter, or refuse it for."""
 
@@ -91,12 +88,11 @@ def write(folder: Path, model: Any, weights: Mapping[str, torch.Tensor], *, base
     settings = model.peft_config["default"]
     settings.inference_mode = True
     named = {_plain(name): tensor.detach().float().cpu().contiguous() for name, tensor in sorted(weights.items())}
-    identity = {"base": base, "fingerprint": fingerprint(base_folder)}
     try:
         partial.mkdir(parents=True)
         settings.save_pretrained(str(partial))
         save_file(named, partial / WEIGHTS, metadata={"format": "pt"})
-        (partial / BASE).write_text(json.dumps(identity, indent=1) + "\n")
+        note_base(partial, base=base, base_folder=base_folder)
         sync_folder(partial)
         put_in_place(partial, folder)
     finally:
@@ -140,13 +136,9 @@ def digest(weights: Mapping[str, torch.Tensor], settings: Any) -> str:
 
 
 def _check_base(folder: Path, base: Path) -> None:
-    try:
-        known = json.loads((folder / BASE).read_text())
-    except (OSError, ValueError):
-        return  # not written by us: names and shapes decide
-    if known.get("fingerprint") != fingerprint(base):
+    if (other := other_base(folder, base)) is not None:
         raise TrainingError(
-            f"{folder}: the adapter was trained on base {known.get('base')!r}, not on {base}; "
+            f"{folder}: the adapter was trained on base {other}, not on {base}; "
             "set model.base to it, or finetune.start_from: base"
         )
 

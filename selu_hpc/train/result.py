@@ -12,8 +12,7 @@ class Stopped(Exception):  # noqa: N818 - a request was granted, nothing failed
 
 @dataclass(slots=True)
 class Result:
-    """What a training made; `content` is equal for equal work however it was interrupted. more: further files of it."""
+    """What a training made; `content` is equal for equal work however it was interrupted."""
 
     content: str
     summary: dict[str, Any]
-    more: tuple[str, ...] = ()

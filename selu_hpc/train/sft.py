@@ -2,7 +2,7 @@
 
 Owns the training loop and what surrounds it, read top to bottom in `train`. What it uses: ranks.py (who are we),
 setup.py (base, adapter, pictures, engine), data.py and loader.py (batches), order.py (which samples when), towers.py,
-features.py (frames encoded once), zero.py (DeepSpeed), checkpoint.py, curve.py, result.py, stop.py.
+features.py (frames encoded once), zero.py (DeepSpeed), checkpoint.py, curve.py, closing.py, result.py, stop.py.
 Simplifications on purpose: one learning-rate shape (warm-up, cosine); one sample a row, no packing; no evaluation.
 """
 
@@ -27,7 +27,7 @@ from selu_hpc.errors import TrainingError
 from selu_hpc.models.backbone import fingerprint
 from selu_hpc.models.chat import Chat
 from selu_hpc.records import derive_seed
-from selu_hpc.train import adapter, checkpoint, setup
+from selu_hpc.train import adapter, checkpoint, closing, setup
 from selu_hpc.train.checkpoint import Checkpoint
 from selu_hpc.train.curve import Events, write_curve
 from selu_hpc.train.data import Batch, Dataset, Frames, read_samples
@@ -116,7 +116,7 @@ def train(
         settings, dtype=job.model.dtype, world=team.world, micro_batch=size, learning_rate=job.training.learning_rate
     )
     identity = _identity(job, base, config)
-    saved = checkpoint.agreed(job.folder / "checkpoints", identity, team)
+    saved = checkpoint.agreed(job.folder / closing.CHECKPOINTS, identity, team)
     begun = saved.step if saved else 0
     setup.merge_where_equal(model, dtype=job.model.dtype, dropout=job.model.lora_dropout, deepspeed=config)
     last_layer = LastLayer.of(model)
@@ -142,14 +142,13 @@ def train(
     finally:
         engine.close()
     result = Result("", _summary(run, loop_s, waited_s, pictures.num_encoded, time.monotonic() - begin))
-    if team.leads and not checkpoint.is_finished(job.folder):
-        result.content = adapter.write(job.folder / "adapter", model, weights, base=job.model.base, base_folder=base)
-        write_curve(job.folder / "curve.json", run.curve, result.summary)
-        if job.attempt is not None:
-            adapter.put_in_place(job.attempt / "tensorboard", job.folder / "tensorboard")
-        mark(result)
+
+    def write(own: Path) -> str:
+        write_curve(own / "curve.json", run.curve, result.summary)
+        return adapter.write(own / "adapter", model, weights, base=job.model.base, base_folder=base)
+
     if team.leads:
-        checkpoint.remove_all(job.folder / "checkpoints")
+        closing.finish(job.folder, result, write, mark, attempt=job.attempt)
     team.barrier()
     return result
 
@@ -164,7 +163,7 @@ def learning_rate(step: int, *, total: int, peak: float, warmup_fraction: float)
 
 def _loop(run: _Run, steps: Sequence[Step], wish: StopWish, on_step: Callable[[int, int], None]) -> tuple[float, float]:
     team = run.team
-    events = Events((run.job.attempt or run.job.folder) / "tensorboard", run.curve) if team.leads else None
+    events = Events((run.job.attempt or run.job.folder) / closing.TENSORBOARD, run.curve) if team.leads else None
     begin = time.perf_counter()
     try:
         with Loader(run.dataset, steps, rank=team.rank, world=team.world, device=team.device) as loader:
@@ -281,7 +280,7 @@ def _names(run: _Run, rows: Sequence[int]) -> str:
 
 
 def _advice(run: _Run) -> str:
-    kept = sorted((run.job.folder / "checkpoints").glob("step-*"))
+    kept = sorted((run.job.folder / closing.CHECKPOINTS).glob("step-*"))
     where = f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint was due yet"
     return f"Lower finetune's learning_rate or max_grad_norm, or remove the samples; {where}"
 
@@ -290,7 +289,7 @@ def _save(run: _Run, done: int, *, stops: bool) -> None:
     state = run.engine.state()
     if run.team.leads:
         save = checkpoint.save if stops else checkpoint.save_if_possible
-        place = save(run.job.folder / "checkpoints", Checkpoint(done, run.identity, state, run.curve))
+        place = save(run.job.folder / closing.CHECKPOINTS, Checkpoint(done, run.identity, state, run.curve))
         if place is not None:
             logger.info("%s: step %s of %s saved in %s", run.job.name, done, len(run.steps), place)
     run.team.barrier()

@@ -22,21 +22,25 @@ LAYERS = ("LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2VLDecoderLayer", "Qw
 
 
 class MergedLinear(torch.autograd.Function):
-    """A frozen linear layer and its LoRA as one product; the weight's own gradient is never formed."""
+    """A frozen linear layer and its LoRA as one product; the weight's own gradient is never formed.
+
+    The sum is made twice, for otherwise all layers' sums would wait for the way back: the adapted weights once more.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float) -> Tensor:
-        merged = torch.addmm(weight, b, a, alpha=scale)
-        ctx.save_for_backward(x, merged, a, b)
+        ctx.save_for_backward(x, weight, a, b)
         ctx.scale = scale
-        return linear(x, merged, bias)
+        return linear(x, torch.addmm(weight, b, a, alpha=scale), bias)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, merged, a, b = ctx.saved_tensors
+        x, weight, a, b = ctx.saved_tensors
         out = grads[0].reshape(-1, grads[0].shape[-1])
         flat = x.reshape(-1, x.shape[-1])
-        grad_x = (out @ merged).view_as(x) if ctx.needs_input_grad[0] else None
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            grad_x = (out @ torch.addmm(weight, b, a, alpha=ctx.scale)).view_as(x)
         grad_a = ((out @ b).t() @ flat).mul_(ctx.scale)
         grad_b = (out.t() @ (flat @ a.t())).mul_(ctx.scale)
         return grad_x, None, None, grad_a, grad_b, None

@@ -40,9 +40,12 @@ def deepspeed_config(
     user = _read(Path(settings.deepspeed)) if settings.deepspeed else {}
     for what in overlay_mistakes(user):
         raise ConfigError(f"finetune.deepspeed {settings.deepspeed!r} {what}")
-    least = 1 if dtype == "bfloat16" else 0  # stage 0 keeps no fp32 masters in bf16: the weights drift
+    # in bf16 stage 0 keeps no fp32 masters, so that weights drift, and 1 adds micro-batches up in bf16
+    least = 2 if dtype == "bfloat16" else 0
     config = _lay(_read(FOLDER / f"zero{max(least, settings.zero_stage)}.json"), user)
     config["zero_optimization"]["stage"] = max(least, config["zero_optimization"]["stage"])
+    if dtype == "bfloat16":  # the sum of micro-batches, which would lose the small ones
+        config = _lay({"data_types": {"grad_accum_dtype": "fp32"}}, config)
     params = config.setdefault("optimizer", {"type": "AdamW", "params": {}}).setdefault("params", {})
     params.update(lr=learning_rate, weight_decay=settings.weight_decay, torch_adam=True)
     return {

@@ -51,8 +51,8 @@ REQUESTS = [
 
 def with_adapters_beside(generator: LocalGenerator):
     """The peft model, whatever was last added to the base's weights."""
-    assert generator._merged is not None
-    return generator._merged.as_peft()
+    assert generator.forwards.merged is not None
+    return generator.forwards.merged.as_peft()
 
 
 def test_a_batch_of_different_pictures_answers_as_the_plain_model_does_alone(generator):

@@ -15,7 +15,7 @@ from selu_hpc.models.backbone import load
 from selu_hpc.models.chat import stack_images
 from selu_hpc.models.generate import LocalGenerator
 from selu_hpc.models.merged import MergedModel
-from selu_hpc.models.prefix import PrefixCache, bucket
+from selu_hpc.models.prefix import Prefix, PrefixCache, bucket
 from selu_hpc.models.vlm import Generator, Request, load_generator
 
 
@@ -114,7 +114,7 @@ def test_samples_follow_the_models_distribution(generator, ask):
     ids = [generator.chat.tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in words]
     bias = dict(zip(ids, (3.0, 2.0, 1.0, 0.0), strict=True))
     found = dict.fromkeys(words, 0)
-    original = generator._forward
+    original = generator.forwards.forward
 
     def biased(*args, **kwargs):
         out = original(*args, **kwargs)
@@ -123,7 +123,7 @@ def test_samples_follow_the_models_distribution(generator, ask):
             out.logits[..., token] = value
         return out
 
-    generator._forward = biased
+    generator.forwards.forward = biased
     count = 400
     said = generator.generate([request] * count, adapter=None, temperature=1.0, seeds=range(count), max_new_tokens=1)
     for answer in said:
@@ -136,14 +136,14 @@ def test_samples_follow_the_models_distribution(generator, ask):
 def test_logprobs_of_what_was_generated_agree_with_generation(generator, ask):
     requests = ask(3)
     stop = generator.chat.tokenizer.eos_token_id
-    original = generator._forward
+    original = generator.forwards.forward
 
     def soon_done(*args, **kwargs):
         out = original(*args, **kwargs)
         out.logits[..., stop] += 3.0
         return out
 
-    generator._forward = soon_done
+    generator.forwards.forward = soon_done
     answers = generator.generate(requests, adapter=None, max_new_tokens=12)
     finished = [
         (r, a)
@@ -192,11 +192,57 @@ def test_prefixes_beyond_the_memory_budget_are_dropped_and_made_again(pocket_con
     said = small.generate(requests, adapter="actor")
     assert len(small._prefixes._rows) <= 4
     held = []
-    plain = small._prefix
-    small._prefix = lambda batch: held.append(len(small._prefixes._rows)) or plain(batch)
+    plain = small.forwards.prefix
+    small.forwards.prefix = lambda batch: held.append(len(small._prefixes._rows)) or plain(batch)
     small.generate(ask(13)[9:], adapter="actor")
     assert held == [0]  # what has to go for new ones is gone before they are computed
     assert said == LocalGenerator.load(pocket_config, adapters=adapters).generate(requests, adapter="actor")
+
+
+def test_one_new_prefix_beside_a_batch_that_is_kept_is_copied_alone(pocket_config, ask, monkeypatch):
+    """Beside the pass itself, two batches of keys and values are all that memory has to hold."""
+    small = LocalGenerator.load(pocket_config, adapters={})
+    small._prefixes = PrefixCache(budget_bytes=1)
+    size = pocket_config.batch_size
+    small.generate(ask(size), adapter=None)
+    held, split = [], Prefix.split
+
+    def counted(cache, mask, **rest):
+        made = split(cache, mask, **rest)
+        held.append(len(small._prefixes._rows) + len(made))
+        return made
+
+    monkeypatch.setattr(Prefix, "split", counted)
+    small.generate(ask(size, first=1), adapter=None)
+    assert held == [size]
+
+
+def spoil(parameters, part):
+    for name, parameter in parameters:
+        if part in name:
+            parameter.data.fill_(math.nan)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda generator, requests, name: generator.generate(requests, adapter=name),
+        lambda generator, requests, name: generator.generate(requests, adapter=name, temperature=1.0, seeds=[1, 2]),
+        lambda generator, requests, name: generator.logprobs(requests, ["yes", "no"], adapter=name),
+        lambda generator, requests, name: generator.choose(requests, [["yes", "no"]] * 2, adapter=name),
+    ],
+    ids=["greedy", "sampled", "logprobs", "choose"],
+)
+def test_a_model_whose_logits_are_no_numbers_answers_nothing(pocket_config, adapters, ask, answer):
+    generator = LocalGenerator.load(pocket_config, adapters=adapters)
+    spoil(generator.model.named_parameters(), "lora_B.actor")
+    with pytest.raises(ModelError, match=r"model\.base '.*' with adapter 'actor' gives .* no numbers in float32"):
+        answer(generator, ask(2), "actor")
+    assert len(answer(generator, ask(2), "critic")) == 2
+    base = LocalGenerator.load(pocket_config, adapters={})
+    spoil(base.model.named_parameters(), "layers.1.mlp.down_proj")
+    with pytest.raises(ModelError, match=r"with no adapter gives .* no numbers in float32"):
+        answer(base, ask(2), None)
 
 
 def test_an_unknown_adapter_is_named_with_those_that_are_loaded(generator, ask):
@@ -253,7 +299,7 @@ def test_what_was_computed_of_pictures_can_be_forgotten(generator, ask):
 
 def test_a_lora_that_cannot_be_added_up_stays_beside_the_weights(generator, ask):
     said = generator.generate(ask(3), adapter="actor")
-    generator._merged.as_peft()
-    generator._merged.possible = False
+    generator.forwards.merged.as_peft()
+    generator.forwards.merged.possible = False
     beside = generator.generate(ask(3), adapter="actor")
     assert [answer.text for answer in beside] == [answer.text for answer in said]

@@ -12,6 +12,7 @@ from selu_hpc.rl4vlm.turns import read_turns
 from selu_hpc.rl4vlm.update import STATE
 from selu_hpc.rounds.rundir import Stage
 from selu_hpc.stages import entry
+from selu_hpc.stages.games.finetune import drop_states
 from selu_hpc.store.trajectories import EpisodeReader, EpisodeWriter
 from selu_hpc.train import checkpoint
 from selu_hpc.viz.replay import make_replay
@@ -42,7 +43,7 @@ def test_two_rounds_leave_an_actor_a_state_and_a_report(game_run, play_round, do
     assert {sample.source for sample in warm} == {"expert"}
     assert all('"action": ' in sample.answer for sample in warm)
     first = run.shard(1, Stage.FINETUNE_ACTOR).check()
-    assert {name.partition("/")[0] for name in first.files} == {"adapter", "curve.json", "tensorboard", STATE}
+    assert {name.partition("/")[0] for name in first.files} == {"adapter", "curve.json", "tensorboard"}
     assert first.summary["ratio_first"] == pytest.approx(1, abs=1e-4)
     assert first.summary["mismatch_p95"] < 0.05
     second = checkpoint.newest(run.shard(2, Stage.FINETUNE_ACTOR).path / STATE, "rl4vlm").state
@@ -115,6 +116,29 @@ def flip_a_byte(file):
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
+
+
+@pytest.mark.slow
+def test_a_state_that_no_round_goes_on_from_any_more_is_gone(game_run, play_round):
+    run = game_run("run", "rounds=3")
+    for round_id in (0, 1, 2, 3):
+        play_round(run, round_id)
+    places = [run.shard(round_id, Stage.FINETUNE_ACTOR) for round_id in (1, 2, 3)]
+    assert [(place.path / STATE).is_dir() for place in places] == [False, True, True]
+    for place in places:
+        place.check()
+
+
+def test_a_state_that_an_older_marker_names_stays(game_run):
+    run = game_run("run", "rounds=3")
+    places = [run.shard(round_id, Stage.FINETUNE_ACTOR) for round_id in (1, 2, 3)]
+    for place, names in zip(places, ([STATE], []), strict=False):
+        (place.path / STATE).mkdir(parents=True)
+        (place.path / STATE / "meta.json").write_text("{}")
+        place.write_marker(content="", names=names, summary={})
+    drop_states(run.shard(4, Stage.FINETUNE_ACTOR))
+    assert [(place.path / STATE).is_dir() for place in places] == [True, False, False]
+    places[0].check()
 
 
 def test_the_same_run_again_has_the_same_bytes(game_run, play_round):

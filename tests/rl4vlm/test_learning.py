@@ -13,6 +13,7 @@ from selu_hpc.rl4vlm import update as module
 from selu_hpc.rl4vlm.cot import weighed
 from selu_hpc.rl4vlm.rows import TurnRows
 from selu_hpc.rl4vlm.turns import lines
+from selu_hpc.rounds.rundir import MARKER
 from selu_hpc.train import setup, towers
 from selu_hpc.train.result import Stopped
 from selu_hpc.train.spawn import run_ranks
@@ -110,6 +111,32 @@ def test_an_update_that_is_stopped_goes_on_to_the_same_bytes_and_judges_once(lea
     assert (done, judged) == ([6], [1])
     assert [step["step"] for step in curve(train)] == [1, 2, 3, 4, 5, 6]
     assert not (train.job.folder / "checkpoints").exists()
+
+
+def test_an_attempt_that_ends_just_after_another_leaves_what_that_one_made(learner, monkeypatch):
+    train = learner(game={"epochs": 1})
+    train()
+    made, marker = contents(train.job.folder), train.job.folder / MARKER
+    assert {name.partition("/")[0] for name in made} >= {"adapter", module.STATE, "curve.json"}
+    write = module.write_curve
+
+    def while_the_other_marks(*args):
+        write(*args)
+        marker.write_text("{}")
+
+    monkeypatch.setattr(module, "write_curve", while_the_other_marks)
+    assert train().content == ""
+    assert contents(train.job.folder) == made
+
+
+def contents(folder):
+    """But for what is written as training goes."""
+    files = (
+        path
+        for part in ("adapter", module.STATE, "curve.json")
+        for path in (folder / part, *(folder / part).rglob("*"))
+    )
+    return {str(file.relative_to(folder)): (file.stat().st_ino, file.read_bytes()) for file in files if file.is_file()}
 
 
 def test_each_attempt_that_is_stopped_at_once_has_gone_on_by_a_step(learner):
@@ -223,8 +250,8 @@ def test_two_ranks_under_zero_2_learn_what_one_rank_does(by_two_ranks, dtype, to
 def test_the_heads_products_in_float32_are_made_under_zero_3_as_well(learner):
     """With LoRA on the head, whose matrices are gathered for a call and are gone after it."""
     model = {"dtype": "bfloat16", "lora_targets": r".*(q_proj|lm_head)"}
-    found = {stage: learner(f"zero-{stage}", model=model, finetune={"zero_stage": stage}) for stage in (1, 3)}
+    found = {stage: learner(f"zero-{stage}", model=model, finetune={"zero_stage": stage}) for stage in (2, 3)}
     for train in found.values():
         assert train().summary["clipped_first"] == 0
-    one, three = (curve(train)[-1]["policy_loss"] for train in found.values())
-    assert one == pytest.approx(three, abs=1e-2)
+    two, three = (curve(train)[-1]["policy_loss"] for train in found.values())
+    assert two == pytest.approx(three, abs=1e-2)

@@ -216,8 +216,9 @@ def flip_a_byte(file):
     file.write_bytes(data)
 
 
-def test_an_empty_set_keeps_the_last_rounds_adapter_and_says_so(run_of):
-    run = run_of("run")
+@pytest.mark.parametrize("start_from", ["last_round", "base"])
+def test_an_empty_set_keeps_the_last_rounds_adapter_and_says_so(run_of, start_from):
+    run = run_of("run", **{"finetune.start_from": start_from})
     assert call(run) == 0
     run.dataset(2, "actor").parent.mkdir(parents=True)
     run.dataset(2, "actor").write_text("")

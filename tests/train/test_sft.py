@@ -158,6 +158,23 @@ def test_an_adapter_that_cannot_be_written_leaves_nothing_half_written_behind(tr
     assert not list(train.place().path.glob(".*"))
 
 
+def test_an_attempt_that_ends_just_after_another_leaves_what_that_one_made(trainer, monkeypatch):
+    train = trainer(folder="one", **{"finetune.actor.epochs": 1})
+    place = train.place()
+    train(mark=lambda result: place.write_marker(content="first", names=["adapter", "curve.json"], summary={}))
+    marker = place.marker_file.read_bytes()
+    place.marker_file.unlink()
+    write = sft.write_curve
+
+    def while_the_other_marks(*args):
+        write(*args)
+        place.marker_file.write_bytes(marker)
+
+    monkeypatch.setattr(sft, "write_curve", while_the_other_marks)
+    assert train(mark=lambda result: pytest.fail("marked twice")).content == ""
+    assert place.check().content == "first"
+
+
 def test_dropout_is_really_there(trainer):
     assert trainer(folder="a")().content != trainer(folder="b", **{"model.lora_dropout": 0.2})().content
 
@@ -214,7 +231,7 @@ def test_gradient_checkpointing_changes_no_bit(trainer):
 
 def test_bfloat16_learns_and_keeps_full_precision_in_the_adapter(trainer):
     train = trainer(**{"model.dtype": "bfloat16", "finetune.actor.epochs": 6})
-    assert train().summary["zero_stage"] == 1
+    assert train().summary["zero_stage"] == 2
     assert losses(train.place())[-1] < 0.7 * losses(train.place())[0]
     made = weights(train.place())
     assert all(tensor.dtype == torch.float32 for tensor in made.values())

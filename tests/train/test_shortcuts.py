@@ -65,6 +65,17 @@ def test_a_shortcut_changes_logits_and_gradients_by_rounding_only(family, taken,
         torch.testing.assert_close(grads[name], grad, atol=1e-4 * largest, rtol=1e-3)
 
 
+def test_no_copy_of_a_weight_waits_for_the_way_back():
+    """All layers' would be the adapted weights once more."""
+    x, weight, a, b = torch.randn(2, 3, 8), torch.randn(6, 8), torch.randn(4, 8), torch.randn(6, 4)
+    given = [tensor.requires_grad_() for tensor in (x, a, b)]
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor.data_ptr()) or tensor, lambda t: t):
+        shortcuts.MergedLinear.apply(x, weight, None, a, b, 2.0).sum().backward()
+    assert kept
+    assert set(kept) <= {tensor.data_ptr() for tensor in (weight, *given)}
+
+
 def test_kept_positions_are_found_row_by_row():
     keep = torch.tensor([[0, 1, 1, 0], [0, 0, 0, 1]], dtype=torch.bool)
     at, real = shortcuts._positions(keep)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from selu_hpc.config import RunConfig
+from selu_hpc.errors import CorruptShardError
 from selu_hpc.records import Role, derive_seed
 from selu_hpc.rl4vlm import update
 from selu_hpc.rounds.rundir import ShardDir, Stage
 from selu_hpc.store.frames import FrameSource
-from selu_hpc.train import sft
+from selu_hpc.train import checkpoint, sft
 from selu_hpc.train.ranks import Team
 from selu_hpc.train.result import Result
 from selu_hpc.train.stop import StopWish
@@ -29,7 +31,23 @@ def learn(
     own = place.attempt(attempt)
     if place.round_id == 0:
         return sft.train(replace(warmup_job(place, config), attempt=own), team, frames, wish, on_step, mark)
-    return update.update(replace(update_job(place, config), attempt=own), team, frames, wish, on_step, mark)
+    result = update.update(replace(update_job(place, config), attempt=own), team, frames, wish, on_step, mark)
+    if team.leads:
+        drop_states(place)
+    return result
+
+
+def drop_states(place: ShardDir) -> None:
+    """Remove the states that no round will go on from: those before the round that this one went on from.
+
+    A marker of old still names its state among what must be there: that one stays.
+    """
+    for round_id in range(1, place.round_id - 1):
+        before = place.run.shard(round_id, place.stage, place.shard)
+        with suppress(CorruptShardError, OSError):
+            marker = before.read_marker()
+            if marker is not None and not any(name.startswith(f"{update.STATE}/") for name in marker.files):
+                checkpoint.remove_all(before.path / update.STATE)
 
 
 def warmup_job(place: ShardDir, config: RunConfig) -> sft.Job:
