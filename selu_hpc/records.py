@@ -227,12 +227,20 @@ class FrameRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """One question to the critic and its answer, verbatim, with what was taken from it."""
+    """One question to the critic and its answer, with what was taken from it.
+
+    answer: verbatim, as far as it is kept (`clean`).
+    sure: how likely what was taken is, where that was asked for (`critic.sure_yes`); else it is not written down.
+    """
 
     purpose: str
     question: str
     answer: str
     taken: str
+    sure: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,7 +261,7 @@ class Label:
     tried: bool = True
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "exchanges": [exchange.to_json() for exchange in self.exchanges]}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Label:
@@ -298,11 +306,11 @@ class Sample:
         )
 
 
-def clean(text: str) -> str:
+def clean(text: str, longest: int = LONGEST_KEPT) -> str:
     """The text as it is kept: valid Unicode, one line, no control characters, not endless."""
-    head = text[: 4 * LONGEST_KEPT].encode("utf-8", "replace").decode("utf-8")
+    head = text[: 4 * longest].encode("utf-8", "replace").decode("utf-8")
     printable = "".join(" " if unicodedata.category(letter)[0] in "CZ" else letter for letter in head)
-    return " ".join(printable.split())[:LONGEST_KEPT].rstrip()
+    return " ".join(printable.split())[:longest].rstrip()
 
 
 def derive_seed(*parts: int | str) -> int:

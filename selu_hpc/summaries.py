@@ -40,9 +40,14 @@ def without_copies(summaries: Iterable[Summary]) -> list[Summary]:
     for one in summaries:
         measured = (str(one.get(name, default)) for name, default in MEASURED.items())
         run = (one["signature"], str(one["seed"]), *measured)
-        if run not in found or len(one["rounds"]) > len(found[run]["rounds"]):
+        if run not in found or _how_far(one) > _how_far(found[run]):
             found[run] = one
     return list(found.values())
+
+
+def _how_far(one: Summary) -> tuple[int, int]:
+    """The last round that was measured, then how many were: `evaluate.every` leaves some out."""
+    return one["rounds"][-1]["round"], len(one["rounds"])
 
 
 def commit_of(run: RunDir) -> str:

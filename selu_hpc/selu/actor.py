@@ -19,7 +19,7 @@ from selu_hpc.selu import wording
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 SHAPE_TOKENS = 32
-"""About the step in which generation pads prompts (models/generate.py); a wrong guess costs speed alone."""
+"""About the step in which generation pads prompts (models/forwards.py); a wrong guess costs speed alone."""
 VOTES = 5
 """Samples of one majority vote."""
 VOTING_TEMPERATURE = 0.7

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from selu_hpc.config import CriticConfig, CriticFrames, CriticMode, Hindsight, Learning, RunConfig, Simulator
 from selu_hpc.envs.goals import is_named, make_task
 from selu_hpc.models.vlm import Generator
-from selu_hpc.records import Exchange, Goal, Label, Purpose, Task, Truth, derive_seed
+from selu_hpc.records import Exchange, Goal, Label, Purpose, Task, Truth, clean, derive_seed
 from selu_hpc.selu import wording
 from selu_hpc.selu.actor import VOTES, VOTING_TEMPERATURE
 from selu_hpc.selu.critic import Critic, Judge
@@ -160,7 +160,7 @@ class SelfRefine:
             )
             for place in places
         ]
-        said = interview.ask(questions, read=lambda text: text or None)
+        said = interview.ask(questions, read=lambda text: clean(text) or None)
         told = [[("You see:", text or "nothing")] for text in said]
         claims = [Claim(place, interview.cases[place].task) for place in places]
         return verdicts(interview, claims, self.frames, told=told, purpose=Purpose.REFINED_VERDICT)
@@ -170,7 +170,7 @@ class SelfRefine:
 class Scoring:
     """Self-rewarding: the critic's own P(yes) is the score, and the best third of the episodes are successes.
 
-    Episodes judged together are ranked together, so a stage hands it a whole shard.
+    Episodes judged together are ranked together, so a stage hands it a whole shard; of however few the best is one.
     """
 
     generator: Generator
@@ -185,7 +185,7 @@ class Scoring:
         ]
         scores = interview.probability_of(questions, "yes", "no")
         ranked = sorted(range(len(cases)), key=lambda place: (-scores[place], place))
-        accepted = set(ranked[: round(len(cases) * ACCEPTED_SHARE)])
+        accepted = set(ranked[: max(1, round(len(cases) * ACCEPTED_SHARE))])
         return [_label(case, place in accepted, interview.exchanges[place]) for place, case in enumerate(cases)]
 
 

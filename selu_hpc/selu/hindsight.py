@@ -3,7 +3,8 @@
 The verb comes from the instruction, and the critic is asked which object it happened to ("Which object is open?");
 when it names another object, the episode becomes a success for that instruction. An option asks over all verbs.
 Where the actor's own words are looked at (`critic.own_words`), an object it never did the verb to is passed over, and
-what it did do is wondered about as well. Of a composition that failed, a goal that was reached is such an instruction.
+what it did do is wondered about as well, if the critic is asked to stand by it: words alone show no deed.
+Of a composition that failed, a goal that was reached is such an instruction.
 Before a new instruction is used the critic must stand by it (`critic.consistency_check`): judge it, as it judges any
 task, to be done, and find it not yet so in the picture before the first step, or doing nothing would count.
 """
@@ -46,7 +47,7 @@ def relabel(
     """For each of these cases the task it did achieve, or None.
 
     The critic is asked which object it happened to; what it names and what the actor's own words did are candidates;
-    the first that the critic stands by is taken.
+    the first that the critic stands by is taken. Without `critic.consistency_check` only what it names is.
     """
     named = _ask_which(interview, places, config, simulator)
     candidates = [claim for one in named for claim in _candidates(one, interview.cases[one.place], config, simulator)]
@@ -71,13 +72,14 @@ def _ask_which(interview: Interview, places: Sequence[int], config: CriticConfig
 def _candidates(named: Named, case: Case, config: CriticConfig, simulator: Simulator) -> list[Claim]:
     """The instruction with the object that was named, then those that the actor's own words did, the last first.
 
-    Where words are looked at, what they never did is left out; the case's own task always is.
+    Where words are looked at, what they never did is left out; the case's own task always is. A deed that only the
+    words tell of, which may have failed, is a candidate where the critic is asked about it.
     """
     goal = relabelled_goal(named.goal, named.answer)
     seen = [] if goal is None else [goal]
     if config.own_words and case.said is not None:
         done = _done(case.said, named.goal, simulator)
-        goals = [*(one for one in seen if one in done), *done]
+        goals = [*(one for one in seen if one in done), *(done if config.consistency_check else ())]
     else:
         goals = seen
     return [

@@ -20,6 +20,7 @@ from selu_hpc.selu.reading import read_yes_no
 
 Read = TypeVar("Read")
 _WORD_AND_END = 2
+SURE_DIGITS = 6
 _SAID = re.compile(r"\b(?:yes|no)\b", re.IGNORECASE)
 
 
@@ -76,7 +77,10 @@ class Interview:
         read: one way to read for all questions, or one for each.
         """
         reads = [read] * len(questions) if callable(read) else read
-        return [taken for taken, _ in self._said(questions, reads, temperature, vote)]
+        said = self._said(questions, reads, temperature, vote)
+        for question, (taken, answer) in zip(questions, said, strict=True):
+            self._keep(question, answer.text, _written(taken))
+        return [taken for taken, _ in said]
 
     def weigh(self, questions: Sequence[Question]) -> list[tuple[bool | None, float]]:
         """Yes or no to each, and how sure of it the model is.
@@ -90,6 +94,8 @@ class Interview:
         yes = self._odds([questions[at] for at in unknown], [_spelled(said[at][1].text) for at in unknown])
         for at, likely in zip(unknown, yes, strict=True):
             sure[at] = likely if said[at][0] else 1 - likely
+        for question, (taken, answer), known in zip(questions, said, sure, strict=True):
+            self._keep(question, answer.text, _written(taken), None if taken is None else round(known, SURE_DIGITS))
         return [(taken, known) for (taken, _), known in zip(said, sure, strict=True)]
 
     def _sureness(self, taken: bool | None, answer: Answer) -> float:
@@ -122,13 +128,7 @@ class Interview:
             temperature=temperature,
             seeds=seeds if temperature > 0 else None,
         )
-        found: list[tuple[Read | None, Answer]] = []
-        for question, answer, read in zip(questions, answers, reads, strict=True):
-            said = clean(answer.text)
-            taken = read(said)
-            self._keep(question, said, _written(taken))
-            found.append((taken, answer))
-        return found
+        return [(read(answer.text), answer) for answer, read in zip(answers, reads, strict=True)]
 
     def probability_of(self, questions: Sequence[Question], answer: str, other: str) -> list[float]:
         """How likely `answer` is where only it and `other` may be said; kept in the record."""
@@ -158,8 +158,11 @@ class Interview:
         assert case.before is not None, "asked of a picture the case does not have"
         return (case.before,)
 
-    def _keep(self, question: Question, said: str, taken: str) -> None:
-        exchange = Exchange(purpose=question.purpose, question=question.prompt, answer=said, taken=taken)
+    def _keep(self, question: Question, said: str, taken: str, sure: float | None = None) -> None:
+        """An answer is read whole and kept as far as a record goes."""
+        exchange = Exchange(
+            purpose=question.purpose, question=question.prompt, answer=clean(said), taken=taken, sure=sure
+        )
         self.exchanges[question.place].append(exchange)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from selu_hpc.measures import Gain, gain
+from selu_hpc.selu.alike import as_critic, on_the_same
 from selu_hpc.selu.rows import outcomes, place, scenes_of
 from selu_hpc.selu.table import interval
 from selu_hpc.summaries import Summary, by_settings, without_copies
@@ -36,7 +37,7 @@ class Lead:
 def make_leads(summaries: Sequence[Summary], *, of: str = "selu") -> list[Lead]:
     """Over all recipes of one set of settings that went as far on the same test sets, and further than the base."""
     found = []
-    for (simulator, world, *_, far), recipes in _by_recipe(summaries).items():
+    for (simulator, world, _, far), recipes in _by_recipe(summaries):
         ours = recipes.get(of, {})
         for recipe, theirs in recipes.items():
             seeds = tuple(sorted(ours.keys() & theirs.keys()))
@@ -65,21 +66,17 @@ def leads_markdown(leads: Sequence[Lead], *, of: str = "selu") -> str:
     return "\n".join(lines)
 
 
-def _by_recipe(summaries: Sequence[Summary]) -> dict[tuple[Any, ...], dict[str, Seeds]]:
-    groups: dict[tuple[Any, ...], dict[str, list[Summary]]] = defaultdict(lambda: defaultdict(list))
+def _by_recipe(summaries: Sequence[Summary]) -> Iterator[tuple[tuple[Any, ...], dict[str, Seeds]]]:
+    """Runs that may be compared, by recipe, and where they ran, on which base and how far."""
+    groups: dict[tuple[Any, ...], list[Summary]] = defaultdict(list)
     for one in without_copies(summaries):
-        far = one["rounds"][-1]["round"]
-        where = one["simulator"], one["world"], one.get("base", ""), _tests_of(one), far
-        groups[where][one["recipe"]].append(one)
-    return {where: dict(_unmistakable(recipes)) for where, recipes in groups.items()}
-
-
-def _tests_of(one: Summary) -> str:
-    """Which test sets, by what the base's critic says of them. How its actor fares does not count: some recipes have
-    it act otherwise, by a vote or without a word on what it holds."""
-    base = one["rounds"][0]
-    judged = str(one["testset"]) if base["round"] else base["first"]
-    return str([one["critic_verbs"], one["truth"], judged, one["actor_verbs"]])
+        groups[one["simulator"], one["world"], one.get("base", ""), one["rounds"][-1]["round"]].append(one)
+    for where, group in groups.items():
+        for part in on_the_same(group, as_critic):
+            recipes: dict[str, list[Summary]] = defaultdict(list)
+            for one in part:
+                recipes[one["recipe"]].append(one)
+            yield where, dict(_unmistakable(recipes))
 
 
 def _unmistakable(recipes: Mapping[str, list[Summary]]) -> Iterator[tuple[str, Seeds]]:

@@ -7,6 +7,7 @@ language's (envs/language.py). Nothing here raises, whatever it is given; an ans
 from __future__ import annotations
 
 import re
+import string
 import unicodedata
 from collections.abc import Sequence
 
@@ -65,22 +66,97 @@ _LONGEST_NAME = 4
 """Words of an object's name, at most."""
 _WORD = re.compile(r"[a-z0-9]+")
 _MOST_READ_WORDS = 40
+"""Of an answer that names an object, and of one whose yes or no is not said clearly."""
+LONGEST_READ = 20_000
+"""Characters that are read for a yes or no: a model may look at everything before it says one. The paper's longest
+answer, 2,048 tokens, has about half as many."""
+_PLAINLY = (
+    r"\b(?:(yes|yeah|yep)|nope"
+    r"|no(?!-\w)(?=[^\w\s]|\s[-–—.,;:!?)\]}|]|\s*$|\s(?:it|its|this|that|the|there|they|i|because|since|as)\b))\b"
+)
+"""A yes, or a no that is no other word's: not "no objects block the view"."""
+_CLEAR = re.compile(_PLAINLY)
+_CONCLUDING = re.compile(
+    rf"(?:^|\b(?:so|therefore|thus|hence|overall|answer|verdict|conclusion)\b(?:\sis\b)?)\W*{_PLAINLY}"
+)
+"""In a last sentence that says what everything comes to."""
+_CLAUSE = re.compile(r"([^.;!?]+)([.;!?]|$)")
+_STANDS_ALONE = re.compile(r"\b(?:so(?! that\b| far\b)|therefore|thus|hence|but|however)\b")
+_SEEMS = re.compile(r"\b(?:appears|seems|looks|considered) to (?:be|have been)\b")
+_YET_TO = re.compile(r"\b(?:yet|still|remains) to be\b")
+_TASK = frozenset(["task", "instruction", "goal", "job"])
+_DONE = frozenset([
+    "done", "complete", "completed", "finished", "accomplished", "fulfilled", "achieved", "performed", "executed",
+    "successful",
+])  # fmt: skip
+_UNDONE = frozenset(["undone", "incomplete", "unfinished", "unfulfilled", "unaccomplished", "unsuccessful", "failed"])
+_NOT_QUITE = frozenset([
+    "not", "never", "isnt", "wasnt", "hasnt", "havent", "didnt", "dont", "doesnt", "cant", "cannot", "couldnt",
+    "wont", "neither", "nor", "hardly", "barely", "almost", "nearly", "partially", "partly", "only", "half", "far",
+    "without",
+])  # fmt: skip
+_SAYS_NOTHING = frozenset([
+    "if", "whether", "when", "once", "until", "unless", "after", "before", "to", "must", "should", "could",
+    "would", "can", "may", "might", "will", "need", "needs", "no", "true", "false", "correct", "incorrect",
+    "wrong",
+])  # fmt: skip
+"""With one of these it is not said that the task is done or isn't: "if the task is done", "must be completed"."""
+_FILLER = frozenset(["it", "its", "is", "was", "has", "been", "the", "all", "now", "already", "well", "successfully"])
 
 
 def read_yes_no(text: str) -> bool | None:
-    """The first yes or no in the words, or where neither is said the first true or false; None when there is nothing.
+    """What the words come to: a yes, a no, None when they say neither.
 
-    "yes or no" echoed from the prompt is neither, nor is "N/A" or "I cannot say yes".
+    The word that an answer opens with counts before that of its last sentence, that before the first in between. Where
+    none is said clearly, words about the task do ("The task is done", "Done", "not completed"), then the first yes, no
+    or "not" of any kind, and at last a true or false. "yes or no" echoed from the prompt is neither, nor is "N/A" or
+    "I cannot say yes".
     """
-    plain = _fold(text)
+    plain = _fold(text, LONGEST_READ)
     for no_answer in (_ECHO, _NOT_APPLICABLE, _REFUSED):
         plain = no_answer.sub(" ", plain)
-    words = _WORD.findall(plain)[:_MOST_READ_WORDS]
+    words = _WORD.findall(plain)
     if len(words) == 1 and words[0] in _LETTERS:
         return _LETTERS[words[0]]
     alone = _RIGHT_OR_WRONG.match(plain)
     if alone:
         return alone[1] in _RIGHT
+    said = _said_clearly(plain)
+    if said is None:
+        said = _said_of_the_task(plain)
+    return _said_somehow(words[:_MOST_READ_WORDS]) if said is None else said
+
+
+def _said_clearly(plain: str) -> bool | None:
+    """The yes or no that opens the answer, else the one its last sentence comes to, else the first."""
+    first = _CLEAR.search(plain)
+    if first is None:
+        return None
+    opens = not _WORD.search(plain[: first.start()])
+    chosen = first if opens else _CONCLUDING.search(_last_sentence(plain)) or first
+    return chosen[1] is not None
+
+
+def _last_sentence(plain: str) -> str:
+    said = plain.rstrip(string.punctuation + " ")
+    return plain[max(said.rfind(mark) for mark in ".!?") + 1 :]
+
+
+def _said_of_the_task(plain: str) -> bool | None:
+    """Whether the task is said to be done, by the last clause that says so; what is asked or supposed says nothing."""
+    found = None
+    for clause, end in _CLAUSE.findall(_YET_TO.sub(" not ", _SEEMS.sub(" is ", plain))):
+        for part in _STANDS_ALONE.split(clause) if end != "?" else ():
+            words = set(_WORD.findall(part))
+            ends = words & (_DONE | _UNDONE)
+            short = not words - _DONE - _UNDONE - _NOT_QUITE - _FILLER
+            if ends and not words & _SAYS_NOTHING and (short or words & _TASK):
+                found = not (words & (_UNDONE | _NOT_QUITE))
+    return found
+
+
+def _said_somehow(words: Sequence[str]) -> bool | None:
+    """The first word that means yes or no, or where neither is said right or wrong."""
     says_it = (_YES | _NO).intersection(words)
     yes, no = (_YES, _NO | _NOT) if says_it else (_RIGHT, _WRONG | _NOT)
     return next((word in yes for word in words if word in yes | no), None)
@@ -190,8 +266,8 @@ def relabelled_goal(goal: Goal, found: str | None) -> Goal | None:
     return Goal(verb=goal.verb, target=found)
 
 
-def _fold(text: str) -> str:
-    return unicodedata.normalize("NFKC", clean(text)).lower().replace("'", "").replace("’", "")
+def _fold(text: str, longest: int = LONGEST_KEPT) -> str:
+    return unicodedata.normalize("NFKC", clean(text, longest)).lower().replace("'", "").replace("’", "")
 
 
 def _approach(language: Language) -> str:

@@ -3,8 +3,9 @@
 A results.json holds rows, one an outcome with its episode's id, so that every number can be traced:
 
     critic   episode, verb, way (which scripted actor played it), truth, first (the plain verdict),
-             verdict (by the method's own procedure),
-             states (whether what the task speaks of is seen to hold in the same picture)
+             question, answer, taken (of the plain verdict: yes, no or unreadable),
+             verdict (by the method's own procedure), own (that procedure's questions and answers),
+             states (whether what the task speaks of is seen to hold in the same picture), seen (their questions)
     actor    episode, verb, scene, success, ever, ended, steps
     probe    role, episode, kind, question, answer, expected, right
     labels   episode, verb, truth, first, verdict, relabelled, relabelled_truth    the round's own labels
@@ -16,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from selu_hpc.measures import Number, by_type, critic_numbers, mean_number
+from selu_hpc.records import UNREADABLE
 
 Row = Mapping[str, Any]
 Rows = Mapping[str, Sequence[Row]]
@@ -35,6 +37,7 @@ def numbers(rows: Rows, *, samples: int) -> dict[str, Any]:
         "critic": _plain(_critic(rows["critic"], "first", samples)),
         "critic_own_procedure": _plain(_critic(rows["critic"], "verdict", samples)),
         "critic_states": _plain(_critic(rows["critic"], "states", samples)) if asked_states(rows) else {},
+        "critic_unreadable": _plain(_unreadable(rows["critic"], samples)) if kept_answers(rows) else {},
         "critic_by_type": _typed(rows["critic"], lambda some: _critic(some, "first", samples)),
         "critic_by_way": _by_way(rows["critic"], samples),
         "actor": _plain(_success(rows["actor"], samples)),
@@ -50,6 +53,17 @@ def numbers(rows: Rows, *, samples: int) -> dict[str, Any]:
 def asked_states(rows: Rows) -> bool:
     """Whether the states were asked about: evaluations from before the question was there are still read."""
     return all("states" in row for row in rows["critic"])
+
+
+def kept_answers(rows: Rows) -> bool:
+    """Whether the critic's words were kept; older evaluations have its verdicts alone."""
+    return all("taken" in row for row in rows["critic"])
+
+
+def _unreadable(rows: Sequence[Row], samples: int) -> dict[str, Number]:
+    """How often the plain verdict's words said neither yes nor no, and so counted as a no."""
+    unread = [row["taken"] == UNREADABLE for row in rows]
+    return mean_number(unread, name="share", samples=samples, seed=SEED)
 
 
 def _by_way(rows: Sequence[Row], samples: int) -> dict[str, Any]:

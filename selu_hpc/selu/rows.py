@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selu_hpc.measures import Gain, Matrix, gain, percent
+from selu_hpc.selu.alike import as_critic_and_actor, on_the_same
 from selu_hpc.summaries import Summary, by_settings, settings_of, without_copies
 
 ORDER = (
     "selu", "selu_one", "no_self_asking", "no_hindsight", "no_critic", "any_verb", "zero_shot", "self_consistency",
-    "self_refine", "lmsi", "scoring", "pictures_only", "trusting", "doubting", "no_hand", "random",
-    "oracle",
+    "self_refine", "lmsi", "scoring", "pictures_only", "trusting", "doubting", "no_hand", "paper",
+    "random", "oracle",
 )  # fmt: skip
 
 
@@ -59,8 +60,9 @@ def make_rows(summaries: Sequence[Summary]) -> list[TableRow]:
     groups: dict[tuple[Any, ...], list[Summary]] = defaultdict(list)
     for one in without_copies(summaries):
         far = one["rounds"][-1]["round"]
-        groups[one["simulator"], one["world"], one["recipe"], one.get("base", ""), _measured_on(one), far].append(one)
-    parts = [(settings, part) for group in groups.values() for settings, part in by_settings(_once(group))]
+        groups[one["simulator"], one["world"], one["recipe"], one.get("base", ""), far].append(one)
+    alike = [part for group in groups.values() for part in on_the_same(group, as_critic_and_actor)]
+    parts = [(settings, part) for group in alike for settings, part in by_settings(_once(group))]
     rows = [_row(part, settings) for settings, part in _told_apart(parts)]
     return sorted(rows, key=_order)
 
@@ -88,17 +90,6 @@ def _told_apart(parts: Sequence[tuple[str, list[Summary]]]) -> Iterator[tuple[st
 
 def _heading(one: Summary) -> tuple[Any, ...]:
     return one["simulator"], one["world"], one["recipe"], one["rounds"][-1]["round"]
-
-
-def _measured_on(one: Summary) -> str:
-    """Which test sets: those on whose every episode the base did the same, where it was measured.
-
-    Not the sets' bytes: until it was compiled without fastmath, the stand-in drew other last bits on other CPUs.
-    """
-    base = one["rounds"][0]
-    if base["round"]:
-        return str([one["critic_verbs"], one["truth"], one["actor_verbs"], one["testset"]])
-    return str([one["critic_verbs"], one["truth"], base["first"], one["actor_verbs"], base["success"]])
 
 
 def _row(group: Sequence[Summary], settings: str) -> TableRow:

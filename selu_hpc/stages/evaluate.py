@@ -17,7 +17,7 @@ from selu_hpc.config import CriticMode, Hindsight, Learning, RunConfig
 from selu_hpc.envs.pool import EnvironmentPool
 from selu_hpc.models.vlm import Request
 from selu_hpc.recipes import load_run
-from selu_hpc.records import Role, Task, Truth, View, clean
+from selu_hpc.records import Exchange, Role, Task, Truth, View, clean
 from selu_hpc.rounds.gate import Seal
 from selu_hpc.rounds.rundir import RunDir, ShardDir, Stage, write_json
 from selu_hpc.selu.actor import Actor
@@ -109,7 +109,7 @@ def _play(work: Sequence[Work], config: RunConfig, speaking: Speaking) -> Iterat
 def critic_rows(testset: ShardDir, config: RunConfig, speaking: Speaking) -> list[Row]:
     """The plain verdict, asked once and greedily of every method, also where its own first one is a vote; the one the
     method's own procedure comes to; and whether the states the task speaks of are seen in the same picture, which is
-    what a verdict could know."""
+    what a verdict could know. Each with its questions and the answers, so that a wrong one can be read."""
     judge = judge_of(_at_test(config), speaking.generator, adapter=speaking.adapters[Role.CRITIC])
     episodes = EpisodeReader(testset.episodes, verify=False)
     truths = TruthReader(testset.truth / TRUTH, purpose="evaluation")
@@ -127,12 +127,19 @@ def critic_rows(testset: ShardDir, config: RunConfig, speaking: Speaking) -> lis
                 "way": _way(episodes, first + at),
                 "truth": truths[first + at].success,
                 "first": plain[at],
+                **_said(interview.exchanges[at][0]),
                 "verdict": label.verdict,
+                "own": [exchange.to_json() for exchange in label.exchanges],
                 "states": all(state for _, state in seen[at]),
+                "seen": [exchange.to_json() for exchange in interview.exchanges[at][1:]],
             }
             for at, (case, label) in enumerate(zip(some, judge.judge(some), strict=True))
         ]
     return rows
+
+
+def _said(exchange: Exchange) -> Row:
+    return {"question": exchange.question, "answer": exchange.answer, "taken": exchange.taken}
 
 
 def _way(episodes: EpisodeReader, index: int) -> str:

@@ -71,7 +71,7 @@ def _train(place: ShardDir, config: RunConfig, attempt: int, role: Role) -> None
             return
         place.write_marker(
             content=result.content,
-            names=["adapter", "curve.json", "tensorboard", *result.more],
+            names=["adapter", "curve.json", "tensorboard"],
             summary={**result.summary, "attempt": attempt},
         )
         logger.info("r%02d/%s: %s", place.round_id, role, result.summary)
@@ -102,9 +102,12 @@ def _learn(
 
         return finetune.learn(place, attempt, config, team, wish, on_step, mark)
     job = replace(make_job(place, config, role), attempt=place.attempt(attempt))
+    untaught = keep.teaches_nothing(job.datasets)
+    if untaught:
+        job = replace(job, start=_last_adapter(place, config, role))
     if job.start is not None:
         place.run.shard(place.round_id - 1, place.stage).check(job.start.name)
-    if keep.teaches_nothing(job.datasets):
+    if untaught:
         return keep.keep(job, team, mark)
     return sft.train(job, team, FrameSource(place.run.path), wish, on_step, mark)
 
@@ -115,9 +118,7 @@ def make_job(place: ShardDir, config: RunConfig, role: Role) -> sft.Job:
 
     shared = config.model.shared_adapter
     roles = (Role.ACTOR, Role.CRITIC) if shared else (role,)
-    before = None
-    if config.finetune.start_from == "last_round":
-        before = place.run.adapter(place.round_id - 1, Role.ACTOR if shared else role)
+    before = _last_adapter(place, config, role) if config.finetune.start_from == "last_round" else None
     return Job(
         name=f"r{place.round_id:02d}/{'both' if shared else role}",
         datasets=tuple(place.run.dataset(place.round_id, one) for one in roles),
@@ -128,6 +129,10 @@ def make_job(place: ShardDir, config: RunConfig, role: Role) -> sft.Job:
         training=config.finetune.actor if shared or role is Role.ACTOR else config.finetune.critic,
         seed=derive_seed(config.seed, place.round_id, "finetune", "both" if shared else role),
     )
+
+
+def _last_adapter(place: ShardDir, config: RunConfig, role: Role) -> Path | None:
+    return place.run.adapter(place.round_id - 1, Role.ACTOR if config.model.shared_adapter else role)
 
 
 def _start_ranks(place: ShardDir, config: RunConfig, attempt: int, role: str) -> None:

@@ -20,7 +20,8 @@ from selu_hpc.errors import TruthLeakError
 from selu_hpc.records import Truth
 from selu_hpc.store.lines import LineReader, LineWriter
 
-Purpose = Literal["evaluation", "report", "oracle"]
+TruthUse = Literal["evaluation", "report", "oracle"]
+"""What truth is read for."""
 
 _forbidden: list[str] = []
 _spelled: dict[str, str] = {}
@@ -46,8 +47,8 @@ class TruthWriter(LineWriter):
 class TruthReader:
     """The truths of a shard, in the order of its episodes; `purpose` says what for."""
 
-    def __init__(self, folder: Path, *, purpose: Purpose) -> None:
-        allowed = get_args(Purpose)
+    def __init__(self, folder: Path, *, purpose: TruthUse) -> None:
+        allowed = get_args(TruthUse)
         if purpose not in allowed:
             raise TruthLeakError(f"{folder}: truth is read for {', '.join(allowed)} only, not for {purpose!r}")
         self.truths = tuple(Truth.from_json(record) for record in LineReader(folder).records)

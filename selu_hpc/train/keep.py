@@ -12,7 +12,7 @@ from pathlib import Path
 from selu_hpc.models.backbone import find
 from selu_hpc.models.vlm import load_backbone
 from selu_hpc.records import derive_seed
-from selu_hpc.train import adapter, checkpoint
+from selu_hpc.train import adapter, closing
 from selu_hpc.train.curve import write_curve
 from selu_hpc.train.ranks import Team
 from selu_hpc.train.result import Result
@@ -29,6 +29,7 @@ def teaches_nothing(datasets: tuple[Path, ...]) -> bool:
 def keep(job: Job, team: Team, mark: Callable[[Result], None] = lambda result: None) -> Result:
     """Write the last round's adapter, or a fresh one, whose second matrices are zero, as this round's.
 
+    job: starts from the last round's adapter, also where training would begin anew (`finetune.start_from`).
     mark: as in `sft.train`.
     """
     if not team.leads:
@@ -43,9 +44,11 @@ def keep(job: Job, team: Team, mark: Callable[[Result], None] = lambda result: N
     model = adapter.put_on(backbone, job.model, seed=derive_seed(job.seed, "lora"))
     weights = adapter.trainable(model) if job.start is None else adapter.read(job.start, model, base)
     result = Result("", {"samples": 0, "steps": 0})
-    if not checkpoint.is_finished(job.folder):
-        result.content = adapter.write(job.folder / "adapter", model, weights, base=job.model.base, base_folder=base)
-        write_curve(job.folder / "curve.json", [], result.summary)
-        (job.folder / "tensorboard").mkdir(exist_ok=True)
-        mark(result)
+
+    def write(own: Path) -> str:
+        write_curve(own / "curve.json", [], result.summary)
+        (own / closing.TENSORBOARD).mkdir()
+        return adapter.write(own / "adapter", model, weights, base=job.model.base, base_folder=base)
+
+    closing.finish(job.folder, result, write, mark, attempt=None)
     return result

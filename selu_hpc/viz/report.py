@@ -162,12 +162,27 @@ def _learned(config: RunConfig, rounds: Sequence[RoundNumbers]) -> Iterable[str]
     yield f"<h2>Learning</h2><figure>{learning_curve(rounds)}"
     yield f"<figcaption>{BANDS.format(over='episodes')}{_spanned(rounds)}</figcaption></figure>"
     yield _by_round(rounds, LEARNING, name="Learning", base="base")
+    yield from _unreadable(rounds)
     yield from _by_type(rounds)
     yield from _by_way(rounds)
     if labelled := [one for one in rounds if one.numbers.get("labels")]:
         name, judged = "How far the labels were from the truth", config.critic.mode is not CriticMode.NONE
         yield f"<h2>{name}</h2><p class=quiet>{WHOSE_LABELS.get(config.critic.mode, AFTERWARDS)}</p>"
         yield _by_round(labelled, LABELS if judged else LABELS[:1], name=name, base="base")
+
+
+def _unreadable(rounds: Sequence[RoundNumbers]) -> Iterable[str]:
+    """How many test verdicts' words meant nothing; older evaluations do not say."""
+    shares = [(one.round_id, one.figure("critic_unreadable", "share")) for one in rounds]
+    known = [(round_id, share) for round_id, share in shares if share["value"] is not None]
+    mute = [
+        f"{round(share['value'] * share['count'])} of {share['count']} ({round_name(round_id, 'base')})"
+        for round_id, share in known
+        if share["value"]
+    ]
+    if known:
+        which = f"First verdicts that said neither yes nor no, and count as a no: {', '.join(mute)}."
+        yield f"<p class=quiet>{which if mute else 'Every first verdict said yes or no.'}</p>"
 
 
 def _games(config: RunConfig, rounds: Sequence[RoundNumbers]) -> Iterable[str]:

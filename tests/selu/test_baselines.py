@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from toy_cases import BROKEN, OPENED, case, composed, purposes, task
 from toy_home import ToyModel
 
@@ -97,3 +98,11 @@ def test_scoring_accepts_the_likeliest_third():
     cases = [case(task("open", "Fridge"), number, open=["Fridge"] if number % 3 == 0 else []) for number in range(9)]
     labels = judge(ToyModel(), learning=Learning.SCORING).judge(cases)
     assert [label.verdict for label in labels] == [number % 3 == 0 for number in range(9)]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_scoring_accepts_one_of_however_few(number):
+    cases = [case(task("open", "Fridge"), at) for at in range(number)]
+    labels = judge(ToyModel(), learning=Learning.SCORING).judge(cases)
+    assert [label.verdict for label in labels] == [True, False][:number]
+    assert judge(ToyModel(), learning=Learning.SCORING).judge([]) == []

@@ -12,7 +12,7 @@ from toy_home import ToyModel, picture
 
 from selu_hpc.config import CriticConfig, RunConfig, Simulator
 from selu_hpc.errors import ModelError
-from selu_hpc.records import Action, Ended, Episode, Goal, View
+from selu_hpc.records import LONGEST_KEPT, Action, Ended, Episode, Goal, Label, View
 from selu_hpc.selu.critic import Critic
 from selu_hpc.selu.interview import Case
 from selu_hpc.stages.label import cases as cases_of
@@ -76,6 +76,27 @@ def test_a_yes_is_questioned_when_the_model_is_not_sure_of_it(probability, sure_
     (label,) = critic(Credulous(probability), sure_yes=sure_yes, hindsight="off").judge([shut])
     assert (label.first, label.verdict) == (True, not questioned)
     assert purposes(label) == ["verdict", "state", "second verdict"][: 3 if questioned else 1]
+
+
+@pytest.mark.parametrize(("sure_yes", "kept"), [(0.98, 0.6), (0.0, None), (1.0, None)])
+def test_how_sure_a_yes_is_stands_in_the_record_where_it_was_asked_for(sure_yes, kept):
+    (label,) = critic(Credulous(0.6), sure_yes=sure_yes, hindsight="off").judge([case(task("open", "Fridge"))])
+    assert label.exchanges[0].sure == (kept and pytest.approx(kept))
+    written = label.to_json()
+    assert ("sure" in written["exchanges"][0]) == (kept is not None)
+    assert Label.from_json(written) == label
+
+
+def test_an_answer_is_read_whole_and_kept_short():
+    class Rambles(ToyModel):
+        def answer(self, request):
+            return (
+                f"The picture shows {'a shelf, ' * 300}a fridge. {super().answer(request).capitalize()}, I am certain."
+            )
+
+    (label,) = critic(Rambles(), hindsight="off").judge([case(task("open", "Fridge"), open=["Fridge"])])
+    assert (label.verdict, label.exchanges[0].taken) == (True, "yes")
+    assert len(label.exchanges[0].answer) <= LONGEST_KEPT
 
 
 class Wordy(Credulous):
@@ -328,6 +349,17 @@ def test_hindsight_passes_over_what_was_never_tried_and_wonders_about_what_was()
     assert label.relabelled == task("break", "Vase")
     (label,) = critic(Distracted()).judge([saying(broke, "go to the cup", "done")])
     assert label.relabelled is None
+
+
+def test_a_deed_that_the_words_alone_tell_of_is_no_new_instruction_where_the_critic_is_not_asked_about_it():
+    """It said to open the cabinet, which stayed shut, and the critic sees nothing open."""
+    tried = saying(case(task("open", "Fridge")), "go to the cabinet", "open the cabinet", "done")
+    (label,) = critic(ToyModel(), consistency_check=False).judge([tried])
+    assert (label.exchanges[-1].purpose, label.exchanges[-1].taken) == ("which", "none")
+    assert label.relabelled is None
+    opened = saying(case(task("open", "Fridge"), open=["Cabinet"]), "open the cabinet", "done")
+    (label,) = critic(ToyModel(), consistency_check=False).judge([opened])
+    assert label.relabelled == task("open", "Cabinet")
 
 
 @pytest.fixture

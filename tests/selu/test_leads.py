@@ -35,6 +35,12 @@ def test_an_actor_that_acts_otherwise_from_the_start_is_compared_on_the_same_tas
     assert [lead.recipe for lead in make_leads([summary(last=end("1010", "1110")), by_vote])] == ["self_consistency"]
 
 
+def test_a_seed_is_compared_though_a_base_judged_one_episode_otherwise_on_another_machine():
+    theirs = summary(recipe="lmsi", last=end("1011", "1000"))
+    theirs["rounds"][0] = {**theirs["rounds"][0], "first": "0001"}
+    assert [lead.seeds for lead in make_leads([summary(last=end("1010", "1110")), theirs])] == [(0,)]
+
+
 def test_other_tests_other_rounds_and_settings_that_could_be_mistaken_are_not_compared():
     ours = summary(last=end("1010", "1110"))
     elsewhere = summary(recipe="lmsi", world="known", last=end("1010", "1110"))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from selu_hpc.measures import _students_t, critic_numbers, gain, mean_number
+from selu_hpc.records import UNREADABLE
 from selu_hpc.selu.results import merge, numbers
 
 
@@ -131,6 +132,15 @@ def test_failures_are_counted_by_the_way_they_failed_where_it_is_told():
     for one in critic:
         del one["way"]
     assert numbers(rows, samples=10)["critic_by_way"] == {}
+
+
+def test_verdicts_that_said_nothing_are_counted_where_the_words_were_kept():
+    critic = [row(n, truth=True, first=n == 0, verdict=True, taken=t) for n, t in enumerate(["yes", "no", UNREADABLE])]
+    rows = {"critic": critic, "actor": [], "probe": [], "labels": []}
+    found = numbers(rows, samples=10)["critic_unreadable"]["share"]
+    assert (found["value"], found["count"]) == (pytest.approx(1 / 3, abs=1e-4), 3)
+    del critic[0]["taken"]
+    assert numbers(rows, samples=10)["critic_unreadable"] == {}
 
 
 def test_an_evaluation_that_did_not_ask_about_states_is_read_as_before():

@@ -130,6 +130,64 @@ def test_true_and_false_count_only_where_no_yes_or_no_is_said_or_by_themselves_a
     assert read_yes_no(text) is taken
 
 
+LOOKED_FIRST = (
+    "The image shows a kitchen with a refrigerator on the left side, a counter top with several items on it including "
+    "a mug, a plate, a bowl and a toaster, and a sink below the window, while the robot stands in front of the open "
+    "refrigerator holding nothing."
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [
+        (f"{LOOKED_FIRST} Yes, the task is done.", True),
+        (f"{LOOKED_FIRST * 20} No, it is not done.", False),
+        (f"No. {LOOKED_FIRST} Yes, that is a sink.", False),
+        ("Is it open? Yes. Is the mug in it? No. So the answer is no.", False),
+        ("Is it open? No. Does that matter? No. Final answer: Yes", True),
+        ("The answer is yes, not no.", True),
+        ("No objects block the view. Yes.", True),
+        ("No objects block the view.", False),
+        ("No the fridge is closed", False),
+        ("There is no doubt that the fridge is open, yes.", True),
+        ("I am not sure, but yes.", True),
+        ("**No**", False),
+        ('The robot said "stop". "Yes."', True),
+    ],
+)
+def test_of_several_yes_and_no_the_opening_one_counts_then_the_concluding_one_then_the_first(text, taken):
+    assert read_yes_no(text) is taken
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [
+        ("The task is done.", True),
+        ("Done", True),
+        ("It is done.", True),
+        ("The task has been completed successfully.", True),
+        (f"{LOOKED_FIRST} The task is done.", True),
+        ("The fridge is not closed, so the task is done.", True),
+        ("The task appears to be done.", True),
+        ("Not done", False),
+        ("The task is incomplete.", False),
+        ("The task has never been completed.", False),
+        ("The task has yet to be completed.", False),
+        ("The task is almost done.", False),
+        (f"{LOOKED_FIRST} The task has not been completed.", False),
+        ("The task is done? No.", False),
+        ("Task done: false", False),
+        ("Is the task done?", None),
+        ("If the fridge is open, the task is done.", None),
+        ("The task must be completed first.", None),
+        ("I cannot tell if the task is done.", None),
+        ("The robot has done the dishes.", None),
+    ],
+)
+def test_words_about_the_task_are_a_yes_or_no_where_neither_is_said(text, taken):
+    assert read_yes_no(text) is taken
+
+
 @pytest.mark.parametrize(
     ("text", "taken"),
     [

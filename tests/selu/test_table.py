@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from summaries import summary
 
+from selu_hpc.selu.alike import notes
 from selu_hpc.selu.rows import make_rows
 from selu_hpc.selu.table import by_round_markdown, by_type_markdown, by_way_markdown, markdown
 
@@ -93,6 +94,29 @@ def test_test_sets_that_differ_in_bytes_only_are_one_where_the_base_was_measured
     assert len(make_rows(unmeasured)) == 2
 
 
+def test_the_same_test_sets_are_one_whatever_a_base_says_of_them_on_another_machine():
+    once_otherwise = summary(seed=1)
+    once_otherwise["rounds"][0] = {**once_otherwise["rounds"][0], "first": "0001"}
+    joined_by_the_base = summary(seed=2, testset=["drawn on another CPU"])
+    joined_by_the_base["rounds"][0] = {**once_otherwise["rounds"][0]}
+    runs = [summary(), once_otherwise, joined_by_the_base]
+    (row,) = make_rows(runs)
+    assert row.seeds == (0, 1, 2)
+    assert list(notes(runs)) == []
+
+
+def test_runs_that_the_bases_answers_alone_set_apart_are_told_of():
+    apart = summary(seed=1, testset=["b"])
+    apart["rounds"][0] = {**apart["rounds"][0], "first": "0001"}
+    assert [row.seeds for row in make_rows([summary(), apart])] == [(0,), (1,)]
+    (note,) = notes([summary(), apart])
+    assert note.startswith("thor, unknown world: selu's seeds 0 and 1 are not of one row: ")
+    assert "otherwise on 1 of 8 episodes" in note
+    (note,) = notes([summary(recipe="lmsi"), apart])
+    assert note.startswith("thor, unknown world: lmsi and selu are not compared: ")
+    assert list(notes([summary(), {**apart, "world": "known"}, {**apart, "truth": "1100"}])) == []
+
+
 def test_rows_over_other_test_sets_say_so():
     other = summary(testset=["0123456789"], settings="other-0", signature="other-0")
     other["rounds"] = [{**one, "first": "0001"} for one in other["rounds"]]
@@ -112,6 +136,14 @@ def test_a_run_found_twice_is_one_seed_and_as_far_as_it_came():
     (row,) = make_rows([first, summary(seed=1), {**further, "rounds": [*further["rounds"], further["rounds"][1]]}])
     assert (row.seeds, row.critic.last) == ((0, 1), 75.0)
     assert markdown([row]) == markdown(make_rows([first, further]))
+
+
+def test_of_a_run_found_twice_the_one_that_went_further_counts_not_the_one_measured_more_often():
+    often = summary()
+    often["rounds"] = [{**often["rounds"][1], "round": number} for number in range(4)]
+    far = summary(last={"round": 10})
+    assert [row.rounds for row in make_rows([often, far])] == [10]
+    assert [row.rounds for row in make_rows([far, often])] == [10]
 
 
 def test_runs_of_other_settings_are_no_further_seeds_and_the_rows_say_which():

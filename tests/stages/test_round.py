@@ -97,6 +97,13 @@ def test_an_evaluation_traces_every_number_to_its_episode(real_pool, collected, 
     assert all(row["verdict"] == row["truth"] for row in critic)
     assert all(row["states"] == row["truth"] for row in critic)
     assert [one["numbers"]["critic_states"]["accuracy"]["value"] for one in results] == [1.0, 1.0]
+    # What was asked and said stands beside what came of it.
+    opened = next(row for row in critic if row["verb"] == "open" and row["truth"])
+    assert opened["question"].endswith("Is the task done? yes or no?")
+    assert (opened["answer"], opened["taken"]) == ("no", "no")
+    assert [e["purpose"] for e in opened["own"]] == ["verdict", "state", "second verdict"]
+    assert [(e["purpose"], e["taken"]) for e in opened["seen"]] == [("state", "yes")]
+    assert [one["numbers"]["critic_unreadable"]["share"]["value"] for one in results] == [0.0, 0.0]
     actor = [row for one in results for row in one["rows"]["actor"]]
     assert len(actor) == 6
     assert 0 < sum(row["success"] for row in actor) < 6

@@ -122,6 +122,21 @@ def test_round_1_is_not_told_for_the_base_while_the_base_is_not_evaluated(evalua
     assert summarise(evaluated, load_run(evaluated.path)) is None
 
 
+def test_verdicts_that_said_nothing_are_counted_where_an_evaluation_kept_the_words(evaluated):
+    assert "said neither yes nor no" not in text_of(evaluated)
+    rows = selu_rows(sliced=True)
+    for taken, told in (
+        ("no", "Every first verdict said yes or no."),
+        ("unreadable", "count as a no: 2 of 24 (round 2)."),
+    ):
+        for row in rows["critic"]:
+            row["taken"] = "yes"
+        for row in rows["critic"][:2]:
+            row["taken"] = taken
+        write_evaluation(evaluated, 2, rows)
+        assert told in text_of(evaluated)
+
+
 def test_games_won_are_percent_wherever_they_stand(played_games):
     page = text_of(played_games)
     assert rows_of(page, "Learning")[1][1].startswith("50.0 %<small>")
