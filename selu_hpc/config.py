@@ -141,7 +141,8 @@ class ModelConfig(Settings, frozen=True):
     """Name the allowed actions in the actor's prompt; the built-in model knows them by heart."""
     server_url: str = ""
     """An OpenAI-compatible server (vLLM, SGLang) to generate with; empty means in this process. With one the projector
-    is not trained, whatever `lora_targets` says: what vLLM and SGLang add to a base is the language model's LoRA."""
+    is not trained, whatever `lora_targets` says: what vLLM and SGLang add to a base is the language model's LoRA.
+    Whether there is one is part of a run's identity; its address may change."""
     batch_size: Positive = 4
     """Rows of one generation call; padded up to it so that results do not depend on who shares the batch.
     A CPU is busy with few; a GPU wants 16 to 64."""
@@ -182,7 +183,8 @@ class CriticConfig(Settings, frozen=True):
     Where `own_words` is off, 0.98 is a good value for the built-in model."""
     own_words: bool = True
     """A yes counts only when the actor's own words did the task's verb to its object, and hindsight wonders about what
-    they did. What the actor said is known without feedback; whether it worked is still for the critic to see."""
+    they did, where `consistency_check` is on. What the actor said is known without feedback; whether it worked is still
+    for the critic to see."""
     hindsight: Hindsight = Hindsight.INSTRUCTION_VERB
     """After a second no, ask which object the verb was applied to."""
     consistency_check: bool = True
@@ -247,7 +249,8 @@ class EvaluateConfig(Settings, frozen=True):
     """The frozen sets every method is measured on."""
 
     critic_episodes: Positive = 288
-    """Size of the balanced critic test set: with 288 every task type fails in every way, equally often."""
+    """Size of the balanced critic test set: with 288 every task type fails in every way, equally often; in THOR those
+    that cannot be undone, breaking and slicing, in the five other ways."""
     actor_episodes: Positive = 96
     """Held-out tasks the actor is measured on."""
     num_shards: Shards = 2
@@ -327,6 +330,9 @@ SCHEDULING: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Settings that say when, where and how often work is done, never what comes of it; of a section without names, all."""
 
+SERVED = "a server"
+"""What stands in a run's identity for the address of its generation server, which may move to another node."""
+
 
 class RunConfig(Settings, frozen=True):
     """A run: everything that decides its bytes, and how it is scheduled."""
@@ -384,6 +390,8 @@ class RunConfig(Settings, frozen=True):
             del dump["game"]
         if self.env.tells_hand:  # younger than runs whose signature has to stay
             del dump["env"]["tells_hand"]
+        if self.model.server_url:
+            dump["model"]["server_url"] = SERVED
         return dump
 
     @property
@@ -394,21 +402,8 @@ class RunConfig(Settings, frozen=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_batches()
         if self.plays_games and self.model.server_url:
             raise ValueError(
                 "learning rl4vlm weighs the very tokens that were sampled, which a server does not tell; "
                 "leave model.server_url empty"
             )
-
-    def _check_batches(self) -> None:
-        batches = {"finetune.global_batch": self.finetune.global_batch}
-        if self.plays_games:
-            batches["game.batch"] = self.game.batch
-        ranks, micro = self.finetune.num_ranks, self.finetune.micro_batch
-        for name, batch in batches.items():
-            if batch % ranks or (batch // ranks) % min(micro, batch // ranks):
-                raise ValueError(
-                    f"{name} {batch} must be a multiple of finetune.num_ranks {ranks} "
-                    f"and each rank's share a multiple of finetune.micro_batch {micro}"
-                )

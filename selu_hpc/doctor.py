@@ -40,7 +40,10 @@ from selu_hpc.recipes import load_recipe, load_site, to_yaml
 from selu_hpc.rounds.rundir import write_bytes
 from selu_hpc.site import Site
 from selu_hpc.terminal import enter, seconds
+from selu_hpc.viz.plain import plain
 
+NARROW = 70
+"""Columns below which a table's would be a few letters each."""
 COLOURS = {Grade.OK: "green", Grade.WARNING: "yellow", Grade.PROBLEM: "red"}
 
 
@@ -154,15 +157,29 @@ def _ask_slurm(site: Site, config: RunConfig, slurm: Slurm) -> Iterator[Finding]
 
 
 def show(findings: Sequence[Finding]) -> None:
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    if console.width < NARROW:
+        sys.stdout.write("".join(_lines(one) for one in findings))
+    else:
+        console.print(_table(findings))
+    problems = sum(one.grade is Grade.PROBLEM for one in findings)
+    told = f"{counted(problems, 'problem')}: a submission would fail" if problems else "a submission would work"
+    sys.stdout.write(f"{told}\n")
+
+
+def _lines(one: Finding) -> str:
+    """A finding where no table fits, for the terminal to break as it likes: what is long can still be copied whole."""
+    told = f"{one.check}: {one.grade}: {one.answer}\n" + (f"  do: {one.fix}\n" if one.fix else "")
+    return "".join(f"{plain(line)}\n" for line in told.splitlines())
+
+
+def _table(findings: Sequence[Finding]) -> Table:
     table = Table(show_edge=False)
     for column in ("check", "", "answer", "what to do"):
         table.add_column(column, overflow="fold", no_wrap=column in ("check", ""))
     for one in findings:
         table.add_row(one.check, f"[{COLOURS[one.grade]}]{one.grade}[/]", one.answer, one.fix)
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
-    problems = sum(one.grade is Grade.PROBLEM for one in findings)
-    told = f"{counted(problems, 'problem')}: a submission would fail" if problems else "a submission would work"
-    sys.stdout.write(f"{told}\n")
+    return table
 
 
 if __name__ == "__main__":

@@ -53,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"no evaluated run in {looked}; make one with `python -m selu_hpc.submit`, or give the path of a run folder"
         ))  # fmt: skip
     sys.stderr.write("".join(f"error: {_harmless(error)}\n" for error in left_out))
+    if options.by_type and found and all(map(_is_game, found)):
+        sys.stderr.write("--by-type adds nothing here: card games have no task types\n")
     sys.stdout.write(show(found, options.summary, options.by_type) if found else "")
     return 1 if left_out else 0
 
@@ -61,20 +63,25 @@ def show(found: Sequence[dict[str, Any]], as_json: bool, by_type: bool) -> str:
     """The text the command prints of these summaries."""
     if as_json:
         return "".join(json.dumps(summary, sort_keys=True) + "\n" for summary in found)
-    from selu_hpc.rl4vlm.summary import is_game
     from selu_hpc.rl4vlm.summary import markdown as games_markdown
     from selu_hpc.selu.leads import leads_markdown, make_leads
     from selu_hpc.selu.rows import make_rows
     from selu_hpc.selu.table import by_type_markdown, by_way_markdown, markdown
     from selu_hpc.summaries import without_copies
 
-    learned = [one for one in found if not is_game(one)]
+    learned = [one for one in found if not _is_game(one)]
     rows = make_rows(learned)
-    played = without_copies(one for one in found if is_game(one))
+    played = without_copies(one for one in found if _is_game(one))
     parts = [markdown(rows)] if rows else []
     parts += [leads_markdown(leads)] if (leads := make_leads(learned)) else []
     parts += [text for row in rows if by_type for text in (by_type_markdown(row), by_way_markdown(row)) if text]
     return "\n".join([*parts, *([games_markdown(played)] if played else [])])
+
+
+def _is_game(summary: dict[str, Any]) -> bool:
+    from selu_hpc.rl4vlm.summary import is_game
+
+    return is_game(summary)
 
 
 def read_summaries(path: Path, complain: Callable[[SeluError], None] | None = None) -> Iterator[dict[str, Any]]:

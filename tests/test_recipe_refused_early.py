@@ -43,10 +43,6 @@ def test_a_deepspeed_file_that_an_image_may_have_is_not_looked_for_here(tmp_path
     assert "cannot be read as JSON" in said(image, f"finetune.deepspeed={tmp_path}/broken.json")
 
 
-def test_batches_that_do_not_divide_over_ranks_are_refused():
-    assert "finetune.num_ranks 3" in said("finetune.num_ranks=3")
-
-
 def test_what_no_episode_could_be_played_with_is_refused_before_it_becomes_a_runs_identity():
     assert "xvfb needs env.unity_commit; docs/" in said("env.backend=xvfb", "env.unity_releases=/unity")
     home = ["env.simulator=virtualhome", "env.backend=xvfb"]

@@ -107,6 +107,14 @@ def test_an_actor_that_is_not_told_what_it_holds_is_another_run():
     assert load_recipe("no_hand").signature != told.signature
 
 
+def test_the_papers_letter_differs_from_selu_in_what_the_paper_says_otherwise_and_in_nothing_else():
+    back = ["env.tells_hand=true", "critic.own_words=true", "critic.consistency_check=true", "recipe=selu"]
+    assert load_recipe("paper", back) == load_recipe("selu")
+    paper = load_recipe("paper")
+    assert (paper.env.tells_hand, paper.critic.own_words, paper.critic.consistency_check) == (False, False, False)
+    assert (paper.critic.sure_yes, paper.critic.frames, paper.critic.hindsight) == (0.0, "last", "instruction_verb")
+
+
 @pytest.mark.parametrize("recipe", sorted(file.stem for file in CONFIGS.glob("*.yaml")))
 def test_every_recipe_has_as_many_environments_as_rows_of_a_forward_pass(recipe):
     config = load_recipe(recipe)

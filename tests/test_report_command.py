@@ -138,6 +138,18 @@ def test_a_summary_of_games_is_looked_at_by_its_own_rule(tmp_path, capsys):
     assert "| number_line | 1, 1 | rl4vlm | 1 |" in said.out
 
 
+def test_games_alone_are_said_to_have_no_types(tmp_path, capsys):
+    rounds = [{"round": n, "success": "01", "return": 0.5} for n in range(2)]
+    games = {"recipe": "rl4vlm", "game": "number_line", "seed": 0, "signature": "a", "episodes": 2, "steps": 4}
+    (tmp_path / "0.json").write_text(json.dumps({**games, "rounds": rounds}))
+    for paths, told in (
+        ([tmp_path], "--by-type adds nothing here: card games have no task types\n"),
+        ([tmp_path, SUMMARY], ""),
+    ):
+        assert evaluate.main(["--table", "--by-type", *map(str, paths)]) == 0
+        assert capsys.readouterr().err == told
+
+
 def test_a_run_or_path_that_cannot_be_read_does_not_keep_the_others_from_the_table(without_results, tmp_path, capsys):
     place = without_results.shard(0, Stage.EVALUATE)
     (place.path / "results.json").write_text('{"rows": {"critic": []}}')

@@ -31,7 +31,13 @@ MAX_RESTARTS = 1
 """Somebody waits for the answer: a build that does not start is tried once more, and no oftener."""
 _SCENES = {Simulator.THOR: "FloorPlan1 … FloorPlan430", Simulator.VIRTUALHOME: "home0 … home49"}
 _FIRST = {Simulator.THOR: "FloorPlan3", Simulator.VIRTUALHOME: "home0"}
-_HELP = "move ahead · turn left · look down · go to the fridge · open the fridge · pick up the apple · drop · done"
+_HOMES = frozenset(f"home{number}" for number in range(50))
+_HELP = {
+    Simulator.THOR: "move ahead · turn left · look down · go to the fridge · open the fridge · pick up the apple · "
+    "drop · done",
+    Simulator.VIRTUALHOME: "move ahead · turn left · walk to the fridge · open the fridge · grab the apple · "
+    "put the apple on the kitchen table · sit on the sofa · stand up · switch on the tv · done",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,9 +54,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m selu_hpc.envs.play", description="Walk a scene by words.")
     parser.add_argument("--scene", default="", help=f"one of the simulator's (default: {' or '.join(_FIRST.values())})")
-    parser.add_argument("--simulator", type=Simulator, choices=list(Simulator), default=Simulator.THOR)
-    parser.add_argument("--backend", type=Backend, choices=list(Backend), default=Backend.STAND_IN)
-    parser.add_argument("--world", type=World, choices=list(World), default=World.KNOWN)
+    parser.add_argument("--simulator", choices=[*map(str, Simulator)], default=str(Simulator.THOR))
+    parser.add_argument("--backend", choices=[*map(str, Backend)], default=str(Backend.STAND_IN))
+    parser.add_argument("--world", choices=[*map(str, World)], default=str(World.KNOWN))
     parser.add_argument("--size", type=int, default=300, help="width and height of the frames (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="chooses the task and the start (default: %(default)s)")
     parser.add_argument("--verb", default="", help="the task's type; any when left out")
@@ -88,7 +94,7 @@ def _walk(options: argparse.Namespace) -> None:
     with EnvironmentPool(config, 1) as pool:
         seen = pool.reset(0, task, options.seed)
         _tell(f"{task.scene}: {task.instruction}. {seen.text}  [{_write(seen, options.frames, 0)}]")
-        for number, text in enumerate(_said(options.actions), start=1):
+        for number, text in enumerate(_said(options.actions, config.simulator), start=1):
             result = pool.step({0: text})[0]
             where = _write(result.observation, options.frames, number)
             outcome = "ok" if result.ok else f"failed: {result.error}"
@@ -123,6 +129,8 @@ def _config(options: argparse.Namespace) -> EnvConfig:
 def _task(config: EnvConfig, scene: str, seed: int) -> Task:
     verbs = verbs_of(config)
     try:
+        if config.simulator is Simulator.VIRTUALHOME and scene not in _HOMES:
+            raise ValueError(scene)
         goals = [goal for verb in verbs for goal in feasible_goals(config, scene, verb)]
     except (ValueError, NoSuchSceneError) as error:
         more = f" ({error})" if isinstance(error, NoSuchSceneError) else ""  # else it is no name of a scene at all
@@ -133,11 +141,11 @@ def _task(config: EnvConfig, scene: str, seed: int) -> Task:
     return make_task(scene, (goal,), simulator=config.simulator)
 
 
-def _said(actions: str) -> Iterator[str]:
+def _said(actions: str, simulator: Simulator) -> Iterator[str]:
     if actions:
         yield from (text.strip() for text in actions.split(";") if text.strip())
         return
-    _tell(f"say what to do ({_HELP}); an empty line ends")
+    _tell(f"say what to do ({_HELP[simulator]}); an empty line ends")
     for line in sys.stdin:
         if not line.strip():
             return

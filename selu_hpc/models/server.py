@@ -44,6 +44,8 @@ _NEXT_BEST = 5
 """How many tokens that might have stood in a token's place a server is asked to name."""
 _UNCUT = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 """Else vLLM and SGLang take the base's own, made for chatting, and probabilities are of other words than in process."""
+_MOVED = ", or name one: `python -m selu_hpc.submit --run RUN --set model.server_url=http://NODE:PORT`"
+"""The run stays the same one; from a server to none it would not."""
 _KNOWN = frozenset(["vllm", "sglang"])
 """Who knows those fields; `transformers serve` refuses a request that has one."""
 
@@ -86,7 +88,7 @@ class ServerGenerator:
     def logprobs(self, requests: Sequence[Request], answers: Sequence[str], *, adapter: Adapter) -> list[float]:
         raise ModelError(
             f"{self._url}: the chat completions interface gives no log-probabilities of given answers; "
-            "set model.server_url to empty to score in process"
+            "leave model.server_url empty in another run to score in process"
         )
 
     def choose(self, requests: Sequence[Request], choices: Sequence[Sequence[str]], *, adapter: Adapter) -> list[int]:
@@ -194,7 +196,7 @@ class ServerGenerator:
             raise ModelError(
                 f"model.server_url {self._config.server_url!r}: {self._url}/v1/models gives no list of models "
                 f"({_words(reply)}){self._by_proxy()}; it must be the address of an OpenAI-compatible server that has "
-                "loaded its model; read the server's log"
+                f"loaded its model; read the server's log{_MOVED}"
             ) from error
 
     def _ask_models(self) -> http.Response:
@@ -207,7 +209,7 @@ class ServerGenerator:
                 if not left:
                     raise ModelError(
                         f"model.server_url {self._config.server_url!r}: {url} does not answer ({error})"
-                        f"{self._by_proxy()}; start the server, or set model.server_url to empty"
+                        f"{self._by_proxy()}; start the server{_MOVED}"
                     ) from error
             else:
                 if not left or reply.status_code not in _WORTH_REPEATING:

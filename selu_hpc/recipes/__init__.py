@@ -7,10 +7,8 @@ YAML says (reading.py), how settings lie over one another (layers.py), the wordi
 
 from __future__ import annotations
 
-import json
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,10 +17,11 @@ import yaml
 
 from selu_hpc.config import RunConfig
 from selu_hpc.errors import ConfigError
-from selu_hpc.recipes.layers import Layers
+from selu_hpc.recipes.layers import DEFAULT, Layers
 from selu_hpc.recipes.mistakes import is_allowed, mistakes
 from selu_hpc.recipes.reading import read_value, read_yaml
 from selu_hpc.recipes.refusals import refusals
+from selu_hpc.rounds.restoring import how_to_restore
 from selu_hpc.rounds.rundir import RunDir
 from selu_hpc.settings import Settings
 from selu_hpc.site import Site
@@ -35,7 +34,7 @@ def load_recipe(name: str, overrides: Sequence[str] = (), flags: Mapping[str, An
     """The config of a recipe (a name in configs/ or a path), with `a.b=c` overrides and flags laid over it."""
     layers = Layers()
     # A section's own defaults are others than its place's: `resources.finetune` has four hours, any `Resources` one.
-    layers.lay(RunConfig().plain(), "a default")
+    layers.lay(RunConfig().plain(), DEFAULT)
     recipe = find_recipe(name)
     run = RunDir(recipe.parent)
     is_a_runs = recipe == run.config_file and run.provenance_file.exists()  # what that is can't be changed any more
@@ -54,8 +53,11 @@ def load_recipe(name: str, overrides: Sequence[str] = (), flags: Mapping[str, An
     if built.env.verbs:
         from selu_hpc.envs.goals import verbs_of
 
-        verbs_of(built.env)  # a run is what its verbs are: a wrong one could not be mended later
-    unwise = () if is_a_runs else refusals(built)
+        try:
+            verbs_of(built.env)  # a run is what its verbs are: a wrong one could not be mended later
+        except ConfigError as error:
+            raise ConfigError(f"{layers.source_of('env.verbs')}: {error}") from error
+    unwise = refusals(built, layers.source_of, begun=is_a_runs)
     if wrong := [f"{layers.source_of(path)}: {path}: {why}" for path, why in unwise]:
         raise ConfigError("\n".join(wrong))
     return built
@@ -79,25 +81,9 @@ def _restorable(run: RunDir) -> Iterator[None]:
         raise ConfigError(f"{error}\n{how_to_restore(run)}") from error
 
 
-def how_to_restore(run: RunDir) -> str:
-    """What brings back a run's config.yaml, by the words of the submit that began it."""
-    words, what = [], ", with --recipe, --set and --seed as the run was begun"
-    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
-        program, *given = json.loads(run.provenance_file.read_bytes())["command"]
-        if program.endswith("submit.py"):
-            named = {number for number, word in enumerate(given) if "--run" in (word, *given[:number][-1:])}
-            words = [word for number, word in enumerate(given) if number not in named and word[:6] != "--run="]
-            what = ""
-    again = shlex.join(["python", "-m", "selu_hpc.submit", *words, "--print-config"])
-    return f"restore it from a copy, or write it anew: `{again} > {shlex.quote(str(run.config_file))}`{what}"
-
-
 def load_site(name: str) -> Site:
     """A site profile by name (configs/sites/NAME.yaml) or path."""
-    path = Path(name) if name.endswith((".yaml", ".yml")) else CONFIGS / "sites" / f"{name}.yaml"
-    if not path.is_file():
-        raise ConfigError(f"no site profile {name!r}; there are {_names(CONFIGS / 'sites')}; or give a file's path")
-    return load_settings(Site, path)
+    return load_settings(Site, _find(name, CONFIGS / "sites", "site profile"))
 
 
 def load_settings(kind: type[AnySettings], file: Path) -> AnySettings:
@@ -107,10 +93,18 @@ def load_settings(kind: type[AnySettings], file: Path) -> AnySettings:
 
 
 def find_recipe(name: str) -> Path:
-    path = Path(name) if name.endswith((".yaml", ".yml")) else CONFIGS / f"{name}.yaml"
-    if not path.is_file():
-        raise ConfigError(f"no recipe {name!r}; there are {_names(CONFIGS)}; or give a file's path")
-    return path
+    return _find(name, CONFIGS, "recipe")
+
+
+def _find(name: str, shipped: Path, what: str) -> Path:
+    """The file of that path, or of that name among those that come with the code."""
+    by_path = name.endswith((".yaml", ".yml"))
+    path = Path(name) if by_path else shipped / f"{name}.yaml"
+    if path.is_file():
+        return path
+    if not by_path and Path(name).is_file():
+        raise ConfigError(f"{what} {name!r}: a file's name must end in .yaml or .yml; rename it")
+    raise ConfigError(f"no {what} {name!r}; there are {_names(shipped)}; or give a file's path, in .yaml or .yml")
 
 
 def to_yaml(settings: Settings) -> str:

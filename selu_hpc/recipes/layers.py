@@ -6,6 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+DEFAULT = "a default"
+"""The source of what nobody has set."""
+
 
 @dataclass(slots=True)
 class Layers:

@@ -7,29 +7,78 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from selu_hpc.config import Backend, Learning, RunConfig, Simulator
-from selu_hpc.recipes.layers import differences
+from selu_hpc.recipes.layers import DEFAULT, differences
+from selu_hpc.recipes.mistakes import SourceOf
+from selu_hpc.train.batches import unshared
 from selu_hpc.train.overlay import overlay_mistakes
 
 NAME = re.compile(r"[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*")
 _FETCH = "docs/real-simulators.md says how to fetch a build"
 
 
-def refusals(config: RunConfig) -> Iterator[tuple[str, str]]:
-    """The path of each setting that can't stay, and why."""
+def refusals(config: RunConfig, source_of: SourceOf, *, begun: bool = False) -> Iterator[tuple[str, str]]:
+    """The path of each setting that can't stay, and why; of a run that was begun only what may be asked of it anew."""
+    yield from _unreachable(config)
+    yield from _unshared(config, source_of)
+    if begun:
+        return
     yield from _unnameable(config)
     yield from _unplayable(config)
     yield from _untrainable(config)
 
 
+def _unreachable(config: RunConfig) -> Iterator[tuple[str, str]]:
+    """A server's address that no request would go to."""
+    url = config.model.server_url
+    if url and not _is_address(url):
+        wanted = f"http://{url}" if "://" not in url and _is_address(f"http://{url}") else "http://NODE:PORT"
+        yield "model.server_url", f"found {_quoted(url)}, which is no address; write one such as {wanted}"
+
+
+def _is_address(url: str) -> bool:
+    try:
+        found = urlsplit(url)
+        return found.scheme in ("http", "https") and bool(found.hostname) and found.port != 0
+    except ValueError:  # a port that is no number
+        return False
+
+
+def _unshared(config: RunConfig, source_of: SourceOf) -> Iterator[tuple[str, str]]:
+    """Batches that the ranks cannot share evenly."""
+    batches = {"finetune.global_batch": config.finetune.global_batch}
+    if config.plays_games:
+        batches["game.batch"] = config.game.batch
+    for name, batch in batches.items():
+        if why := unshared(name, config.finetune.num_ranks, batch, config.finetune.micro_batch):
+            yield (
+                _asked_for(("finetune.num_ranks", name, "finetune.micro_batch"), source_of),
+                f"{why}; change finetune.num_ranks, finetune.micro_batch or {name}",
+            )
+
+
+def _asked_for(paths: Sequence[str], source_of: SourceOf) -> str:
+    """Of settings that do not go together, the one that was typed; else one that a recipe gives."""
+    typed = (path for path in paths if source_of(path).startswith("--set "))
+    given = (path for path in paths if source_of(path) != DEFAULT)
+    return next(typed, None) or next(given, paths[0])
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
 def _unnameable(config: RunConfig) -> Iterator[tuple[str, str]]:
-    """A folder's name is made with the recipe's."""
+    """A folder's name is made with the recipe's, and files are found by the base's."""
     if not NAME.fullmatch(config.recipe):
-        found = json.dumps(config.recipe, ensure_ascii=False)
+        found = _quoted(config.recipe)
         yield "recipe", f"found {found}; allowed: a name without / and control characters that begins with no dot"
+    if not config.model.base.strip():
+        yield "model.base", f"found {_quoted(config.model.base)}; give a folder, a hub id, or `pocket`"
 
 
 def _changed(config: RunConfig, *parts: str) -> Iterator[str]:

@@ -77,7 +77,7 @@ def config_in(run: RunDir, config: RunConfig) -> RunConfig:
             old = load_run(run.path)
             _require_as_begun(run, old)
             return _merge(run, old, config)
-        _refuse_foreign(run.path)
+        _refuse_foreign(run)
     return config
 
 
@@ -175,7 +175,8 @@ def _require_as_begun(run: RunDir, config: RunConfig) -> None:
     logger.warning("%s: by other code, or it was edited since", told)
 
 
-def _refuse_foreign(path: Path) -> None:
+def _refuse_foreign(run: RunDir) -> None:
+    path = run.path
     try:
         is_folder = stat.S_ISDIR(path.stat().st_mode)
     except FileNotFoundError:
@@ -184,6 +185,8 @@ def _refuse_foreign(path: Path) -> None:
         raise RunFolderError(f"{path}: is a file; choose a folder with --run")
     strangers = sorted(p.name for p in path.iterdir() if not p.name.endswith(".partial"))
     if [name for name in strangers if name not in ("provenance.json", "lock") and not name.startswith("lock.")]:
+        if run.provenance_file.name in strangers:
+            run.require()
         raise RunFolderError(
             f"{path}: holds {', '.join(strangers[:3])} but no config.yaml: not a run folder; choose another with --run"
         )

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from selu_hpc.errors import CorruptShardError, MissingShardError, RunFolderError, UnreadableShardError
+from selu_hpc.rounds.restoring import how_to_restore
 
 MARKER = "done.json"
 RESULTS = "results.json"
@@ -223,8 +224,10 @@ class RunDir:
         return f"PYTHONSAFEPATH=1 PYTHONPATH={shlex.quote(str(self.code))}"
 
     def require(self) -> None:
-        """Raises RunFolderError where no run was begun."""
+        """Raises RunFolderError where no run was begun, or its config.yaml is gone."""
         if not self.config_file.is_file():
+            if self.provenance_file.is_file():
+                raise RunFolderError(f"{self.path}: its config.yaml is gone\n{how_to_restore(self)}")
             raise RunFolderError(
                 f"{self.path}: not a run folder (no config.yaml); give the folder that submit named with --run"
             )

@@ -16,6 +16,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -36,6 +37,9 @@ EXIT_USAGE = 2
 
 LAST_S = 10.0
 """So long may a stage that was told to stop take to close its files; then it is ended as it is."""
+
+ASKED_BY_PEFT = "`is_gradient_checkpointing` is deprecated"
+"""What transformers 5 says of the old name that peft asks for whenever LoRA is laid on a model; nobody can mend it."""
 
 MODULES = {
     Stage.TESTSET: "selu_hpc.stages.testset",
@@ -67,6 +71,7 @@ def run_stage(stage: Stage, *, run: str, round_id: int, shard: int = 0, attempt:
     place = RunDir(Path(run)).shard(round_id, stage, shard)
     attempt = place.begin_attempt() if attempt is None else attempt
     place.attempt(attempt).mkdir(parents=True, exist_ok=True)
+    warnings.filterwarnings("ignore", ASKED_BY_PEFT, FutureWarning)
     with logged_to(place.log(attempt), f"r{round_id:02d}/{stage}/{shard}"):
         return _call(stage, place, attempt)
 
@@ -147,7 +152,10 @@ def main(stages: Sequence[Stage], argv: Sequence[str] | None = None) -> NoReturn
 
 def _main(stages: Sequence[Stage], argv: Sequence[str] | None) -> int:
     served = " or ".join(stages)
-    parser = argparse.ArgumentParser(description=f"Run one shard of the {served} stage of a run.")
+    module = MODULES[stages[0]]
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {module}", description=f"Run one shard of the {served} stage of a run."
+    )
     parser.add_argument("--run", required=True, help="the run folder")
     parser.add_argument("--round", type=int, required=True, dest="round_id", help="the round, 0 is the base model")
     parser.add_argument("--shard", type=int, default=_array_index(), help="the shard (default: the array task's index)")

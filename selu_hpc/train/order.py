@@ -15,6 +15,7 @@ import numpy as np
 
 from selu_hpc.errors import TrainingError
 from selu_hpc.records import derive_seed
+from selu_hpc.train.batches import unshared
 
 WINDOW_BATCHES = 4
 
@@ -53,19 +54,9 @@ def plan_steps(
 
 def micro_batch_size(*, world: int, global_batch: int, micro_batch: int) -> int:
     """Samples of one forward pass, or why this number of ranks cannot share the batch."""
-    if not _fits(world, global_batch, micro_batch):
-        fits = [n for n in range(1, global_batch + 1) if _fits(n, global_batch, micro_batch)]
-        raise TrainingError(
-            f"finetune.global_batch {global_batch} in micro-batches of {micro_batch} cannot be shared by {world} "
-            f"ranks; numbers of ranks that can: {', '.join(map(str, fits))}; change finetune.num_ranks (and what the "
-            "launcher starts) or finetune.global_batch"
-        )
+    if why := unshared("finetune.global_batch", world, global_batch, micro_batch):
+        raise TrainingError(f"{why}; change finetune.num_ranks (and what the launcher starts) or finetune.global_batch")
     return min(micro_batch, global_batch // world)
-
-
-def _fits(world: int, global_batch: int, micro_batch: int) -> bool:
-    share, rest = divmod(global_batch, world)
-    return share > 0 and not rest and not share % min(micro_batch, share)
 
 
 def _epoch(lengths: Sequence[int], batch: int, seed: int) -> list[list[int]]:

@@ -1,12 +1,14 @@
 """Walking a scene by words: what can't be walked is named with what can."""
 
+import io
 import shlex
 from ctypes.util import find_library
 
 import pytest
 
-from selu_hpc.config import Backend, EnvConfig
+from selu_hpc.config import Backend, EnvConfig, Simulator
 from selu_hpc.envs import play
+from selu_hpc.envs.words import language_of
 from selu_hpc.sim.thor_build import write_release
 
 
@@ -28,7 +30,7 @@ def release(tmp_path, monkeypatch):
         (["--scene", "FloorPlan999"], "--scene FloorPlan999: thor has FloorPlan1 … FloorPlan430"),
         (["--scene", "home0"], "--scene home0: thor has FloorPlan1 … FloorPlan430"),
         (["--simulator", "virtualhome", "--scene", "attic"], "--scene attic: virtualhome has home0 … home49"),
-        (["--simulator", "virtualhome", "--scene", "home999"], "VirtualHome has no home 999"),
+        (["--simulator", "virtualhome", "--scene", "home50"], "--scene home50: virtualhome has home0 … home49"),
         (["--verb", "nope"], "env.verbs has nope; thor has pick up, put, open"),
         (["--size", "0"], "--size 0: allowed: a whole number >= 32"),
     ],
@@ -56,6 +58,33 @@ def test_a_scene_of_the_other_simulator_is_refused_with_those_it_has(tmp_path, c
     words = ["--simulator", "virtualhome", "--scene", "FloorPlan3", "--frames", str(tmp_path)]
     assert play.main(words) == 2
     assert capsys.readouterr().err == "error: --scene FloorPlan3: virtualhome has home0 … home49\n"
+
+
+@pytest.mark.parametrize("simulator", Simulator)
+def test_what_is_offered_to_be_said_is_all_understood(simulator):
+    offered = play._HELP[simulator].split(" · ")
+    assert [language_of(simulator).say(language_of(simulator).read(words)) for words in offered] == offered
+
+
+def test_the_keyboard_is_offered_the_words_of_its_simulator(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+    words = ["--simulator", "virtualhome", "--frames", str(tmp_path), "--size", "64"]
+    assert play.main(words) == 0
+    assert f"say what to do ({play._HELP[Simulator.VIRTUALHOME]}); an empty line ends" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "choices"),
+    [
+        (["--simulator", "yours"], "'thor', 'virtualhome'"),
+        (["--backend", "yours"], "'stand_in', 'cloud_rendering', 'xvfb'"),
+        (["--world", "yours"], "'known', 'unknown'"),
+    ],
+)
+def test_a_simulator_that_there_is_not_is_refused_with_those_there_are(capsys, words, choices):
+    with pytest.raises(SystemExit):
+        play.main(words)
+    assert f"invalid choice: 'yours' (choose from {choices})" in capsys.readouterr().err
 
 
 def test_a_scene_that_a_build_lacks_is_refused_after_one_start(release, capsys):

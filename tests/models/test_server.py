@@ -340,8 +340,10 @@ def test_a_refusal_or_a_strange_reply_is_an_error_with_its_words(fake, ask, repl
 
 
 def test_a_server_that_is_not_there_is_named():
-    with pytest.raises(ModelError, match=r"127\.0\.0\.1:9/v1/models does not answer"):
+    with pytest.raises(ModelError, match=r"127\.0\.0\.1:9/v1/models does not answer") as told:
         ServerGenerator(ModelConfig(server_url="http://127.0.0.1:9"), adapters={})
+    command = "`python -m selu_hpc.submit --run RUN --set model.server_url=http://NODE:PORT`"
+    assert str(told.value).endswith(f"; start the server, or name one: {command}")
 
 
 def test_log_probabilities_from_a_server_are_refused_with_the_way_out(fake, ask):

@@ -58,7 +58,8 @@ def read_rules(run: RunDir) -> Rules:
             resubmits=bool(site.get("resubmit_inside_jobs", True)),
         )
     except (KeyError, TypeError, ValueError) as error:
-        from selu_hpc.recipes import how_to_restore, load_run  # what only a damaged run costs
+        from selu_hpc.recipes import load_run  # what only a damaged run costs
+        from selu_hpc.rounds.restoring import how_to_restore
 
         load_run(run.path)  # where it can't be read at all, that is told as by every other command
         raise RunFolderError(

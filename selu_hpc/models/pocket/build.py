@@ -112,7 +112,11 @@ def pack(teacher: Teacher, out: Path, *, pictures: int = 1500, notes: Sequence[s
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m selu_hpc.models.pocket",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--out", type=Path, required=True, help="where the packed model goes")
     parser.add_argument("--work", type=Path, default=None, help="data and checkpoints; goes on where it stopped")
     parser.add_argument("--minutes", type=float, default=Recipe().minutes)
