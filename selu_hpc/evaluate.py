@@ -55,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.stderr.write("".join(f"error: {_harmless(error)}\n" for error in left_out))
     if options.by_type and found and all(map(_is_game, found)):
         sys.stderr.write("--by-type adds nothing here: card games have no task types\n")
+    if options.table:
+        sys.stderr.write("".join(f"note: {note}\n" for note in _notes(found)))
     sys.stdout.write(show(found, options.summary, options.by_type) if found else "")
     return 1 if left_out else 0
 
@@ -76,6 +78,14 @@ def show(found: Sequence[dict[str, Any]], as_json: bool, by_type: bool) -> str:
     parts += [leads_markdown(leads)] if (leads := make_leads(learned)) else []
     parts += [text for row in rows if by_type for text in (by_type_markdown(row), by_way_markdown(row)) if text]
     return "\n".join([*parts, *([games_markdown(played)] if played else [])])
+
+
+def _notes(found: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """What a reader of the table would wonder at."""
+    from selu_hpc.selu.alike import notes
+    from selu_hpc.summaries import without_copies
+
+    yield from notes(without_copies(one for one in found if not _is_game(one)))
 
 
 def _is_game(summary: dict[str, Any]) -> bool:

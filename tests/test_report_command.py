@@ -193,3 +193,15 @@ def test_submit_says_of_a_finished_run_that_only_its_report_is_missing(finished)
     assert "error: all work is done; the report could not be written: " in done.stderr
     assert done.stderr.endswith(f"to write it again: {finished.command('report')}\n")
     assert "Traceback" not in done.stderr
+
+
+def test_runs_that_the_bases_answers_alone_set_apart_are_told(tmp_path, capsys):
+    """A base that does not answer to the last bit alike everywhere would else have two rows of one name in silence."""
+    summary = json.loads(SUMMARY.read_bytes())
+    (tmp_path / "0.json").write_bytes(SUMMARY.read_bytes())
+    first = summary["rounds"][0]["first"]
+    summary["rounds"][0]["first"] = ("1" if first[0] == "0" else "0") + first[1:]
+    other = {**summary, "seed": 1, "signature": "other", "testset": ["other bytes"] * len(summary["testset"])}
+    (tmp_path / "1.json").write_text(json.dumps(other))
+    assert evaluate.main(["--table", str(tmp_path)]) == 0
+    assert "note: thor, unknown world: selu's seeds 0 and 1 are not of one row" in capsys.readouterr().err
