@@ -4,6 +4,7 @@ import pytest
 from refusal import said
 
 from selu_hpc.config import RunConfig
+from selu_hpc.engines.checks.named import require_named
 from selu_hpc.errors import ConfigError
 from selu_hpc.recipes import load_recipe, load_site
 from selu_hpc.rounds.provenance import open_run
@@ -34,9 +35,23 @@ def test_a_run_whose_server_is_no_address_goes_on_with_one_that_is(tmp_path):
     assert mended.model.server_url == "http://gpu01:8000"
 
 
+@pytest.mark.parametrize("override", ["model.base=''", "model.dtype=float16", "recipe=a/b", "game.name=blackjack"])
+def test_what_is_typed_for_a_run_that_is_there_is_looked_at_like_a_new_runs(tmp_path, override):
+    """It may be one that nothing has begun in, which takes any setting."""
+    run, _ = open_run(tmp_path, RunConfig())
+    assert said(override, recipe=str(run.config_file)).startswith(f"--set {override}: {override.partition('=')[0]}: ")
+
+
+def test_what_a_run_was_begun_with_keeps_nobody_from_what_is_typed_now(tmp_path):
+    run, _ = open_run(tmp_path, RunConfig(model=RunConfig().model.but(dtype="float16")))
+    assert load_recipe(str(run.config_file), ["rollout.num_slots=3"]).model.dtype == "float16"
+
+
 @pytest.mark.parametrize("base", ["", " "])
 def test_an_empty_base_is_refused_with_what_may_be_one(base):
     assert f'model.base: found "{base}"; give a folder, a hub id, or `pocket`' in said(f"model.base='{base}'")
+    with pytest.raises(ConfigError, match="names nothing; give a folder, a hub id, or `pocket`"):
+        require_named(RunConfig(model=RunConfig().model.but(base=base)))
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ from pathlib import Path
 
 PATIENCE_S = 30.0
 IMPORT_S = 120.0
+BINDS = re.compile("(APPTAINER|SINGULARITY)_(BIND|BINDPATH|MOUNT)")
+"""What containers/mounts.py names, which is not to be imported here."""
 TORCH = "import torch; print(torch.__version__, torch.version.cuda, torch.cuda.is_available(), sep='\\n')"
 IMPORT = """
 import importlib, importlib.util, sys
@@ -53,6 +55,7 @@ def probe(
         "vulkan": [line for line in _lines(["vulkaninfo", "--summary"]) if "deviceName" in line],
         "scratch": _scratch() if scratch else None,
         "import_error": _import(imports),
+        "binds": {name: value for name, value in os.environ.items() if BINDS.fullmatch(name) and value},
     }
 
 

@@ -240,8 +240,9 @@ class ServerGenerator:
             last = "no reply" if reply is None else _words(reply)
             if reply is not None and reply.status_code not in _WORTH_REPEATING:
                 break
+        moved = _MOVED if reply is None else ""
         raise ModelError(
-            f"{self._url}{path}: {last} (model {body.get('model')!r}){self._by_proxy()}; read the server's log"
+            f"{self._url}{path}: {last} (model {body.get('model')!r}){self._by_proxy()}; read the server's log{moved}"
         )
 
     def _by_proxy(self) -> str:

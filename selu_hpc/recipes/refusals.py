@@ -1,6 +1,6 @@
 """Which settings do not go together, or would fail only after a round was paid for, and why.
 
-A run that was begun with them goes on: what it is can't be changed any more.
+A run that was begun with them goes on: what it is can't be changed any more. What is typed for it is looked at.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ def refusals(config: RunConfig, source_of: SourceOf, *, begun: bool = False) -> 
     """The path of each setting that can't stay, and why; of a run that was begun only what may be asked of it anew."""
     yield from _unreachable(config)
     yield from _unshared(config, source_of)
-    if begun:
-        return
-    yield from _unnameable(config)
-    yield from _unplayable(config)
-    yield from _untrainable(config)
+    for looked_over in (_unnameable, _unplayable, _untrainable):
+        for path, why in looked_over(config):
+            if not begun or _is_typed(path, source_of):
+                yield path, why
+
+
+def _is_typed(path: str, source_of: SourceOf) -> bool:
+    return source_of(path).startswith("--set ")
 
 
 def _unreachable(config: RunConfig) -> Iterator[tuple[str, str]]:
@@ -63,7 +66,7 @@ def _unshared(config: RunConfig, source_of: SourceOf) -> Iterator[tuple[str, str
 
 def _asked_for(paths: Sequence[str], source_of: SourceOf) -> str:
     """Of settings that do not go together, the one that was typed; else one that a recipe gives."""
-    typed = (path for path in paths if source_of(path).startswith("--set "))
+    typed = (path for path in paths if _is_typed(path, source_of))
     given = (path for path in paths if source_of(path) != DEFAULT)
     return next(typed, None) or next(given, paths[0])
 

@@ -72,7 +72,7 @@ def by_round_markdown(summary: Summary) -> str:
 
 
 def _line(row: TableRow) -> str:
-    minutes = "" if row.minutes is None else f"{row.minutes:.1f}"
+    minutes = "–" if row.minutes is None else f"{row.minutes:.1f}"
     cells = [
         _name(row),
         str(len(row.seeds)),

@@ -43,7 +43,7 @@ def test_an_image_of_the_same_dependencies_is_the_base_of_the_next(fixed):
     assert line[line.index("BOOTSTRAP=localimage") + 2] == "BASE=/i/old.sif"
 
 
-def test_a_local_base_is_found_from_the_folder_a_build_runs_in(fixed, tmp_path, monkeypatch):
+def test_a_local_base_is_found_from_the_folder_a_build_runs_in(tmp_path, fixed, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = BuildOptions(bootstrap="localimage", base="base.sif")
     assert f"BASE={tmp_path}/base.sif" in build_line(options, Path("/x"), dependencies="d", definition="e", on=None)

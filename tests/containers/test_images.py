@@ -4,6 +4,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -90,14 +93,32 @@ def test_a_registry_that_dies_in_the_middle_of_a_pull_leaves_nothing(shelf, entr
     assert pull(made, shelf=other, apptainer=APPTAINER, plain_http=True).digest == entry.digest
 
 
+PATIENT_S = 60.0
+
+
+def _impatient_after(folder, size):
+    """Of what comes, so much is there before anybody counts how long no more does."""
+    while calls.STALLED_S == PATIENT_S:  # until then, or until the test is over
+        if _bytes_below(folder) >= size:
+            calls.STALLED_S = 3.0
+        time.sleep(0.1)
+
+
+def _bytes_below(folder):
+    with suppress(OSError):  # something of it was just renamed
+        return sum(file.lstat().st_size for file in folder.rglob("*"))
+    return 0
+
+
 def test_a_pull_that_gets_nothing_more_is_ended_and_leaves_nothing(
     shelf, entry, registry, cutting_proxy, tmp_path, monkeypatch
 ):
     made = push(entry, registry.place(), shelf=shelf, apptainer=APPTAINER, plain_http=True)
     proxy = cutting_proxy(registry, limit=1_500_000, stalls=True)  # of three
     through = Place.parse(str(made).replace(str(registry.port), str(proxy.port)))
-    monkeypatch.setattr(calls, "STALLED_S", 3.0)
+    monkeypatch.setattr(calls, "STALLED_S", PATIENT_S)  # a busy machine takes its time to start apptainer
     other = other_shelf(tmp_path)
+    threading.Thread(target=_impatient_after, args=(other.path, 1_000_000), daemon=True).start()
     with pytest.raises(ImageError, match="apptainer pull got nothing more for 3 s, after 1 MB, and was ended"):
         pull(through, shelf=other, apptainer=APPTAINER, plain_http=True)
     assert list(other.path.iterdir()) == []

@@ -253,8 +253,19 @@ def test_a_pull_that_is_slow_goes_on(mine, tool, quickly):
 
 
 def test_a_pull_waits_for_one_of_the_same_image_only(mine):
-    with mine.locked("pulling another", name=f".pull-{'1' * 12}.lock"), pytest.raises(ImageError, match="no apptainer"):
-        pull(WANTED, shelf=mine, apptainer=NONE)
+    held = []
+
+    class Fails(Apptainer):
+        def run(self, *_, **__):
+            held.append({file.name for file in mine.path.glob(".*.lock")})
+            raise ImageError("gone")
+
+    for wanted in (WANTED, Place.parse(f"oras://x/lab/selu@{TWO}#{ONE}"), WANTED):
+        with pytest.raises(ImageError, match="gone"):
+            pull(wanted, shelf=mine, apptainer=Fails())
+    first, another, again = held
+    assert first == again
+    assert not first & another
 
 
 def test_who_waits_for_somebody_else_at_a_shelf_is_told_for_whom(lab, entry, monkeypatch, caplog):

@@ -58,6 +58,13 @@ def test_the_image_is_started_on_a_node_and_sees_the_folder_and_its_gpus(node):
         assert found["torch, image on cpu"].grade is Grade.PROBLEM, "eight A100 and a torch that cannot use them"
 
 
+def test_what_a_module_lays_over_the_images_code_is_found_by_the_test_job(node, monkeypatch):
+    monkeypatch.setenv("APPTAINER_BINDPATH", "/opt")
+    found = look(node)
+    assert found["binds of cpu"].grade is Grade.PROBLEM
+    assert found["binds of cpu"].answer.startswith("c1: APPTAINER_BINDPATH=/opt lays /opt over the image's own code")
+
+
 def test_an_image_that_does_not_start_there_is_a_problem_with_apptainers_words(node):
     (node / "an image.sif").unlink()
     found = look(node)

@@ -7,9 +7,10 @@ import sys
 import pytest
 from shell_slurm import SITE, config, one
 
+from selu_hpc.containers.mounts import BINDS
 from selu_hpc.engines import probe
 from selu_hpc.engines.checks.finding import Grade
-from selu_hpc.engines.checks.nodes import check_nodes, judge_node, judge_scratch
+from selu_hpc.engines.checks.nodes import check_nodes, judge_binds, judge_node, judge_scratch
 
 SRUN = """#!/bin/bash
 while [[ $1 == --* ]]; do shift; done
@@ -120,3 +121,29 @@ def test_the_probe_says_what_it_saw_in_one_line(tmp_path, capsys, monkeypatch):
     seen = json.loads(json.dumps(probe.probe(tmp_path, "t", torch=False, scratch=True, imports=["json"])))
     assert (seen["scratch"]["place"], seen["scratch"]["error"], seen["import_error"]) == (str(tmp_path), "", "")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["t.login", "t.node"]
+
+
+def binds(tmp_path, monkeypatch, **variables):
+    """What the probe says of a job's environment that has these."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "t.login").touch()
+    return probe.probe(tmp_path, "t", torch=False)
+
+
+@pytest.mark.parametrize("name", BINDS)
+def test_a_module_that_lays_something_over_the_images_code_is_a_problem_before_every_stage_refuses(
+    name, tmp_path, monkeypatch
+):
+    seen = binds(tmp_path, monkeypatch, **{name: "/scratch,/opt"})
+    (found,) = judge_binds("node of cpu", seen, config("image=/i.sif"))
+    grade, answer = one(found)
+    assert (found.check, grade) == ("binds of cpu", Grade.PROBLEM)
+    assert f"{name}=/scratch,/opt lays /opt over the image's own code" in answer
+    assert list(judge_binds("node of cpu", seen, config())) == [], "without an image there is nothing to cover"
+
+
+def test_what_a_module_binds_elsewhere_is_no_problem(tmp_path, monkeypatch):
+    seen = binds(tmp_path, monkeypatch, APPTAINER_BIND="/scratch,/data:/mnt", APPTAINER_TMPDIR="/opt")
+    assert seen["binds"] == {"APPTAINER_BIND": "/scratch,/data:/mnt"}
+    assert list(judge_binds("node of cpu", seen, config("image=/i.sif"))) == []

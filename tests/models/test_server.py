@@ -24,6 +24,7 @@ from selu_hpc.models import server
 from selu_hpc.models.server import ServerGenerator, adapter_digest
 from selu_hpc.models.vlm import Request, load_generator
 
+MOVE = "`python -m selu_hpc.submit --run RUN --set model.server_url=http://NODE:PORT`"
 SERVE = "from transformers.cli.transformers import main; main()"
 
 
@@ -342,8 +343,19 @@ def test_a_refusal_or_a_strange_reply_is_an_error_with_its_words(fake, ask, repl
 def test_a_server_that_is_not_there_is_named():
     with pytest.raises(ModelError, match=r"127\.0\.0\.1:9/v1/models does not answer") as told:
         ServerGenerator(ModelConfig(server_url="http://127.0.0.1:9"), adapters={})
-    command = "`python -m selu_hpc.submit --run RUN --set model.server_url=http://NODE:PORT`"
-    assert str(told.value).endswith(f"; start the server, or name one: {command}")
+    assert str(told.value).endswith(f"; start the server, or name one: {MOVE}")
+
+
+def test_a_server_that_went_away_is_told_with_how_to_go_on_with_another(fake, ask, monkeypatch):
+    handler, url = fake
+    generator = ServerGenerator(ModelConfig(base="base", server_url=url), adapters={})
+    handler.script[:] = [(503, "busy")] * server._TRIES
+    with pytest.raises(ModelError, match=r"HTTP 503: busy .*; read the server's log$"):
+        generator.generate(ask(1), adapter=None)
+    monkeypatch.setattr(handler, "do_POST", lambda self: self.connection.close())
+    with pytest.raises(ModelError, match=r"/v1/chat/completions: no reply \(model 'base'\)") as told:
+        generator.generate(ask(1), adapter=None)
+    assert str(told.value).endswith(f"; read the server's log, or name one: {MOVE}")
 
 
 def test_log_probabilities_from_a_server_are_refused_with_the_way_out(fake, ask):

@@ -312,6 +312,14 @@ def test_of_several_partitions_the_shortest_time_and_the_largest_node_are_known(
     assert (found.max_mem_gb, found.max_timeout_min) == limits
 
 
+def test_a_hidden_partition_that_a_profile_names_has_its_limits(tmp_path):
+    (tmp_path / "sinfo").write_text("#!/bin/sh\ncase \"$*\" in *--all*) echo 'deep|96000|1-00:00:00';; esac\n")
+    (tmp_path / "sinfo").chmod(0o755)
+    slurm = Slurm(calls=Calls(environment={"PATH": f"{tmp_path}:/usr/bin:/bin"}))
+    found = with_limits(Site.of({"name": "lab", "partitions": {"cpu": {"name": "deep"}}}), slurm).partitions["cpu"]
+    assert (found.max_mem_gb, found.max_timeout_min) == (93, 1440)
+
+
 def test_a_shell_that_names_another_cluster_is_told_that_no_call_goes_there(monkeypatch):
     slurm = Slurm(_config={"ClusterName": "lab"})
     for name in ("SLURM_CLUSTERS", "SBATCH_CLUSTERS"):

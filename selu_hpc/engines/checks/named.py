@@ -40,6 +40,8 @@ def require_named(config: RunConfig) -> None:
 
 def _base(config: RunConfig) -> Finding:
     name, base = "model.base", config.model.base
+    if not base.strip():  # a path of no letters is the current folder
+        return bad(name, f"{base!r}: names nothing", "give a folder, a hub id, or `pocket`")
     folder = Path(base).expanduser()
     if folder.is_dir() and not folder.is_absolute():
         return bad(name, f"{base!r}: is another folder in another folder", f"write {folder.absolute()}")

@@ -19,11 +19,13 @@ from typing import Any
 
 from selu_hpc.config import RunConfig
 from selu_hpc.containers.launch import exec_line
+from selu_hpc.containers.mounts import require_code_uncovered
 from selu_hpc.containers.pinned import locate
 from selu_hpc.engines.checks.finding import Finding, bad, ok, warn
 from selu_hpc.engines.slurm.calls import clean_environment
 from selu_hpc.engines.slurm.launch import GATE, environment, python_of
 from selu_hpc.engines.slurm.sbatch import JobSpec, setup_lines, srun_words
+from selu_hpc.errors import ImageError
 from selu_hpc.models.device import visible_gpus
 from selu_hpc.resources import Resources
 from selu_hpc.rounds.plan import make_plan
@@ -95,6 +97,7 @@ def _probe(
     yield from judge_node(name, seen, seen_after, gpus, config)
     if not in_image:
         yield judge_scratch(name, seen, site, config)
+        yield from judge_binds(name, seen, config)
 
 
 def _imports(config: RunConfig, role: str, *, computes: bool) -> Sequence[str]:
@@ -194,6 +197,15 @@ def judge_scratch(name: str, seen: dict[str, Any], site: Site, config: RunConfig
         answer = f"{where}: each job has a /tmp of its own, so each task reads the whole image to check it"
         return warn(name, answer, f"{whole_path}: what was found of an image is kept there")
     return ok(name, f"{where}: {told['free_gb']:.0f} GB free")
+
+
+def judge_binds(name: str, seen: dict[str, Any], config: RunConfig) -> Iterator[Finding]:
+    """What modules or shells there bind into every image, where a stage would refuse to start for it."""
+    try:
+        require_code_uncovered(seen["binds"] if config.image != "none" else {})
+    except ImageError as error:
+        fix = "unset it where jobs get their environment (~/.bashrc, a module), or ask the site to bind less"
+        yield bad(name.replace("node", "binds"), f"{seen['host']}: {error}", fix)
 
 
 def _torch(name: str, host: str, told: list[str]) -> Finding:
