@@ -5,6 +5,7 @@
     python benchmarks/selu.py --recipes selu,random --simulators thor --seeds 0
     python benchmarks/selu.py --recipes zero_shot --seeds 0 --set env.world=known      the base where it was taught
     python benchmarks/selu.py --table-only           no runs: the table of what is there
+    python benchmarks/selu.py --way undone           no runs: what all critics make of the failures of one way
     python benchmarks/selu.py --quick                one tiny round of selu in THOR, into a folder of its own
 
 A finished run leaves docs/results/SIMULATOR-[WORLD-]RECIPE-sSEED.json (config signature, commit, outcomes, minutes).
@@ -32,7 +33,7 @@ from selu_hpc.evaluate import read_summaries
 from selu_hpc.recipes import load_recipe, load_run
 from selu_hpc.rounds.provenance import default_folder, open_run
 from selu_hpc.rounds.rundir import RunDir, Stage, write_json
-from selu_hpc.selu.leads import leads_markdown, make_leads
+from selu_hpc.selu.leads import leads_markdown, make_leads, way_markdown
 from selu_hpc.selu.rows import ORDER, TableRow, make_rows
 from selu_hpc.selu.summary import summarise
 from selu_hpc.selu.table import by_round_markdown, by_type_markdown, by_way_markdown, markdown
@@ -98,12 +99,22 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of summaries (default: docs/results)")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs")
     parser.add_argument("--table-only", action="store_true", help="no runs: the table of what is there")
+    parser.add_argument("--way", default="", help="no runs: how often failures of this way are called a success")
     parser.add_argument(
         "--quick",
         action="store_true",
         help="one tiny round of selu, or of --recipes, in THOR, with seed 0, to RUNS/quick-results; no other choice",
     )
     options = parser.parse_args(words)
+    if options.way:
+        found = list(read_summaries(options.results))
+        known = sorted({way for one in found for way in one.get("critic_ways", ())})
+        if options.way not in known:
+            raise ConfigError(
+                f"--way {options.way}: the summaries in {options.results} have {', '.join(known) or 'none'}"
+            )
+        print(way_markdown(found, options.way))
+        return 0
     jobs = list(choose(options))
     begun = time.monotonic()
     if not options.table_only:

@@ -15,8 +15,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from selu_hpc.engines.attempts import read_attempts
 from selu_hpc.engines.slurm.asking import ask_config, ask_queue
+from selu_hpc.engines.slurm.attempts import read_attempts
 from selu_hpc.engines.slurm.belonging import own_jobs, why_unseen
 from selu_hpc.engines.slurm.calls import Calls
 from selu_hpc.engines.slurm.ledger import InQueue, Ledger, Live, match, read_key

@@ -66,6 +66,46 @@ def leads_markdown(leads: Sequence[Lead], *, of: str = "selu") -> str:
     return "\n".join(lines)
 
 
+def way_markdown(summaries: Sequence[Summary], way: str, *, of: str = "selu") -> str:
+    """How often each recipe's plain verdict calls the failures of one way a success in the end, and how far `of` is
+    from that."""
+    lines: list[str] = []
+    for (simulator, world, _, far), recipes in _by_recipe(summaries):
+        ours = recipes.get(of, {})
+        if not far or not all(_fails_by(one, way).any() for one in ours.values()) or not ours:
+            continue
+        title = f"#### {simulator}, {world} world, round {far}: failures by {way.replace('_', ' ')} called a success"
+        lines += [title, "", f"| recipe | seeds | % | {of} less this [95 %] |", "|---|--:|--:|--:|"]
+        for recipe, theirs in sorted(recipes.items(), key=lambda item: (place(item[0]), item[0])):
+            pairs = [(theirs[seed], ours[seed]) for seed in sorted(ours.keys() & theirs.keys())]
+            if pairs:
+                found = _by_way(pairs, way)
+                lines.append(
+                    f"| {recipe} | {len(pairs)} | {found.base:.1f} | {'–' if recipe == of else interval(found)} |"
+                )
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _by_way(pairs: Sequence[tuple[Summary, Summary]], way: str) -> Gain:
+    before, after = (np.array([_said_yes(pair[at])[_fails_by(pair[at], way)] for pair in pairs]) for at in (0, 1))
+    scenes = scenes_of([one for pair in pairs for one in pair], "critic_scenes")
+    kept = (
+        [scene for scene, fails in zip(scenes, _fails_by(pairs[0][0], way), strict=True) if fails] if scenes else None
+    )
+    return gain(before, after, kept)
+
+
+def _fails_by(one: Summary, way: str) -> Any:
+    """Which episodes of the critic's test set are failures of that way."""
+    ways = one.get("critic_ways") or [""] * len(one["critic_verbs"])
+    return (np.array(ways) == way) & (outcomes(one["truth"]) == 0)
+
+
+def _said_yes(one: Summary) -> Any:
+    return outcomes(one["rounds"][-1]["first"])
+
+
 def _by_recipe(summaries: Sequence[Summary]) -> Iterator[tuple[tuple[Any, ...], dict[str, Seeds]]]:
     """Runs that may be compared, by recipe, and where they ran, on which base and how far."""
     groups: dict[tuple[Any, ...], list[Summary]] = defaultdict(list)
@@ -98,7 +138,7 @@ def _over(pairs: Sequence[tuple[Summary, Summary]], measure: Any, scenes: str) -
 
 
 def _right(one: Summary) -> Any:
-    return outcomes(one["rounds"][-1]["first"]) == outcomes(one["truth"])
+    return _said_yes(one) == outcomes(one["truth"])
 
 
 def _done(one: Summary) -> Any:

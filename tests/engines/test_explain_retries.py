@@ -3,7 +3,7 @@
 import pytest
 from faked_slurm import BEGUN, ERROR, PLACE, attempted, row, submitted
 
-from selu_hpc.engines.attempts import count_failures, known_causes, read_attempts
+from selu_hpc.engines.slurm.attempts import count_failures, known_causes, read_attempts
 from selu_hpc.engines.slurm.ledger import Ledger, match
 from selu_hpc.engines.slurm.reconcile import Situation, decide
 from selu_hpc.engines.slurm.state import read_sacct

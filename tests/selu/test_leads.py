@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from summaries import summary
 
-from selu_hpc.selu.leads import leads_markdown, make_leads
+from selu_hpc.selu.leads import leads_markdown, make_leads, way_markdown
 
 
 def end(first: str, success: str) -> dict[str, object]:
@@ -51,3 +51,16 @@ def test_other_tests_other_rounds_and_settings_that_could_be_mistaken_are_not_co
         summary(recipe="lmsi", last=end("1010", "1110"), signature=f"{s}-0", settings=f"{s}-0") for s in "ab"
     ]
     assert make_leads([ours, *of_two_kinds]) == []
+
+
+def test_failures_of_one_way_are_compared_by_themselves():
+    """The truth is 1010: the second episode was undone, the fourth went to another object."""
+    ways = {"critic_ways": ["expert", "undone", "expert", "wrong_object"]}
+    ours = [{**summary(seed=seed, last=end("1100", "1110")), **ways} for seed in (0, 1)]
+    theirs = [{**summary(recipe="lmsi", seed=seed, last=end("1001", "1000")), **ways} for seed in (0, 1)]
+    text = way_markdown([*ours, *theirs], "undone")
+    assert "failures by undone called a success" in text
+    assert "| selu | 2 | 100.0 | – |" in text
+    assert "| lmsi | 2 | 0.0 | +100.0 [" in text
+    assert "| lmsi | 2 | 100.0 | -100.0 [" in way_markdown([*ours, *theirs], "wrong_object")
+    assert way_markdown([*ours, *theirs], "out_of_reach") == ""

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from harness import SMALL, Lab, contents, copy_with_payload, journal, patience, started
 
-from selu_hpc.engines.attempts import read_attempt
+from selu_hpc.engines.slurm.attempts import read_attempt
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(1800)]
 

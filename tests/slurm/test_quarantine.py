@@ -2,7 +2,7 @@
 
 import pytest
 
-from selu_hpc.engines.attempts import Attempt
+from selu_hpc.engines.slurm.attempts import Attempt
 from selu_hpc.engines.slurm.ledger import Entry, Ledger
 from selu_hpc.engines.slurm.quarantine import Start, by_pool, failing_nodes, pools_of, starts, suspects
 from selu_hpc.engines.slurm.state import QueueRow, read_sacct

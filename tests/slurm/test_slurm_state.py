@@ -2,7 +2,7 @@
 
 import pytest
 
-from selu_hpc.engines.attempts import MAX_STOPS, Attempt, count_failures, known_causes
+from selu_hpc.engines.slurm.attempts import MAX_STOPS, Attempt, count_failures, known_causes
 from selu_hpc.engines.slurm.calls import Calls, clean_environment
 from selu_hpc.engines.slurm.discover import choose, discover_site, read_gpus, read_minutes, read_partitions, with_limits
 from selu_hpc.engines.slurm.ledger import Entry, Ledger

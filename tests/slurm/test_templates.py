@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from harness import REPO, SMALL, contents, patience
 
-from selu_hpc.engines.attempts import read_attempt
+from selu_hpc.engines.slurm.attempts import read_attempt
 from selu_hpc.engines.slurm.state import Cause
 from selu_hpc.engines.why.logs import read_said
 from selu_hpc.rounds.rundir import RunDir, Stage

@@ -16,7 +16,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from selu_hpc.engines.attempts import describe_exit
 from selu_hpc.engines.base import Job
 from selu_hpc.engines.broken import put_aside_broken_shards
 from selu_hpc.engines.frontier import Frontier, State
@@ -24,6 +23,7 @@ from selu_hpc.engines.local.contained import ContainedShards
 from selu_hpc.engines.local.gpus import Gpus, find_gpus
 from selu_hpc.engines.local.shards import ForkServer, Running, Zygote
 from selu_hpc.engines.progress import ProgressView
+from selu_hpc.engines.slurm.attempts import describe_exit
 from selu_hpc.engines.slurm.belonging import own_jobs, require_all_seen
 from selu_hpc.engines.slurm.ledger import Ledger, match
 from selu_hpc.engines.slurm.scheduler import Slurm

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 from selu_hpc.containers.launch import stage_command
-from selu_hpc.engines.slurm.launch import calm
 from selu_hpc.errors import EngineError
+from selu_hpc.processes import calm
 from selu_hpc.rounds.plan import Key
 from selu_hpc.rounds.rundir import ShardDir
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from selu_hpc.config import RunConfig
 from selu_hpc.engines.slurm.sbatch import JobSpec, check_site, sbatch_text, stage_line
+from selu_hpc.processes import calm
 from selu_hpc.recipes import load_settings
 from selu_hpc.rounds.plan import Key, Plan
 from selu_hpc.rounds.rundir import RunDir, Stage
@@ -29,12 +30,6 @@ def commands(plan: Plan, run: RunDir, site: Site) -> dict[Key | None, tuple[str,
 def python_of(site: Site) -> str:
     """The login environment's python, which also starts what runs in the image."""
     return site.python or sys.executable
-
-
-def calm(threads: int) -> dict[str, str]:
-    """By these no library starts a thread for each core of the machine."""
-    pools = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
-    return {**pools, "TOKENIZERS_PARALLELISM": "false"}
 
 
 def environment(spec: JobSpec, run: RunDir, config: RunConfig, site: Site, *, umask: int) -> dict[str, str]:

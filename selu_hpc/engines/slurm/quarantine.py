@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from selu_hpc.engines.attempts import FAST_S, Attempt
+from selu_hpc.engines.slurm.attempts import FAST_S, Attempt
 from selu_hpc.engines.slurm.ledger import Ledger
 from selu_hpc.engines.slurm.state import QueueRow, SacctRow
 from selu_hpc.rounds.plan import Key, Plan

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from selu_hpc.engines.attempts import count_failures, known_causes, read_attempts, tried_in_vain
 from selu_hpc.engines.base import Job
+from selu_hpc.engines.slurm.attempts import count_failures, known_causes, read_attempts, tried_in_vain
 from selu_hpc.engines.slurm.belonging import identity, own_jobs, require_all_seen
 from selu_hpc.engines.slurm.launch import commands
 from selu_hpc.engines.slurm.ledger import Entry, InQueue, Ledger, Live, completed, match, shards_json, waits_json

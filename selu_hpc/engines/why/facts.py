@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from selu_hpc.engines.attempts import Attempt, known_causes, read_attempt
 from selu_hpc.engines.overview import Known, ShardState, ask, part_done, plan_shape, shard_states
 from selu_hpc.engines.slurm.asking import ask_accounting
+from selu_hpc.engines.slurm.attempts import Attempt, known_causes, read_attempt
 from selu_hpc.engines.slurm.belonging import own_jobs
 from selu_hpc.engines.slurm.calls import Calls
 from selu_hpc.engines.slurm.ledger import Entry, Ledger

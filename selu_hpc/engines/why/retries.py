@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from selu_hpc.engines.attempts import count_failures
 from selu_hpc.engines.overview import ShardState, counted
+from selu_hpc.engines.slurm.attempts import count_failures
 from selu_hpc.engines.slurm.ledger import Live
 from selu_hpc.engines.slurm.reconcile import Failures
 from selu_hpc.engines.slurm.sbatch import grown

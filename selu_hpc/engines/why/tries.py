@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from selu_hpc.engines.attempts import Attempt, describe_exit
 from selu_hpc.engines.overview import ShardState
+from selu_hpc.engines.slurm.attempts import Attempt, describe_exit
 from selu_hpc.engines.slurm.ledger import BY_PERSON, Entry
 from selu_hpc.engines.slurm.state import Cause, SacctRow
 from selu_hpc.engines.why.facts import Facts, ShardFacts, Start
