@@ -1,4 +1,4 @@
-"""Real keys, a tiny real image and a real registry; for the tests marked `apptainer`."""
+"""Shelves of files that are no images; for tests marked `apptainer` real keys, a tiny real image and a registry."""
 
 import contextlib
 import os
@@ -16,9 +16,10 @@ from real_image import cluster, run
 
 from selu_hpc.containers.apptainer import Apptainer
 from selu_hpc.containers.registry import Place
-from selu_hpc.containers.shelf import Shelf
+from selu_hpc.containers.shelf import Made, Shelf
 
 APPTAINER = Apptainer()
+MADE = Made(commit="c0ffee", definition="d" * 12, dependencies="e" * 12)
 NEEDS = [tool for tool in ("apptainer", "oras", "docker-registry") if shutil.which(tool) is None]
 
 
@@ -29,6 +30,33 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.parent == Path(__file__).parent and item.get_closest_marker("apptainer"):
             item.add_marker(why)
+
+
+@pytest.fixture
+def node(tmp_path, monkeypatch):
+    """A node of this test's own, where nothing is remembered yet."""
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setenv("SELU_SCRATCH", str(tmp_path / "scratch"))
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """A shelf."""
+    return Shelf(tmp_path / "lab")
+
+
+@pytest.fixture
+def shelved(lab, tmp_path):
+    """A file on it that is no real image."""
+    (tmp_path / "made.sif").write_bytes(b"an image" * 1000)
+    lab.path.mkdir()
+    return lab.add(tmp_path / "made.sif", name="selu_hpc", made=MADE)
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """Another shelf."""
+    return Shelf(tmp_path / "mine")
 
 
 @pytest.fixture(scope="session")

@@ -12,12 +12,10 @@ from pathlib import Path
 import pytest
 
 from selu_hpc import images as command
-from selu_hpc.containers import apptainer as calls
-from selu_hpc.containers import registry
 from selu_hpc.containers import shelf as shelving
 from selu_hpc.containers.apptainer import Apptainer
 from selu_hpc.containers.digest import digest_of, note, require_digest
-from selu_hpc.containers.registry import Place, pull, push, resolve
+from selu_hpc.containers.registry import Place, pull, push
 from selu_hpc.containers.shelf import Made, Shelf
 from selu_hpc.errors import ImageError
 from selu_hpc.rounds.lock import hold_lock
@@ -25,61 +23,39 @@ from selu_hpc.rounds.lock import hold_lock
 MADE = Made(commit="c0ffee", definition="d" * 12, dependencies="e" * 12)
 ONE, TWO = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
 NONE = Apptainer("no apptainer here")
+pytestmark = pytest.mark.usefixtures("node")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, which needs root")
 
 
-@pytest.fixture(autouse=True)
-def node(tmp_path, monkeypatch):
-    (tmp_path / "scratch").mkdir()
-    monkeypatch.setenv("SELU_SCRATCH", str(tmp_path / "scratch"))
-
-
-@pytest.fixture
-def lab(tmp_path):
-    return Shelf(tmp_path / "lab")
-
-
-@pytest.fixture
-def entry(lab, tmp_path):
-    (tmp_path / "made.sif").write_bytes(b"an image" * 1000)
-    lab.path.mkdir()
-    return lab.add(tmp_path / "made.sif", name="selu_hpc", made=MADE)
-
-
-@pytest.fixture
-def mine(tmp_path):
-    return Shelf(tmp_path / "mine")
-
-
 @pytest.mark.parametrize("left", [b"", b"an image" * 999 + b"AN IMAGE"])
-def test_a_file_that_lost_its_bytes_is_pulled_again_by_digest(lab, entry, mine, left):
-    place = Place(str(lab.file(entry)), file_digest=entry.digest)
+def test_a_file_that_lost_its_bytes_is_pulled_again_by_digest(lab, shelved, mine, left):
+    place = Place(str(lab.file(shelved)), file_digest=shelved.digest)
     file = mine.file(pull(place, shelf=mine, apptainer=NONE))
     file.chmod(0o644)
     file.write_bytes(left)
     with pytest.raises(ImageError, match="pull it again by digest"):
-        require_digest(file, entry.digest)
+        require_digest(file, shelved.digest)
     assert mine.file(pull(place, shelf=mine, apptainer=NONE)) == file
-    require_digest(file, entry.digest)
+    require_digest(file, shelved.digest)
 
 
-def test_a_manifest_that_is_known_does_not_stand_for_another_file_than_was_asked_for(lab, entry):
-    lab.note_place(entry, f"oras://x/lab/selu@{ONE}#{entry.digest}")
-    assert pull(Place.parse(f"oras://x/lab/selu@{ONE}"), shelf=lab, apptainer=NONE).digest == entry.digest
+def test_a_manifest_that_is_known_does_not_stand_for_another_file_than_was_asked_for(lab, shelved):
+    lab.note_place(shelved, f"oras://x/lab/selu@{ONE}#{shelved.digest}")
+    assert pull(Place.parse(f"oras://x/lab/selu@{ONE}"), shelf=lab, apptainer=NONE).digest == shelved.digest
     for asked in (f"oras://x/lab/selu@{ONE}#{TWO}", f"oras://x/lab/selu@{ONE[:20]}"):
         with pytest.raises(ImageError, match="no 'no apptainer here'"):
             pull(Place.parse(asked), shelf=lab, apptainer=NONE)
 
 
-def test_what_an_image_was_made_of_and_where_it_lies_stays_with_it(lab, entry, mine):
-    lab.note_place(entry, "oras://x/lab/selu")
+def test_what_an_image_was_made_of_and_where_it_lies_stays_with_it(lab, shelved, mine):
+    lab.note_place(shelved, "oras://x/lab/selu")
     for shelf in (lab, mine):
-        push(entry, Place(str(shelf.path)), shelf=lab, apptainer=NONE)
+        push(shelved, Place(str(shelf.path)), shelf=lab, apptainer=NONE)
         (there,) = shelf.entries()
         assert there.made == MADE
     assert "oras://x/lab/selu" in lab.entries()[0].places
-    mine.file(entry).unlink()
-    assert pull(Place(str(lab.file(entry)), file_digest=entry.digest), shelf=mine, apptainer=NONE).made == MADE
+    mine.file(shelved).unlink()
+    assert pull(Place(str(lab.file(shelved)), file_digest=shelved.digest), shelf=mine, apptainer=NONE).made == MADE
 
 
 LABELS = {
@@ -94,11 +70,11 @@ LABELS = {
     ("more", "made"),
     [({}, MADE), ({"selu_hpc.unity": "x"}, Made()), (dict.fromkeys(LABELS, "unknown"), Made())],
 )
-def test_a_pulled_image_says_by_its_labels_what_it_was_made_of(lab, entry, mine, tmp_path, more, made):
+def test_a_pulled_image_says_by_its_labels_what_it_was_made_of(lab, shelved, mine, tmp_path, more, made):
     said = json.dumps({"data": {"attributes": {"labels": {**LABELS, **more}}}})
     (tmp_path / "apptainer").write_text(f"#!/bin/sh\necho '{said}'\n")
     (tmp_path / "apptainer").chmod(0o755)
-    place = Place(str(lab.file(entry)), file_digest=entry.digest)
+    place = Place(str(lab.file(shelved)), file_digest=shelved.digest)
     pulled = pull(place, shelf=mine, apptainer=Apptainer(str(tmp_path / "apptainer")))
     assert pulled.made == made
     assert mine.entries() == [pulled]
@@ -129,8 +105,8 @@ def test_a_copy_by_a_process_of_our_number_on_another_machine_takes_nothing_of_o
         return digest
 
     monkeypatch.setattr(shelving, "digest_of", hashed)
-    entry = added(b"our image")
-    assert lab.file(entry).read_bytes() == b"our image"
+    ours = added(b"our image")
+    assert lab.file(ours).read_bytes() == b"our image"
     assert [file for file in lab.path.iterdir() if file.suffix == ".partial"] == []
 
 
@@ -169,110 +145,22 @@ def test_the_same_bytes_under_two_names_are_two_images_and_both_can_be_pruned(la
 
 
 @pytest.mark.parametrize("said", ['{"images": [', "[]", '{"images": null}', '{"images": [{"places": [], "new": 1}]}'])
-def test_a_list_that_cannot_be_read_is_named_with_how_to_make_it_anew(lab, entry, said):
+def test_a_list_that_cannot_be_read_is_named_with_how_to_make_it_anew(lab, shelved, said):
     lab.lock_file.write_text(said)
     with pytest.raises(ImageError, match=r"lock\.json: no list of images .* move it away and list each image anew by"):
         lab.entries()
     lab.lock_file.rename(lab.path / "broken")
-    assert pull(Place(str(lab.file(entry)), file_digest=entry.digest), shelf=lab, apptainer=NONE).title == entry.title
+    assert (
+        pull(Place(str(lab.file(shelved)), file_digest=shelved.digest), shelf=lab, apptainer=NONE).title
+        == shelved.title
+    )
 
 
-def test_nothing_is_pushed_to_a_registry_where_no_oras_could_say_its_digest(lab, entry, monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    with pytest.raises(ImageError, match="no `oras` on this machine"):
-        push(entry, Place.parse("oras://x/lab/selu:v1"), shelf=lab, apptainer=NONE)
-
-
-def test_a_registry_that_is_silent_is_named_with_the_command_to_try(tmp_path, monkeypatch):
-    (tmp_path / "oras").write_text("#!/bin/sh\nexec sleep 60\n")
-    (tmp_path / "oras").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setattr(registry, "ANSWER_S", 0.2)
-    with pytest.raises(ImageError, match=r"selu:v1: .* not answer within 0\.2 s; try `.*/oras resolve x/lab/selu:v1`"):
-        resolve("oras://x/lab/selu:v1", plain_http=False)
-
-
-@pytest.fixture
-def tool(tmp_path, monkeypatch):
-    """`tool("oras", "exit 1")` puts a command into the path."""
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-
-    def make(name, does):
-        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
-        (tmp_path / name).chmod(0o755)
-
-    return make
-
-
-def test_a_reference_without_a_tag_is_refused_before_anything_is_uploaded(lab, entry):
-    for place in ("oras://x:5000/lab/selu", f"oras://x/lab/selu@{ONE}"):
-        with pytest.raises(ImageError, match=r"lab/selu: has no tag to push to; name one: oras://.*/lab/selu:v1"):
-            push(entry, Place.parse(place), shelf=lab, apptainer=NONE)
-
-
-@pytest.mark.parametrize(("holds", "is_ours"), [("{ours}", True), (TWO, False)])
-def test_a_manifest_is_named_only_if_it_is_of_the_file_that_was_pushed(lab, entry, tool, holds, is_ours):
-    tool("apptainer", "exit 0")
-    manifest = json.dumps({"layers": [{"digest": holds.format(ours=entry.digest)}]})
-    tool("oras", f"case $1 in resolve) echo {ONE} ;; *) [ $3 = x/lab/selu@{ONE} ] && echo '{manifest}' ;; esac")
-    place = Place.parse("oras://x/lab/selu:v1")
-    if is_ours:
-        assert push(entry, place, shelf=lab, apptainer=Apptainer()) == Place(place.reference, ONE, entry.digest)
-        return
-    with pytest.raises(ImageError, match="selu:v1: names another image than the one just pushed"):
-        push(entry, place, shelf=lab, apptainer=Apptainer())
-    assert lab.entries()[0].places == (), "and nobody is told to pull it from there"
-
-
-def test_what_a_registry_refuses_comes_with_what_to_do(tool):
-    tool("oras", "echo 'Error: 401 Unauthorized' >&2; exit 1")
-    with pytest.raises(ImageError, match=r"`oras resolve` failed: .* Unauthorized; the registry wants a login"):
-        resolve("oras://x/lab/selu:v1", plain_http=False)
-
-
-@pytest.fixture
-def quickly(monkeypatch):
-    monkeypatch.setattr(calls, "STALLED_S", 1.0)
-    monkeypatch.setattr(calls, "LOOK_S", 0.05)
-
-
-WANTED = Place.parse(f"oras://x/lab/selu@{ONE}#{TWO}")
-
-
-def test_a_pull_that_stalls_is_ended_and_leaves_nothing(mine, tool, quickly):
-    tool("apptainer", 'echo half > "$TMPDIR/blob"; exec sleep 60')
-    with pytest.raises(ImageError, match=r"got nothing more for 1 s, after 0 MB, and was ended; .* same command again"):
-        pull(WANTED, shelf=mine, apptainer=Apptainer())
-    assert list(mine.path.iterdir()) == []
-
-
-def test_a_pull_that_is_slow_goes_on(mine, tool, quickly):
-    tool("apptainer", 'for n in 1 2 3 4 5 6; do echo more >> "$TMPDIR/blob"; sleep 0.3; done; echo gone >&2; exit 1')
-    with pytest.raises(ImageError, match="failed: gone"):
-        pull(WANTED, shelf=mine, apptainer=Apptainer())
-
-
-def test_a_pull_waits_for_one_of_the_same_image_only(mine):
-    held = []
-
-    class Fails(Apptainer):
-        def run(self, *_, **__):
-            held.append({file.name for file in mine.path.glob(".*.lock")})
-            raise ImageError("gone")
-
-    for wanted in (WANTED, Place.parse(f"oras://x/lab/selu@{TWO}#{ONE}"), WANTED):
-        with pytest.raises(ImageError, match="gone"):
-            pull(wanted, shelf=mine, apptainer=Fails())
-    first, another, again = held
-    assert first == again
-    assert not first & another
-
-
-def test_who_waits_for_somebody_else_at_a_shelf_is_told_for_whom(lab, entry, monkeypatch, caplog):
+def test_who_waits_for_somebody_else_at_a_shelf_is_told_for_whom(lab, shelved, monkeypatch, caplog):
     caplog.set_level("INFO")
     monkeypatch.setattr(shelving, "wait_for_lock", lambda *_, **__: nullcontext())
     with hold_lock(lab.path / ".lock", purpose="removing old images"):
-        lab.note_place(entry, "oras://x/lab/selu")
+        lab.note_place(shelved, "oras://x/lab/selu")
     assert f"waiting for process {os.getpid()} on " in caplog.text
     assert "which is removing old images" in caplog.text
 
@@ -303,17 +191,17 @@ def test_an_image_is_found_by_its_name_and_its_digest(lab, added):
             lab.find(wanted)
 
 
-def test_what_is_verified_or_already_there_is_read_and_not_remembered(lab, entry, mine, said):
-    place = Place(str(lab.file(entry)), file_digest=entry.digest)
+def test_what_is_verified_or_already_there_is_read_and_not_remembered(lab, shelved, mine, said):
+    place = Place(str(lab.file(shelved)), file_digest=shelved.digest)
     file = mine.file(pull(place, shelf=mine, apptainer=NONE))
     file.chmod(0o644)
     file.write_bytes(b"rotten")
-    note(file, "digest", entry.digest, file.stat())
-    assert digest_of(file) == entry.digest, "as this node remembers it"
-    assert said("verify", f"{file}@{entry.digest}")[0] == 1
+    note(file, "digest", shelved.digest, file.stat())
+    assert digest_of(file) == shelved.digest, "as this node remembers it"
+    assert said("verify", f"{file}@{shelved.digest}")[0] == 1
     assert said("verify", str(file)) == (0, f"{file}: its digest is {digest_of(file, remember=False)}\n")
     pull(place, shelf=mine, apptainer=NONE)
-    assert digest_of(file, remember=False) == entry.digest
+    assert digest_of(file, remember=False) == shelved.digest
 
 
 @pytest.mark.parametrize(
@@ -354,10 +242,10 @@ def test_the_list_of_a_shelf_can_be_read_by_others_whatever_its_keepers_umask(tm
 
 
 @needs_root
-def test_another_user_finds_a_shared_image_there_without_writing_and_is_told_what_he_may_not(lab, entry, tmp_path):
+def test_another_user_finds_a_shared_image_there_without_writing_and_is_told_what_he_may_not(lab, shelved, tmp_path):
     other = tmp_path / "other.sif"
     other.write_bytes(b"another image")
-    for words in (["pull", f"{lab.file(entry)}@{entry.digest}"], ["list"]):
+    for words in (["pull", f"{lab.file(shelved)}@{shelved.digest}"], ["list"]):
         done = images("--images", str(lab.path), *words, user="nobody")
         assert done.returncode == 0, done.stderr
     for words in (["pull", f"{other}@{digest_of(other)}"], ["prune"]):
@@ -376,7 +264,7 @@ def test_a_shelf_that_was_mistyped_is_refused_and_not_made(tmp_path, words):
     assert not (tmp_path / "typo").exists()
 
 
-def test_a_list_that_can_not_be_printed_is_no_fault_of_the_shelf(lab, entry):
+def test_a_list_that_can_not_be_printed_is_no_fault_of_the_shelf(lab, shelved):
     line = [sys.executable, "-m", "selu_hpc.images", "--images", str(lab.path), "list"]
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
@@ -398,24 +286,24 @@ def said(lab, tmp_path, capsys):
     return say
 
 
-def test_a_file_that_is_on_no_shelf_can_be_verified_and_tested(entry, tmp_path, said):
+def test_a_file_that_is_on_no_shelf_can_be_verified_and_tested(shelved, tmp_path, said):
     file = tmp_path / "other.sif"
     file.write_bytes(b"another image")
     digest = digest_of(file)
     assert said("verify", str(file)) == (0, f"{file}: its digest is {digest}\n")
     assert said("verify", f"{file}@{digest}") == (0, f"{file}: digest holds\n")
     assert said("test", str(file)) == (0, f"{file}: its test passed\n")
-    code, told = said("verify", f"{file}@{entry.digest}")
+    code, told = said("verify", f"{file}@{shelved.digest}")
     assert code == 1, "the shelf's image of that digest is not what was asked about"
     assert "altered or replaced" in told
 
 
 @pytest.mark.parametrize("how", ["{name}", "{name}@{digest}", "{file}"])
-def test_an_image_on_the_shelf_is_verified_against_its_list(lab, entry, said, how):
-    wanted = how.format(name=entry.name, digest=entry.digest, file=lab.file(entry))
-    assert said("verify", wanted) == (0, f"{entry.title}: digest holds\n")
-    lab.file(entry).chmod(0o644)
-    lab.file(entry).write_bytes(b"other")
+def test_an_image_on_the_shelf_is_verified_against_its_list(lab, shelved, said, how):
+    wanted = how.format(name=shelved.name, digest=shelved.digest, file=lab.file(shelved))
+    assert said("verify", wanted) == (0, f"{shelved.title}: digest holds\n")
+    lab.file(shelved).chmod(0o644)
+    lab.file(shelved).write_bytes(b"other")
     assert said("verify", wanted)[0] == 1
 
 
@@ -426,12 +314,15 @@ def test_a_file_is_pulled_by_its_digest(tmp_path, said):
     assert "tag" not in told
 
 
-def test_what_push_and_pull_say_can_be_typed_as_it_stands(lab, entry, unkind_path, said):
-    code, told = said("push", entry.name, str(unkind_path))
+def test_what_push_and_pull_say_can_be_typed_as_it_stands(lab, shelved, unkind_path, said):
+    code, told = said("push", shelved.name, str(unkind_path))
     assert code == 0
     place = shlex.split(told)[-1]
     assert place.startswith(f"{unkind_path}/")
     copied = shelving.Shelf(unkind_path / "mine")
     code, told = said("--images", str(copied.path), "pull", place)
     assert code == 0
-    assert shlex.split(told.partition("run with it: ")[2]) == ["--set", f"image={copied.file(entry)}@{entry.digest}"]
+    assert shlex.split(told.partition("run with it: ")[2]) == [
+        "--set",
+        f"image={copied.file(shelved)}@{shelved.digest}",
+    ]
