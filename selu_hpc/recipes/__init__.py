@@ -21,7 +21,6 @@ from selu_hpc.recipes.layers import DEFAULT, Layers
 from selu_hpc.recipes.mistakes import is_allowed, mistakes
 from selu_hpc.recipes.reading import read_value, read_yaml
 from selu_hpc.recipes.refusals import refusals
-from selu_hpc.rounds.restoring import how_to_restore
 from selu_hpc.rounds.rundir import RunDir
 from selu_hpc.settings import Settings
 from selu_hpc.site import Site
@@ -78,7 +77,7 @@ def _restorable(run: RunDir) -> Iterator[None]:
     except ConfigError as error:
         if not run.provenance_file.exists():
             raise
-        raise ConfigError(f"{error}\n{how_to_restore(run)}") from error
+        raise ConfigError(f"{error}\n{run.how_to_restore}") from error
 
 
 def load_site(name: str) -> Site:

@@ -227,10 +227,15 @@ class RunDir:
         """Raises RunFolderError where no run was begun, or its config.yaml is gone."""
         if not self.config_file.is_file():
             if self.provenance_file.is_file():
-                raise RunFolderError(f"{self.path}: its config.yaml is gone\n{how_to_restore(self)}")
+                raise RunFolderError(f"{self.path}: its config.yaml is gone\n{self.how_to_restore}")
             raise RunFolderError(
                 f"{self.path}: not a run folder (no config.yaml); give the folder that submit named with --run"
             )
+
+    @property
+    def how_to_restore(self) -> str:
+        """What brings the run's config.yaml back."""
+        return how_to_restore(self.config_file, self.provenance_file)
 
     @property
     def config_file(self) -> Path:

@@ -59,11 +59,10 @@ def read_rules(run: RunDir) -> Rules:
         )
     except (KeyError, TypeError, ValueError) as error:
         from selu_hpc.recipes import load_run  # what only a damaged run costs
-        from selu_hpc.rounds.restoring import how_to_restore
 
         load_run(run.path)  # where it can't be read at all, that is told as by every other command
         raise RunFolderError(
-            f"{run.config_file}: not a run's resolved config ({error!r})\n{how_to_restore(run)}"
+            f"{run.config_file}: not a run's resolved config ({error!r})\n{run.how_to_restore}"
         ) from error
 
 
