@@ -6,6 +6,7 @@
     python benchmarks/selu.py --recipes zero_shot --seeds 0 --set env.world=known      the base where it was taught
     python benchmarks/selu.py --table-only           no runs: the table of what is there
     python benchmarks/selu.py --way undone           no runs: what all critics make of the failures of one way
+    python benchmarks/selu.py --round 2              no runs: how far SELU was ahead after that round
     python benchmarks/selu.py --quick                one tiny round of selu in THOR, into a folder of its own
 
 A finished run leaves docs/results/SIMULATOR-[WORLD-]RECIPE-sSEED.json (config signature, commit, outcomes, minutes).
@@ -38,6 +39,7 @@ from selu_hpc.selu.rows import ORDER, TableRow, make_rows
 from selu_hpc.selu.summary import summarise
 from selu_hpc.selu.table import by_round_markdown, by_type_markdown, by_way_markdown, markdown
 from selu_hpc.stages.models import base_of
+from selu_hpc.summaries import as_of
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -100,6 +102,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=Path, default=ROOT / "runs")
     parser.add_argument("--table-only", action="store_true", help="no runs: the table of what is there")
     parser.add_argument("--way", default="", help="no runs: how often failures of this way are called a success")
+    parser.add_argument("--round", type=int, help="no runs: how far SELU was ahead after that round")
     parser.add_argument(
         "--quick",
         action="store_true",
@@ -114,6 +117,9 @@ def main(words: Sequence[str] | None = None) -> int:
                 f"--way {options.way}: the summaries in {options.results} have {', '.join(known) or 'none'}"
             )
         print(way_markdown(found, options.way))
+        return 0
+    if options.round is not None:
+        print(leads_markdown(make_leads(as_of(read_summaries(options.results), options.round))))
         return 0
     jobs = list(choose(options))
     begun = time.monotonic()

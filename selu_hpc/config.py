@@ -97,7 +97,7 @@ class EnvConfig(Settings, frozen=True):
     verbs: tuple[str, ...] = ()
     """Task types to sample; empty means all the simulator has."""
     composed_fraction: Fraction = 0.0
-    """Share of tasks made of two to four goals."""
+    """Share of tasks made of two to four goals; in VirtualHome of two or three."""
     num_processes: Positive = 1
     """Worker processes that drive a task's simulators side by side; more than one pays where a task has more cores than
     one, or a Unity build that waits for its GPU."""

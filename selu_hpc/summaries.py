@@ -45,6 +45,12 @@ def without_copies(summaries: Iterable[Summary]) -> list[Summary]:
     return list(found.values())
 
 
+def as_of(summaries: Iterable[Summary], number: int) -> list[Summary]:
+    """Those that were measured after that round, without what came later."""
+    cut = ({**one, "rounds": [each for each in one["rounds"] if each["round"] <= number]} for one in summaries)
+    return [one for one in cut if one["rounds"] and one["rounds"][-1]["round"] == number]
+
+
 def _how_far(one: Summary) -> tuple[int, int]:
     """The last round that was measured, then how many were: `evaluate.every` leaves some out."""
     return one["rounds"][-1]["round"], len(one["rounds"])

@@ -67,6 +67,17 @@ def test_what_the_critic_could_not_do_is_refused_before_a_round_is_paid_for():
     )
 
 
+def test_what_is_typed_for_a_critic_that_does_not_read_it_is_refused_and_may_stand_in_a_recipe(tmp_path):
+    words = "critic.own_words: learning is self_refine, whose judge does not read it: leave it out"
+    assert words in said("critic.own_words=false", recipe="self_refine")
+    assert load_recipe("self_refine", ["critic.frames=all"]).critic.frames == "all"
+    words = "critic.consistency_check: it is of what hindsight finds, and critic.hindsight is off: leave it out"
+    assert words in said("critic.consistency_check=false", recipe="no_hindsight")
+    assert not load_recipe("paper", ["critic.hindsight=off"]).critic.consistency_check
+    (mine := tmp_path / "mine.yaml").write_text("extends: paper\nrecipe: mine\nlearning: self_refine\n")
+    assert not load_recipe(str(mine)).critic.own_words
+
+
 def test_a_game_asked_for_where_none_is_played_is_refused():
     told = said("game.name=blackjack")
     assert "game.name: learning is selu, which plays no card games: add `--recipe rl4vlm`" in told

@@ -6,7 +6,7 @@ does to it (thor/, virtualhome/). Reading never raises: a text is a command or i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -66,7 +66,8 @@ class Verb:
     alone: said among many other words it means nothing.
     going: words that mean it where a way to an object follows: with "get", "get a bit closer to the apple".
     unless: with one of these words behind it, it is no such action ("stand near"); with "to" only before a thing.
-    of: a verb that takes nothing may be said of an object all the same: "drop", "drop the apple".
+    of: a verb that takes nothing may be said of an object all the same: "drop", "drop the apple"; with a place behind
+    it, it is the verb that takes one: "drop it in the sink".
     calls: the simulator's own names for it, whose objects stand in a list, and how many of them there are at least:
     `PutObject(Fridge)`, `[PUTIN] <apple> (1) <fridge> (2)`.
     """
@@ -112,8 +113,8 @@ class Language:
     def read(self, text: str) -> Command | None:
         """The first command in the words, or None; done only where no other command is in them.
 
-        Words that mark what was decided on, as `Thought: … Action: …` and JSON do, are read from the last mark on; all
-        of them only where no command is behind it.
+        Words that mark what was decided on, as `Thought: … Action: …` and JSON do, are read from that mark on; all of
+        them only where no command is behind it.
         """
         said = words_of(text)
         decided = said.decided()
@@ -122,15 +123,22 @@ class Language:
 
     def _first(self, said: Said) -> Command | None:
         farewell: Command | None = None
-        longest = self._longest_spoken
-        for start in [at for at, word in enumerate(said.words) if word in longest]:
-            for length in range(longest[said.words[start]], 0, -1):
-                for way in self._spoken.get(tuple(said.words[start : start + length]), ()):
-                    command = self._complete(way, said, start) if self._starts(way, said, start) else None
-                    if command is not None and not way.verb.alone:
-                        return command
-                    farewell = farewell or command
+        for start in [at for at, word in enumerate(said.words) if word in self._longest_spoken]:
+            here = self._here(said, start)
+            for way, command in here:
+                if not way.verb.alone:
+                    placed = (other for later, other in here if later.verb.takes is Takes.PLACE)
+                    return (next(placed, None) if way.verb.of else None) or command
+                farewell = farewell or command
         return farewell
+
+    def _here(self, said: Said, start: int) -> Iterator[tuple[_Way, Command]]:
+        """The commands that may begin here, first what is said in the most words."""
+        for length in range(self._longest_spoken[said.words[start]], 0, -1):
+            for way in self._spoken.get(tuple(said.words[start : start + length]), ()):
+                command = self._complete(way, said, start) if self._starts(way, said, start) else None
+                if command is not None:
+                    yield way, command
 
     def say(self, command: Command) -> str:
         """The one way a command is written: "put the apple in the fridge"."""

@@ -68,6 +68,10 @@ DUTIES = _set("must should need needs")
 ANSWER = "action"
 _MARKED = re.compile(r"[\s\"*`]*:")
 """Between that word and what was decided on: a colon, whatever quotes the word."""
+OTHER_ACTIONS = _set("last previous prior past earlier expected future possible available allowed")
+"""An action that is called so is not the one decided on: `"last_action":`."""
+REPLAYED = frozenset(["observation", "thought", "result", "feedback"])
+"""Behind one of these words an answer plays the dialogue on by itself."""
 UNDONE = NEGATIONS | _set(
     "until till when once if before after unless while almost nearly half partly be yet still more need needs must non"
     " well"
@@ -105,10 +109,24 @@ class Said:
         return next((kind for kind, marks in BREAKS if not marks.isdisjoint(gap)), JOINED)
 
     def decided(self) -> Said | None:
-        """What stands behind the last `Action:` or `"action":`, where there is one."""
-        marked = (at for at in range(len(self.words), 0, -1) if self.words[at - 1] == ANSWER)
-        at = next((at for at in marked if _MARKED.match(self.gaps[at])), None)
-        return None if at is None else Said(self.words[at:], self.gaps[at:])
+        """What stands behind the first `Action:` or `"action":`, or behind one that takes it back in the same line."""
+        first, *later = [at for at in range(1, len(self.words) + 1) if self._is_mark(at)] or [0]
+        for at in later:
+            between = self.words[first:at]
+            played_on = "\n" in "".join(self.gaps[first + 1 : at]) or not REPLAYED.isdisjoint(between)
+            if played_on or NEGATIONS.isdisjoint(between):
+                break
+            first = at
+        return Said(self.words[first:], self.gaps[first:]) if first else None
+
+    def _is_mark(self, at: int) -> bool:
+        """Whether what was decided on begins here."""
+        if self.words[at - 1] != ANSWER or not _MARKED.match(self.gaps[at]):
+            return False
+        called = at - 1
+        while called > 0 and self.apart(called) == JOINED:
+            called -= 1
+        return OTHER_ACTIONS.isdisjoint(self.words[max(called, at - 3) : at - 1])
 
     def sentence(self, start: int, end: int) -> tuple[int, int]:
         """The bounds of the sentence that these words are in."""

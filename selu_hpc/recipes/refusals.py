@@ -11,13 +11,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from selu_hpc.config import Backend, Learning, RunConfig, Simulator
+from selu_hpc.config import Backend, Hindsight, Learning, RunConfig, Simulator
 from selu_hpc.recipes.layers import DEFAULT, differences
 from selu_hpc.recipes.mistakes import SourceOf
 from selu_hpc.train.batches import unshared
 from selu_hpc.train.overlay import overlay_mistakes
 
 NAME = re.compile(r"[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*")
+_JUDGING_BY_THEMSELVES = (Learning.SELF_CONSISTENCY, Learning.LMSI, Learning.SELF_REFINE)
 _FETCH = "docs/real-simulators.md says how to fetch a build"
 
 
@@ -25,6 +26,7 @@ def refusals(config: RunConfig, source_of: SourceOf, *, begun: bool = False) -> 
     """The path of each setting that can't stay, and why; of a run that was begun only what may be asked of it anew."""
     yield from _unreachable(config)
     yield from _unshared(config, source_of)
+    yield from _unread(config, source_of)
     for looked_over in (_unnameable, _unplayable, _untrainable):
         for path, why in looked_over(config):
             if not begun or _is_typed(path, source_of):
@@ -62,6 +64,15 @@ def _unshared(config: RunConfig, source_of: SourceOf) -> Iterator[tuple[str, str
                 _asked_for(("finetune.num_ranks", name, "finetune.micro_batch"), source_of),
                 f"{why}; change finetune.num_ranks, finetune.micro_batch or {name}",
             )
+
+
+def _unread(config: RunConfig, source_of: SourceOf) -> Iterator[tuple[str, str]]:
+    """What was typed for a critic that does not read it: a row of its own, of the same work. A recipe may have it."""
+    for path in _changed(config, "critic") if config.learning in _JUDGING_BY_THEMSELVES else ():
+        if path not in ("critic.mode", "critic.frames") and _is_typed(path, source_of):
+            yield path, f"learning is {config.learning}, whose judge does not read it: leave it out"
+    if config.critic.hindsight is Hindsight.OFF and _is_typed("critic.consistency_check", source_of):
+        yield "critic.consistency_check", "it is of what hindsight finds, and critic.hindsight is off: leave it out"
 
 
 def _asked_for(paths: Sequence[str], source_of: SourceOf) -> str:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
-from selu_hpc.summaries import Summary
+from selu_hpc.summaries import Summary, settings_of
 
 Did = Callable[[Summary], str]
 """What the base did on the test sets, as far as it counts, an episode a bit."""
@@ -55,15 +55,15 @@ def _marks(one: Summary, did: Did) -> list[Hashable]:
 
 
 def notes(summaries: Sequence[Summary]) -> Iterator[str]:
-    """A sentence for each two parts of the runs that the base's answers alone have set apart, for a person."""
+    """A sentence for each part of the runs that the base's answers alone set apart from the first, for a person."""
     groups: dict[tuple[Any, ...], list[Summary]] = defaultdict(list)
     for one in summaries:
         tasks = str([one["critic_verbs"], one["truth"], one["actor_verbs"]])
         groups[one["simulator"], one["world"], one.get("base", ""), tasks].append(one)
     for (simulator, world, *_), runs in groups.items():
         place = f"{simulator}, {world} world"
-        for recipe in dict.fromkeys(one["recipe"] for one in runs):
-            some = [one for one in runs if one["recipe"] == recipe]
+        for recipe, settings in dict.fromkeys((one["recipe"], settings_of(one)) for one in runs):
+            some = [one for one in runs if (one["recipe"], settings_of(one)) == (recipe, settings)]
             for mine, theirs in _apart(some, as_critic_and_actor):
                 yield (
                     f"{place}: {recipe}'s seeds {_names(mine, 'seed')} and {_names(theirs, 'seed')} are not of one row"

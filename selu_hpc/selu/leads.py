@@ -78,6 +78,7 @@ def way_markdown(summaries: Sequence[Summary], way: str, *, of: str = "selu") ->
         lines += [title, "", f"| recipe | seeds | % | {of} less this [95 %] |", "|---|--:|--:|--:|"]
         for recipe, theirs in sorted(recipes.items(), key=lambda item: (place(item[0]), item[0])):
             pairs = [(theirs[seed], ours[seed]) for seed in sorted(ours.keys() & theirs.keys())]
+            pairs = [pair for pair in pairs if _fails_by(pair[0], way).any()]
             if pairs:
                 found = _by_way(pairs, way)
                 lines.append(

@@ -96,11 +96,14 @@ _NOT_QUITE = frozenset([
     "without",
 ])  # fmt: skip
 _SAYS_NOTHING = frozenset([
-    "if", "whether", "when", "once", "until", "unless", "after", "before", "to", "must", "should", "could",
-    "would", "can", "may", "might", "will", "need", "needs", "no", "true", "false", "correct", "incorrect",
+    "if", "whether", "when", "once", "until", "unless", "after", "before", "true", "false", "correct", "incorrect",
     "wrong",
 ])  # fmt: skip
-"""With one of these it is not said that the task is done or isn't: "if the task is done", "must be completed"."""
+"""With one of these it is not said that the task is done or isn't: "if the task is done"."""
+_SAYS_NOTHING_AHEAD = frozenset([
+    "to", "must", "should", "could", "would", "can", "may", "might", "will", "need", "needs", "no",
+])  # fmt: skip
+"""Nor ahead of the word for it: "must be completed"; but "the task is done and no further action is needed" says it."""
 _FILLER = frozenset(["it", "its", "is", "was", "has", "been", "the", "all", "now", "already", "well", "successfully"])
 
 
@@ -147,11 +150,13 @@ def _said_of_the_task(plain: str) -> bool | None:
     found = None
     for clause, end in _CLAUSE.findall(_YET_TO.sub(" not ", _SEEMS.sub(" is ", plain))):
         for part in _STANDS_ALONE.split(clause) if end != "?" else ():
-            words = set(_WORD.findall(part))
-            ends = words & (_DONE | _UNDONE)
-            short = not words - _DONE - _UNDONE - _NOT_QUITE - _FILLER
-            if ends and not words & _SAYS_NOTHING and (short or words & _TASK):
-                found = not (words & (_UNDONE | _NOT_QUITE))
+            words = _WORD.findall(part)
+            said = set(words)
+            at = next((at for at, word in enumerate(words) if word in _DONE | _UNDONE), None)
+            if at is None or said & _SAYS_NOTHING or _SAYS_NOTHING_AHEAD.intersection(words[:at]):
+                continue
+            if said & _TASK or not said - _DONE - _UNDONE - _NOT_QUITE - _FILLER:
+                found = not (said & (_UNDONE | _NOT_QUITE))
     return found
 
 

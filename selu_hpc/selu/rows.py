@@ -73,7 +73,7 @@ def _once(group: Sequence[Summary]) -> list[Summary]:
 
 
 def _told_apart(parts: Sequence[tuple[str, list[Summary]]]) -> Iterator[tuple[str, list[Summary]]]:
-    """Rows of one recipe that have gone equally far say by what they differ: settings, or else the test sets."""
+    """Rows of one recipe that have gone equally far say by what they differ: settings, the base, or the test sets."""
     alike: dict[tuple[Any, ...], list[list[Summary]]] = defaultdict(list)
     for _, part in parts:
         alike[_heading(part[0])].append(part)
@@ -85,7 +85,14 @@ def _told_apart(parts: Sequence[tuple[str, list[Summary]]]) -> Iterator[tuple[st
         elif own and [settings_of(other[0]) for other in others].count(own) == 1:
             yield own, part
         else:
-            yield f"test set {str(part[0]['testset'][0])[:8]}", part
+            yield _measured_on(part[0], others), part
+
+
+def _measured_on(one: Summary, others: Sequence[Sequence[Summary]]) -> str:
+    base = str(one.get("base", ""))
+    if [str(other[0].get("base", "")) for other in others].count(base) == 1:
+        return f"base {base[:8] or 'unknown'}"
+    return f"test set {(one.get('testset') or ['unknown'])[0]:.8}"
 
 
 def _heading(one: Summary) -> tuple[Any, ...]:

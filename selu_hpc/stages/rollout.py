@@ -51,7 +51,7 @@ def episodes_of(config: RunConfig, round_id: int, shard: int, *, look: Look | No
         scenes=train_scenes(config.env),
         count=count,
         seed=train_seed(config.seed, round_id, shard),
-        first=shard * count,
+        first=(round_id * config.rollout.num_shards + shard) * count,
         look=look,
     )
     seeds = [train_seed(config.seed, round_id, shard, index) for index in range(len(tasks))]

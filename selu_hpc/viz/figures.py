@@ -1,6 +1,6 @@
 """The interval a page gives a share, and how a page writes a figure: as `evaluate --table` does. Pure.
 
-Does not own how figures are measured (selu/measures.py): `{value, low, high, count}`, with bootstrap intervals.
+Does not own how figures are measured (measures.py): `{value, low, high, count}`, with bootstrap intervals.
 """
 
 from __future__ import annotations

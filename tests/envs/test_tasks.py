@@ -33,3 +33,18 @@ def test_a_rounds_types_of_task_are_even_however_it_is_cut(num_shards, episodes_
     counts = Counter(one.task.goals[0].verb for one in works)
     assert counts.keys() <= set(verbs_of(config.env))
     assert max(counts.values()) - min(counts.get(verb, 0) for verb in verbs_of(config.env)) <= 1
+
+
+@pytest.mark.parametrize(("num_shards", "episodes_per_shard"), [(1, 1), (1, 4), (2, 3), (2, 6)])
+def test_types_that_a_small_round_leaves_out_have_their_turn_in_the_next(num_shards, episodes_per_shard):
+    config = RunConfig()
+    config = config.but(rollout=config.rollout.but(num_shards=num_shards, episodes_per_shard=episodes_per_shard))
+    works = [
+        one
+        for round_id in range(1, 9)
+        for shard in range(num_shards)
+        for one in episodes_of(config, round_id, shard, look=lambda *_: AllIsPossible())
+    ]
+    counts = Counter(one.task.goals[0].verb for one in works)
+    assert set(counts) == set(verbs_of(config.env))
+    assert len(set(counts.values())) == 1

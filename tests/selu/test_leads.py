@@ -5,6 +5,7 @@ from __future__ import annotations
 from summaries import summary
 
 from selu_hpc.selu.leads import leads_markdown, make_leads, way_markdown
+from selu_hpc.summaries import as_of
 
 
 def end(first: str, success: str) -> dict[str, object]:
@@ -27,6 +28,15 @@ def test_leads_after_other_numbers_of_rounds_are_told_apart_and_the_base_leads_n
     for number, one in enumerate(runs):
         one["signature"] = str(number)
     assert [(lead.recipe, lead.rounds) for lead in make_leads(runs)] == [("lmsi", 5), ("lmsi", 3)]
+
+
+def test_leads_after_an_earlier_round_are_of_the_runs_that_were_measured_after_it():
+    runs = [summary(recipe=name, last={**end("1010", "1110"), "round": 5}) for name in ("selu", "lmsi", "random")]
+    for one, success in zip(runs[:2], ("1110", "1000"), strict=True):
+        one["rounds"].insert(1, {**one["rounds"][-1], "round": 2, "success": success})
+    (lead,) = make_leads(as_of(runs, 2))
+    assert (lead.recipe, lead.rounds, lead.actor.gain) == ("lmsi", 2, 50.0)
+    assert {each.rounds for each in make_leads(runs)} == {5}
 
 
 def test_an_actor_that_acts_otherwise_from_the_start_is_compared_on_the_same_tasks():
@@ -64,3 +74,5 @@ def test_failures_of_one_way_are_compared_by_themselves():
     assert "| lmsi | 2 | 0.0 | +100.0 [" in text
     assert "| lmsi | 2 | 100.0 | -100.0 [" in way_markdown([*ours, *theirs], "wrong_object")
     assert way_markdown([*ours, *theirs], "out_of_reach") == ""
+    without_ways = summary(recipe="random", last=end("1111", "1000"))
+    assert way_markdown([*ours, *theirs, without_ways], "undone") == text

@@ -125,6 +125,21 @@ def test_rows_over_other_test_sets_say_so():
     assert [row.settings for row in make_rows([summary(), other])] == ["test set 01234567", "test set a"]
 
 
+def test_rows_over_other_bases_say_so_also_where_the_test_sets_are_not_known():
+    runs = [summary(base="0123456789"), summary(base="9876543210")]
+    assert [row.settings for row in make_rows(runs)] == ["base 01234567", "base 98765432"]
+    unknown = [summary(), summary(seed=1, truth="1100")]
+    for one in unknown:
+        del one["testset"]
+    assert [row.settings for row in make_rows(unknown)] == ["test set unknown"] * 2
+
+
+def test_rows_whose_settings_differ_are_not_laid_to_the_base():
+    other = summary(testset=["b"], settings="other-0", signature="other-0")
+    other["rounds"][0] = {**other["rounds"][0], "success": "0000"}
+    assert list(notes([summary(), other])) == []
+
+
 def test_a_run_measured_twice_on_sets_that_differ_in_bytes_only_is_one_seed():
     (row,) = make_rows([summary(), summary(testset=["drawn on another CPU"]), summary(seed=1)])
     assert row.seeds == (0, 1)
