@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from selu_hpc.config import RunConfig
 from selu_hpc.engines.checks.finding import Finding, Grade, bad
@@ -178,7 +179,8 @@ def _table(findings: Sequence[Finding]) -> Table:
     for column in ("check", "", "answer", "what to do"):
         table.add_column(column, overflow="fold", no_wrap=column in ("check", ""))
     for one in findings:
-        table.add_row(one.check, f"[{COLOURS[one.grade]}]{one.grade}[/]", one.answer, one.fix)
+        told = [Text(plain(text)) for text in (one.check, one.answer, one.fix)]  # in brackets nothing is meant
+        table.add_row(told[0], Text(one.grade, style=COLOURS[one.grade]), *told[1:])
     return table
 
 

@@ -18,7 +18,7 @@ from rich.table import Table
 from selu_hpc.containers.apptainer import Apptainer
 from selu_hpc.containers.build import BuildOptions, build
 from selu_hpc.containers.bundle import bundle, unbundle
-from selu_hpc.containers.digest import digest_of, require_digest, short
+from selu_hpc.containers.digest import digest_of, require_digest, require_whole, short
 from selu_hpc.containers.origin import compare
 from selu_hpc.containers.pinned import locate, read_pinned
 from selu_hpc.containers.registry import Place, pull, push
@@ -174,6 +174,7 @@ def _find(wanted: str, shelf: Shelf) -> tuple[str, Path, str]:
     file, digest = locate(wanted)
     named = wanted.removesuffix(f"@{digest}")
     if file.is_file() and not any(one.name == named or shelf.file(one) == file for one in shelf.entries()):
+        require_whole(digest, named=wanted)
         return str(file), file, digest
     entry = shelf.find(wanted)
     return entry.title, shelf.file(entry), entry.digest

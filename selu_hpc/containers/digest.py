@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from selu_hpc.containers.node import node_folder
 from selu_hpc.errors import ImageError
+
+_WHOLE = re.compile("sha256:[0-9a-f]{64}")
 
 
 class ReplacedError(ImageError):
@@ -63,13 +66,22 @@ def note(image: Path, what: str, value: str, found_of: os.stat_result) -> None:
         partial.rename(file)
 
 
-def require_digest(image: Path, expected: str, *, remember: bool = True) -> None:
-    """Refuse an image that is not the one expected."""
+def require_digest(image: Path, expected: str, *, remember: bool = True, or_else: str = "") -> None:
+    """Refuse an image that is not the one expected. or_else: what may be done instead of bringing it back."""
     found = digest_of(image, remember=remember)
     if found != expected:
         raise ImageError(
             f"{image}: is {short(found)}, expected {short(expected)}: the image was altered or replaced; "
-            "pull it again by digest, or say `--accept-image` to go on with this one"
+            f"pull it again by digest{or_else}"
+        )
+
+
+def require_whole(digest: str, *, named: str) -> None:
+    """Refuse a digest that is cut short, as lists show it: no image would be found to have it."""
+    if digest and not _WHOLE.fullmatch(digest):
+        raise ImageError(
+            f"{named}: {digest} is no whole digest, which has 64 digits; `python -m selu_hpc.images verify FILE` says "
+            "an image's"
         )
 
 

@@ -213,7 +213,7 @@ def launch(stage: Stage, run: RunDir, *, round_id: int, shard: int, attempt: int
 def _checked(pinned: Pinned, *, apptainer: Apptainer) -> Path:
     """What to start from, known to be the run's image: one and the same file from the first look to the last."""
     with unchanged(pinned.path):
-        require_digest(pinned.path, pinned.digest)
+        require_digest(pinned.path, pinned.digest, or_else=", or submit with `--accept-image` to go on with this one")
         require_trusted(pinned.path, pinned.trusted_keys, apptainer=apptainer)
         return unpacked(pinned.path, pinned.digest, apptainer=apptainer) if pinned.unpack else pinned.path
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from selu_hpc.config import RunConfig
 from selu_hpc.containers.apptainer import Apptainer
-from selu_hpc.containers.digest import digest_of, short
+from selu_hpc.containers.digest import digest_of, require_whole, short
 from selu_hpc.containers.mounts import require_shown
 from selu_hpc.containers.trust import require_trusted
 from selu_hpc.errors import ImageError
@@ -74,6 +74,7 @@ def choose(
         _same_as_before(run, before, None, accept=accept)
         return None
     path, expected = locate(config.image)
+    require_whole(expected, named=config.image)
     found = digest_of(path)
     if expected and found != expected:
         raise ImageError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import shlex
 import shutil
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from selu_hpc.containers.apptainer import Apptainer, hint
-from selu_hpc.containers.digest import digest_of
+from selu_hpc.containers.digest import digest_of, require_digest, require_whole
 from selu_hpc.containers.shelf import Entry, Made, Shelf
 from selu_hpc.errors import ImageError
 
@@ -48,6 +49,8 @@ class Place:
     def parse(cls, text: str) -> Place:
         body, file_digest = _split_digest(text, "#")
         reference, digest = _split_digest(body, "@")
+        for one in (digest, file_digest):
+            require_whole(one, named=text)
         if reference.startswith(ORAS):
             return cls(reference, digest, file_digest)
         return cls(reference, "", digest or file_digest)
@@ -86,6 +89,7 @@ def push(entry: Entry, place: Place, *, shelf: Shelf, apptainer: Apptainer, plai
         made = Place(str(Shelf(Path(place.reference).absolute()).file(there)), file_digest=entry.digest)
     else:
         _require_tag(place)
+        require_digest(shelf.file(entry), entry.digest, remember=False)
         _oras()  # before an upload whose digest nobody here could say
         apptainer.run(
             ["push", *(["--no-https"] if plain_http else []), str(shelf.file(entry)), place.reference], show=True
@@ -179,7 +183,7 @@ def _require_holds(reference: str, digest: str, place: Place, *, plain_http: boo
 
 
 def _ask(words: list[str], reference: str, *, plain_http: bool) -> str:
-    line = [_oras(), *words, *(["--plain-http"] if plain_http else []), reference.removeprefix(ORAS)]
+    line = [_oras(), *words, *_login(), *(["--plain-http"] if plain_http else []), reference.removeprefix(ORAS)]
     try:
         done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=ANSWER_S)
     except subprocess.TimeoutExpired as error:
@@ -191,6 +195,12 @@ def _ask(words: list[str], reference: str, *, plain_http: bool) -> str:
         said = done.stderr.strip()[-500:]
         raise ImageError(f"{reference}: `oras {' '.join(words)}` failed: {said}{hint(said)}")
     return done.stdout
+
+
+def _login() -> list[str]:
+    """The login that Apptainer has, of which `oras` knows nothing by itself."""
+    known = Path(os.environ.get("APPTAINER_CONFIGDIR") or Path.home() / ".apptainer") / "docker-config.json"
+    return ["--registry-config", str(known)] if known.is_file() else []
 
 
 def _oras() -> str:

@@ -109,18 +109,28 @@ class Shelf:
         expected: str = "",
         is_built_here: bool = False,
     ) -> Entry:
-        """Move a finished file onto the shelf, read-only; a digest other than the expected one is refused."""
+        """Move a finished file onto the shelf, read-only; a digest other than the expected one is refused.
+
+        Where the same bytes lie there already they stay: whoever looks at them now would find them replaced.
+        """
         digest = digest_of(file, remember=False)
         if expected and digest != expected:
             raise ImageError(f"{place or file}: came as {short(digest)}, expected {short(expected)}; nothing was kept")
         places = (place,) if place else ()
         entry = Entry(name=name, digest=digest, size=file.stat().st_size, places=places, **asdict(made))
         with self.locked("adding an image"):
-            file.chmod(READABLE)
-            sync_file(file)
-            file.replace(self.file(entry))
-            sync_folder(self.path)
+            if self._holds(entry):
+                file.unlink()
+            else:
+                file.chmod(READABLE)
+                sync_file(file)
+                file.replace(self.file(entry))
+                sync_folder(self.path)
             return self._write(entry, is_built_here=is_built_here)
+
+    def _holds(self, entry: Entry) -> bool:
+        there = self.file(entry)
+        return there.is_file() and digest_of(there, remember=False) == entry.digest
 
     def copy_in(self, source: Path, *, name: str, made: Made = Made(), expected: str = "", place: str = "") -> Entry:
         try:
@@ -179,14 +189,14 @@ class Shelf:
                 left
                 for left in self.path.glob(".*")
                 if left.name.startswith((".build-", ".tmp-", ".pull-")) or left.suffix == ".partial"
-                if time.time() - left.lstat().st_mtime > LEFT_BEHIND_S
+                if _is_old(left)
             ]
             gone = [(file.name, _size(file)) for file in files]
             for file in files if not dry_run else ():
                 if file.is_dir():
                     shutil.rmtree(file)
                 else:
-                    file.unlink()
+                    file.unlink(missing_ok=True)
         return gone
 
     @contextmanager
@@ -267,6 +277,13 @@ def sync_file(file: Path) -> None:
     """Make a file's bytes durable, so that after a power cut its final name does not stand for half of it."""
     with file.open("rb") as opened:
         os.fsync(opened.fileno())
+
+
+def _is_old(left: Path) -> bool:
+    """What a pull that waits makes and removes may be gone by now."""
+    with suppress(OSError):
+        return time.time() - left.lstat().st_mtime > LEFT_BEHIND_S
+    return False
 
 
 def _size(path: Path) -> int:

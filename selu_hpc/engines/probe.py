@@ -22,6 +22,7 @@ from pathlib import Path
 
 PATIENCE_S = 30.0
 IMPORT_S = 120.0
+SLOW = "importing them took more than"
 BINDS = re.compile("(APPTAINER|SINGULARITY)_(BIND|BINDPATH|MOUNT)")
 """What containers/mounts.py names, which is not to be imported here."""
 TORCH = "import torch; print(torch.__version__, torch.version.cuda, torch.cuda.is_available(), sep='\\n')"
@@ -86,7 +87,9 @@ def _import(names: Sequence[str]) -> str:
         done = subprocess.run(
             [sys.executable, "-c", IMPORT, *names], capture_output=True, text=True, timeout=IMPORT_S, check=False
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired:
+        return f"{SLOW} {IMPORT_S:g} s"
+    except OSError as error:
         return str(error)
     return (done.stderr.strip() or f"exit status {done.returncode}").rpartition("\n")[2] if done.returncode else ""
 

@@ -105,3 +105,22 @@ def test_a_pull_waits_for_one_of_the_same_image_only(mine):
     first, another, again = held
     assert first == again
     assert not first & another
+
+
+def test_an_image_damaged_on_the_shelf_is_not_pushed(lab, shelved, tool, tmp_path):
+    tool("oras", "exit 1")
+    tool("apptainer", f"touch {tmp_path}/uploaded")
+    lab.file(shelved).chmod(0o644)
+    lab.file(shelved).write_bytes(b"other")
+    with pytest.raises(ImageError, match=r"altered or replaced; pull it again by digest$"):
+        push(shelved, Place.parse("oras://x/lab/selu:v1"), shelf=lab, apptainer=Apptainer())
+    assert not (tmp_path / "uploaded").exists()
+
+
+def test_oras_is_lent_the_login_that_apptainer_has(tool, tmp_path, monkeypatch):
+    monkeypatch.setenv("APPTAINER_CONFIGDIR", str(tmp_path))
+    tool("oras", 'echo "$*"')
+    assert resolve("oras://x/lab/selu:v1", plain_http=False) == "resolve x/lab/selu:v1"
+    (tmp_path / "docker-config.json").write_text("{}")
+    login = f"--registry-config {tmp_path}/docker-config.json"
+    assert resolve("oras://x/lab/selu:v1", plain_http=False) == f"resolve {login} x/lab/selu:v1"

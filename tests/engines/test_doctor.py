@@ -120,9 +120,10 @@ def test_a_missing_apptainer_matters_only_where_an_image_is_used_on_this_machine
 
 def test_an_apptainer_that_only_the_nodes_have_is_no_problem_and_the_modules_that_bring_it_are_named(tools):
     assert one(check_apptainer(SITE, needed=True))[0] is Grade.WARNING
+    assert one(check_apptainer(SITE.but(trusted_keys=("A" * 40,)), needed=True))[0] is Grade.PROBLEM
     found = check_apptainer(SITE.but(modules=("apptainer/1.4", "cuda")), needed=True)
     assert one(found)[0] is Grade.WARNING
-    assert "jobs load apptainer/1.4, cuda first; `image on …` below says" in found.fix
+    assert "jobs load apptainer/1.4, cuda first; a test job (without --no-jobs) says" in found.fix
 
 
 def test_the_exit_code_says_whether_a_submission_would_work(tools, tmp_path, capsys):

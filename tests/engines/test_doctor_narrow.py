@@ -27,3 +27,12 @@ def test_a_narrow_terminal_is_given_lines_that_can_be_copied_whole(monkeypatch, 
 
 def test_a_wide_terminal_is_given_a_table(monkeypatch, capsys):
     assert "what to do" in shown(monkeypatch, capsys, 70).splitlines()[0]
+
+
+def test_brackets_in_an_answer_stay_as_they_are(monkeypatch, capsys):
+    found = [bad("folder [/x]", "/data/[lab]/x: bad option [/y]", "chmod o-w /data/[lab]/x")]
+    monkeypatch.setattr(doctor, "Console", lambda **_: Console(width=160))
+    doctor.show(found)
+    shown = capsys.readouterr().out
+    for text in ("folder [/x]", "/data/[lab]/x: bad option [/y]", "chmod o-w /data/[lab]/x", "problem"):
+        assert text in shown

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 from shell_slurm import SITE, config, one
@@ -147,3 +148,11 @@ def test_what_a_module_binds_elsewhere_is_no_problem(tmp_path, monkeypatch):
     seen = binds(tmp_path, monkeypatch, APPTAINER_BIND="/scratch,/data:/mnt", APPTAINER_TMPDIR="/opt")
     assert seen["binds"] == {"APPTAINER_BIND": "/scratch,/data:/mnt"}
     assert list(judge_binds("node of cpu", seen, config("image=/i.sif"))) == []
+
+
+def test_packages_that_are_slow_to_come_are_not_called_missing(monkeypatch):
+    monkeypatch.setattr(probe, "IMPORT_S", 0.01)
+    seen = {"host": "c1", "seen_s": 0.1, "time": time.time(), "python": "3.11", "import_error": probe._import(["json"])}
+    found = {one.check: one for one in judge_node("node of cpu", seen, back=True, gpus=0, config=config())}
+    grade, answer = one(found["packages, node of cpu"])
+    assert (grade, answer) == (Grade.WARNING, "c1: importing them took more than 0.01 s")

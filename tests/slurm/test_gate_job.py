@@ -1,6 +1,8 @@
 """A gate and the run's last job, as processes of their own run them, against the Slurm in memory."""
 
 import errno
+import subprocess
+import sys
 
 import pytest
 from in_memory import FULL, SITE, SlurmInMemory, events, finish, ids_of, stages, submit
@@ -221,3 +223,9 @@ def test_a_run_that_was_only_prepared_is_refused_with_the_two_ways_on(job, capsy
     told = capsys.readouterr().err
     assert "jobs/site.yaml: no such file, for nothing of this run was sent to Slurm" in told
     assert f"`{job.run.command('submit')}` sends it, and `python -m selu_hpc.stages.gate` is" in told
+
+
+def test_a_gate_that_was_queued_under_its_old_name_finds_it(tmp_path):
+    line = [sys.executable, "-m", "selu_hpc.engines.gate_job", "--run", str(tmp_path), "--round", "1"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert (done.returncode, "config.yaml: no such file" in done.stderr) == (2, True), done.stderr

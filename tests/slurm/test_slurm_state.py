@@ -284,6 +284,14 @@ def test_partitions_are_chosen_from_what_sinfo_says():
         choose([])
 
 
+def test_gpu_work_is_not_sent_where_it_is_preempted_if_another_partition_has_gpus():
+    listed = "cpu*|up|1-00:00:00|3|(null)|191000|OFF|10\n{}scavenge|up|infinite|40|gpu:a100:8|515000|REQUEUE|1\n"
+    own = listed.format("gpu|up|2-00:00:00|20|gpu:a100:8|515000|OFF|10\n")
+    for lines, expected in ((own, "gpu"), (listed.format(""), "scavenge")):
+        chosen = choose(read_partitions(lines, "preempt/partition_prio"))
+        assert (chosen["gpu"].name, chosen["preempt"].name) == (expected, "scavenge")
+
+
 @pytest.mark.parametrize(
     ("other", "expected"),
     [

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from selu_hpc.config import RunConfig
 from selu_hpc.containers.apptainer import Apptainer
-from selu_hpc.containers.digest import digest_of, short
+from selu_hpc.containers.digest import digest_of, require_whole, short
 from selu_hpc.containers.mounts import hub_folders, require_shown
 from selu_hpc.containers.pinned import locate
 from selu_hpc.containers.trust import require_trusted
@@ -27,6 +27,7 @@ def check_image(config: RunConfig, site: Site) -> Iterator[Finding]:
         return
     path, expected = locate(config.image)
     try:
+        require_whole(expected, named=config.image)
         found = digest_of(path)
         if expected and expected != found:
             fix = "pull it by digest: python -m selu_hpc.images pull"
@@ -58,14 +59,14 @@ def check_mounts(config: RunConfig, site: Site) -> Finding:
 def check_apptainer(site: Site, *, needed: bool) -> Finding:
     """On this machine; where stages run on a cluster's nodes, their own is what counts, and a test job there tries it.
 
-    Signatures are checked here too, which `check_image` says.
+    Signatures are checked here too, so that a site that demands them needs it here.
     """
     answer = f"no {site.apptainer} on this machine"
     if shutil.which(site.apptainer) is None and not needed:
         return warn("apptainer", answer, "none needed: the recipe has no image")
-    if shutil.which(site.apptainer) is None and site.partitions:
+    if shutil.which(site.apptainer) is None and site.partitions and not site.trusted_keys:
         loaded = f"jobs load {', '.join(site.modules)} first; " if site.modules else ""
-        fix = f"none needed, if the nodes have it: {loaded}`image on …` below says whether it starts there"
+        fix = f"none needed, if the nodes have it: {loaded}a test job (without --no-jobs) says whether it starts there"
         return warn("apptainer", answer, fix)
     if shutil.which(site.apptainer) is None:
         return bad("apptainer", answer, "load the site's module (`module avail apptainer`), or install it")

@@ -22,6 +22,7 @@ from selu_hpc.containers.launch import exec_line
 from selu_hpc.containers.mounts import require_code_uncovered
 from selu_hpc.containers.pinned import locate
 from selu_hpc.engines.checks.finding import Finding, bad, ok, warn
+from selu_hpc.engines.probe import SLOW
 from selu_hpc.engines.slurm.calls import clean_environment
 from selu_hpc.engines.slurm.launch import GATE, environment, python_of
 from selu_hpc.engines.slurm.sbatch import JobSpec, setup_lines, srun_words
@@ -176,7 +177,13 @@ def judge_node(name: str, seen: dict[str, Any], back: bool, gpus: int, config: R
     if error := seen.get("import_error"):
         in_image = name.startswith("image")
         fix = "build the image anew" if in_image else "install the package for that python: jobs don't see ~/.local"
-        yield bad(f"packages, {name}", f"{seen['host']}: {error}", fix)
+        if is_slow := error.startswith(SLOW):
+            fix = (
+                "set `unpack_image: true`"
+                if in_image
+                else "put that python's packages on storage the node reads faster"
+            )
+        yield (warn if is_slow else bad)(f"packages, {name}", f"{seen['host']}: {error}", fix)
     if gpus:
         yield _gpus(seen, gpus, config)
         if seen.get("torch") is not None:

@@ -85,7 +85,7 @@ def choose(partitions: list[PartitionFacts]) -> dict[Literal["cpu", "gpu", "pree
     """The default partition for CPU work, the lowest tier for preemption, and for GPUs the one with most on a node.
 
     Of several as good in that, the one with the longest time, the most nodes and the highest tier: a partition for
-    debugging is often of a high tier, small and short.
+    debugging is often of a high tier, small and short. GPU work that may be preempted asks for that partition itself.
     """
     up = [one for one in partitions if one.is_up] or partitions
     if not up:
@@ -94,9 +94,10 @@ def choose(partitions: list[PartitionFacts]) -> dict[Literal["cpu", "gpu", "pree
     found: dict[Literal["cpu", "gpu", "preempt"], PartitionFacts] = {
         "cpu": max(plain, key=lambda one: (one.is_default, one.priority, one.num_nodes))
     }
-    if with_gpus := [one for one in up if one.gpus]:
-        found["gpu"] = max(with_gpus, key=_serves_gpu_work)
     lower = [one for one in up if one.preemptible and one.priority < max(other.priority for other in up)]
+    with_gpus = [one for one in up if one.gpus]
+    if kept := [one for one in with_gpus if one not in lower] or with_gpus:
+        found["gpu"] = max(kept, key=_serves_gpu_work)
     if lower:
         found["preempt"] = min(lower, key=lambda one: one.priority)
     return found
