@@ -97,9 +97,6 @@ def main() -> int:
     return exit_code(report("chain", measures=found, ratios=ratios, targets=targets))
 
 
-# --- idle time between stages
-
-
 def idle(lab: Lab, *, repetitions: int) -> dict[str, Any]:
     """Mean gap between stages, ours and by hand, in chains that run side by side under the same scheduler."""
     ours: list[float] = []
@@ -166,9 +163,6 @@ def read_spans(folder: Path) -> dict[str, list[tuple[float, float]]]:
     return spans
 
 
-# --- aftercorr against a barrier
-
-
 def corr(lab: Lab, *, unit_s: float) -> dict[str, Any]:
     """Four shards whose rollouts take 1, 2, 3, 8 units and whose labels take 8, 3, 2, 1."""
     seconds = {}
@@ -192,9 +186,6 @@ def corr(lab: Lab, *, unit_s: float) -> dict[str, Any]:
         times = [time_ for span in read_spans(folder).values() for pair in span for time_ in pair]
         seconds[f"corr_{name}_s"] = round(max(times) - min(times), 2)
     return seconds
-
-
-# --- what a submission uses
 
 
 def submission(lab: Lab, *, repetitions: int) -> dict[str, Any]:

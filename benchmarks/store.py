@@ -58,9 +58,6 @@ class Side:
     syncs_itself: bool = False
 
 
-# --- ours ---
-
-
 def write_ours(folder: Path, episodes: Frames) -> None:
     height, width = episodes[0].shape[2:4]
     with EpisodeWriter(folder / "episodes.zarr", num_steps=T, height=height, width=width) as writer:
@@ -87,10 +84,8 @@ def step_ours(reader: EpisodeReader, index: int, step: int) -> np.ndarray:
     return np.stack([reader.frame(index, step, view) for view in View])
 
 
-# --- npz, one compressed file an episode ---
-
-
 def write_npz(folder: Path, episodes: Frames) -> None:
+    """One compressed file an episode."""
     for index, frames in enumerate(episodes):
         np.savez_compressed(folder / f"e{index:04d}.npz", frames=frames, meta=np.array(str(index)))
 
@@ -100,10 +95,8 @@ def read_npz(folder: Path, index: int) -> np.ndarray:
         return file["frames"]
 
 
-# --- HDF5, gzip-1 + shuffle, a chunk a frame, ten episodes a file ---
-
-
 def write_hdf5(folder: Path, episodes: Frames) -> None:
+    """gzip-1 + shuffle, a chunk a frame, ten episodes a file."""
     for first in range(0, len(episodes), GROUP):
         with h5py.File(folder / f"g{first // GROUP:04d}.h5", "w") as file:
             for index, frames in enumerate(episodes[first : first + GROUP]):
@@ -125,10 +118,8 @@ class Hdf5:
             file.close()
 
 
-# --- WebDataset tar of PNG files ---
-
-
 def write_tar(folder: Path, episodes: Frames) -> None:
+    """WebDataset's tar of PNG files."""
     for first in range(0, len(episodes), GROUP):
         with webdataset.TarWriter(str(folder / f"g{first // GROUP:04d}.tar"), encoder=False) as tar:
             for index, frames in enumerate(episodes[first : first + GROUP], start=first):
@@ -167,10 +158,8 @@ class Tar:
             file.close()
 
 
-# --- Zarr without shards: a chunk a frame, zarr-python's defaults otherwise ---
-
-
 def write_zarr(folder: Path, episodes: Frames) -> None:
+    """Without shards: a chunk a frame, zarr-python's defaults otherwise."""
     shape = (len(episodes), T + 1, V, *episodes[0].shape[2:])
     array = zarr.create_array(
         folder / "frames.zarr",

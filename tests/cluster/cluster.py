@@ -259,9 +259,6 @@ def all_idle() -> bool:
     return idle >= set(NODES)
 
 
-# --- processes
-
-
 def environment() -> dict[str, str]:
     return {**os.environ, "SLURM_CONF": str(STATE / "etc" / "slurm.conf"), "SLURM_DBD_CONF": str(STATE / "etc")}
 
@@ -345,9 +342,6 @@ def exists(find, name: str) -> bool:
 
 def read_lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.is_file() else []
-
-
-# --- as a user
 
 
 def as_user(user: str, command: list[str], *, extra: dict[str, str] | None = None) -> list[str]:

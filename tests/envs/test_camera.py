@@ -98,9 +98,6 @@ def test_among_tall_things_it_looks_from_steeply_above() -> None:
     assert not hidden(filmed, high, *walls)
 
 
-# ---- homes
-
-
 def node(number: int, name: str, category: str, centre: list[float], size: list[float], **more: Any) -> dict[str, Any]:
     box = {"center": centre, "size": size}
     plain = {"id": number, "class_name": name, "category": category, "properties": [], "states": []}

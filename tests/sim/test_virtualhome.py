@@ -59,9 +59,6 @@ def by_the_package(graph, lines):
     return ok, state.to_dict()
 
 
-# --- homes ---
-
-
 def test_every_home_has_rooms_things_and_relations(client):
     graphs = []
     for number in range(7):
@@ -145,9 +142,6 @@ def test_procedural_generation_follows_its_seed(client):
     assert client.environment_graph()[1] != first
     assert client.procedural_generation(5)[0]
     assert client.environment_graph()[1] == first
-
-
-# --- scripts ---
 
 
 def scripts_of(home):
@@ -312,9 +306,6 @@ def test_who_walks_to_a_floor_or_a_ceiling_is_in_its_room_by_the_graph_and_in_th
         body = next(n for n in home.graph["nodes"] if n["id"] == 1)["bounding_box"]["center"]
         assert {"from_id": 1, "relation_type": "INSIDE", "to_id": room} in home.graph["edges"]
         assert (abs(body[0] - x) < wide / 2, abs(body[2] - z) < deep / 2) == (True, True)
-
-
-# --- scene changes ---
 
 
 def test_expand_scene_changes_states_and_adds_things_that_can_be_seen(client):

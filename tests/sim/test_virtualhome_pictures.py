@@ -134,9 +134,6 @@ def test_the_same_script_gives_the_same_pixels_after_a_reset(client):
         assert np.array_equal(first, second)
 
 
-# --- errors ---
-
-
 def test_what_cannot_be_done_is_told_and_not_raised(client):
     assert not client.reset(99)
     assert client.reset(0)
@@ -168,8 +165,6 @@ def test_requests_that_are_none_are_answered_with_400(client, body):
         client.post_command(body)
     assert client.camera_count()[0]
 
-
-# --- the process ---
 
 _CLIENT = """
 import sys, time

@@ -46,9 +46,6 @@ def colleague(monkeypatch):
     monkeypatch.setattr(belonging.os, "getuid", lambda: 1234)
 
 
-# --- a copy of a run
-
-
 def test_cancel_in_a_copy_leaves_the_originals_jobs_alone_and_says_whose_they_are(slurm, job, copy):
     before = dict(slurm.jobs)
     with pytest.raises(RunFolderError, match="this folder is a copy") as refused:
@@ -105,9 +102,6 @@ def test_a_journal_that_says_nothing_of_its_folder_is_this_runs(slurm, copy):
     assert submit(copy, slurm).is_empty
 
 
-# --- another cluster
-
-
 @pytest.mark.parametrize("by_person", [True, False])
 def test_on_another_cluster_nothing_is_sent_and_nothing_is_taken_for_lost(slurm, job, by_person):
     other = SlurmInMemory(settings={"ClusterName": "annex"})
@@ -124,9 +118,6 @@ def test_a_copy_goes_on_on_another_cluster(slurm, copy):
     submit(copy, other)
     assert len(other.jobs) == len(slurm.jobs)
     assert Ledger.read(copy.journal).cluster == "annex"
-
-
-# --- another user
 
 
 def test_where_others_jobs_are_not_shown_nothing_is_sent_while_theirs_may_be_at_work(slurm, job, colleague):

@@ -146,8 +146,6 @@ class Submission:
             self.job.journal.append("slurm_run", sync=False, **begun)
         return ledger
 
-    # --- what a crash left behind
-
     def _settle(self, ledger: Ledger, rows: list[QueueRow]) -> InQueue:
         queue = match(ledger, rows)
         for name, job_id in queue.adopted.items():
@@ -171,8 +169,6 @@ class Submission:
                 continue
             logger.info("cancelled job %s (%s): a second copy that never ran", job_id, name)
             self.job.journal.append("cancelled", name=name, job=job_id, why="a second copy")
-
-    # --- what there is to know
 
     def _due(self, ledger: Ledger, live: Mapping[str, Live], rows: list[QueueRow]) -> dict[Key, list[int]]:
         """Shards without a marker; where Slurm says a shard's task completed, its marker gets a moment to appear."""
@@ -266,8 +262,6 @@ class Submission:
             self.slurm.avoid(target, nodes)
         except EngineError as error:
             logger.warning("%s (%s) may start on the nodes it could before: %s", target, live.entry.name, error)
-
-    # --- what to do about it
 
     def _carry_out(self, ledger: Ledger, decision: Decision, live: Mapping[str, Live]) -> bool:
         """Whether all that was decided on is so now, and nothing that should wait had ended."""

@@ -97,8 +97,6 @@ class Builder:
         a, b, c = (1 + self.rng.uniform(-vary, vary) for _ in range(3))
         return (w * a, h * b, d * c)
 
-    # --- along walls ---
-
     def against(
         self,
         kind: str,
@@ -219,8 +217,6 @@ class Builder:
     def keep_clear(self, thing: Thing, metres: float = _CLEAR) -> None:
         """Let nothing be put in front of it."""
         self.kept_clear.append((_front(thing.body(), thing.yaw, metres), thing))
-
-    # --- on surfaces ---
 
     def put(
         self, kind: str, receptacles: Iterable[Thing], *, yaw: float | None = None, must: bool = False

@@ -129,8 +129,6 @@ class World:
         self.reset_index()
         self.set_agents(1)
 
-    # --- looking things up ---
-
     def reset_index(self) -> None:
         self.by_id = {t.obj_id: t for t in self.things if not t.structural}
         self.by_key = {t.key: t for t in self.things}
@@ -169,8 +167,6 @@ class World:
     def builder(self) -> Builder:
         """Labels for new things."""
         return Builder(room=self.room, rng=self.random, skin=self.skin, things=self.things)
-
-    # --- agents ---
 
     def set_agents(self, num: int) -> None:
         """Put this many agents into the scene, each on free ground of its own."""
@@ -234,8 +230,6 @@ class World:
         """What is beside a picture is not visible."""
         return self.screen[0] / self.screen[1]
 
-    # --- acting ---
-
     def apply(self, message: dict[str, Any]) -> Outcome:
         """Do one action, as the client names it. Never raises for what a message holds."""
         name = message.get("action")
@@ -275,8 +269,6 @@ class World:
         """Let time pass."""
         self.time = round(self.time + seconds, 4)
         effects.pass_time(self)
-
-    # --- what others read ---
 
     def metadata(self, agent_id: int = 0) -> dict[str, Any]:
         """The agent's metadata after the last action, as the client's event holds it; the caller's own copy."""

@@ -108,8 +108,6 @@ class Places:
         base = self.bearer(item)
         return base.support[1] if base.support[0] == "ROOM" else self.room_at(base.x, base.z)
 
-    # --- free ground ---
-
     def stands_free(self, x: float, z: float, *, besides: int = 0, obstacles: Sequence[Rect] | None = None) -> bool:
         """Whether a body has room here. obstacles: `self.obstacles()`, for whoever looks at many places."""
         room = self.room_at(x, z)
@@ -189,8 +187,6 @@ class Places:
             seen.add(item.number)
         return item
 
-    # --- putting things down ---
-
     def put(self, item: Item, support: Support, *, near: tuple[float, float] | None = None) -> None:
         """Lay a thing on or in another, at the free spot nearest to a point, else in the middle of its surface."""
         below = self.items.get(support[1])
@@ -237,8 +233,6 @@ class Places:
         if near is not None:
             item.x, item.z = near
         item.y = 0.0
-
-    # --- characters ---
 
     def face(self, body: Body, x: float, z: float) -> None:
         if math.hypot(x - body.x, z - body.z) > 1e-6:

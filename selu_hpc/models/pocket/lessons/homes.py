@@ -177,8 +177,6 @@ class HomeSet:
             {"nodes": nodes, "edges": [{"from_id": a, "relation_type": how, "to_id": b} for a, how, b in kept]}, places
         )
 
-    # ---- the person
-
     def _stand_before(self, item: Item) -> None:
         """As [Walk] leaves it; now and then anywhere in a room, turned as an episode starts."""
         rng, places, body = self.rng, self.places, self.body
@@ -221,8 +219,6 @@ class HomeSet:
     def _has_seat(self, item: Item) -> bool:
         on = sum(other.support == ("ON", item.number) for other in self.places.items.values())
         return "SITTABLE" in item.cls.properties and on < _MOST_ON_SEAT.get(item.cls.name, 1)
-
-    # ---- things
 
     def _flip(self, item: Item) -> None:
         states = self.states[item.number]

@@ -120,8 +120,6 @@ class Set:
                 self._give_back(*held)
         return found
 
-    # ---- the agent
-
     def _face(self, thing: Thing) -> None:
         x, y, z = thing.centre
         reach = 1.4 + max(thing.size) / 2
@@ -172,8 +170,6 @@ class Set:
         thing.move(centre, rotation)
         thing.into(parent)
 
-    # ---- pieces
-
     def _slice(self, thing: Thing) -> None:
         kind, count = SLICES_INTO[thing.kind]
         w, h, d = spec(kind).size
@@ -201,8 +197,6 @@ class Set:
             if not thing.there:
                 thing.there = True
                 thing.touch()
-
-    # ---- looking
 
     def _picture(self, view: Camera, *, own: bool) -> Picture:
         known: dict[int, Thing] = {}

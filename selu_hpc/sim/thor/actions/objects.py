@@ -25,9 +25,6 @@ _SHUT_TO_RUN = frozenset({"Microwave"})
 _OFF_TO_OPEN = frozenset({"Microwave", "Laptop"})
 
 
-# --- open and close ---
-
-
 @action()
 def open_object(
     world: World,
@@ -102,9 +99,6 @@ def _touches(thing: Thing, agent: Agent) -> bool:
     return False
 
 
-# --- on and off ---
-
-
 @action()
 def toggle_object_on(
     world: World,
@@ -144,9 +138,6 @@ def _toggle(world: World, thing: Thing, on: bool) -> None:
         other.toggled = on
         other.touch()
     settle(world)
-
-
-# --- slice, break ---
 
 
 @action()

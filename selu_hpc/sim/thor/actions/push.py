@@ -164,9 +164,6 @@ def _slide_on(world: World, thing: Thing, yaw: float, far: float) -> None:
         thing.move((x + sx * at, y, z + sz * at))
 
 
-# --- by coordinates ---
-
-
 @action()
 def place_object_at_point(
     world: World,

@@ -88,9 +88,6 @@ def set_random_seed(world: World, agent: Agent, seed: int) -> None:
     world.random = random.Random(seed)
 
 
-# --- which objects metadata lists ---
-
-
 @action()
 def set_object_filter(world: World, agent: Agent, objectIds: list[str]) -> None:
     world.filter = frozenset(objectIds)
@@ -105,9 +102,6 @@ def set_object_filter_for_type(world: World, agent: Agent, objectTypes: list[str
 @action()
 def reset_object_filter(world: World, agent: Agent) -> None:
     world.filter = None
-
-
-# --- spawning and removing ---
 
 
 @action(lenient=True)
@@ -236,9 +230,6 @@ def make_all_objects_moveable(world: World, agent: Agent) -> None:
         if not thing.spec.can("static") and not thing.moveable:
             thing.moveable = True
             thing.touch()
-
-
-# --- time ---
 
 
 @action("PausePhysicsAutoSim")
