@@ -55,6 +55,7 @@ STATE = "state"
 It has a marker of its own and is not in the round's, for it goes when no round will read it any more.
 """
 OWNER = "rl4vlm"
+"""Whose a state is; alone, of before states said of which update."""
 PREFIX = "model."
 """The adapter's matrices inside the policy; the head's are called head.…"""
 JUDGED = "judged.safetensors"
@@ -71,6 +72,7 @@ class Job:
     """One update: `Job(name="r03/actor", turns=…, folder=shard.path, start=…/adapter, …)`.
 
     start: the adapter of the round before.  state: that round's `state` folder, None after the warm-up.
+    content: that round's, which the state must be of.
     attempt: this attempt's own folder, where tensorboard/ lies while it runs; None where there is but one.
     """
 
@@ -80,6 +82,7 @@ class Job:
     folder: Path
     start: Path
     state: Path | None
+    content: str = ""
     model: ModelConfig
     finetune: FinetuneConfig
     game: GameConfig
@@ -187,7 +190,12 @@ def _state_before(job: Job) -> TrainState | None:
     """Weights and moments after the round before; None after the warm-up, which had neither a head nor this Adam."""
     if job.state is None:
         return None
-    before = checkpoint.newest(job.state, OWNER)
+    if not job.state.exists():
+        raise TrainingError(
+            f"{job.state}: is gone, as a state is once two rounds have followed, so {job.name} can't be made anew: bring "
+            "its adapter back from a copy, or begin a new run"
+        )
+    before = checkpoint.newest(job.state, _owned_by(job.content)) or checkpoint.newest(job.state, OWNER)
     if before is None:
         raise TrainingError(f"{job.state}: no whole state to go on from; remove that round's marker and submit again")
     return before.state
@@ -319,9 +327,15 @@ def _write(
     lora = {name.removeprefix(PREFIX): value for name, value in state.weights.items() if name.startswith(PREFIX)}
     head = {name: value for name, value in state.weights.items() if not name.startswith(PREFIX)}
     content = adapter.write(own / "adapter", model, lora, base=job.model.base, base_folder=base)
-    checkpoint.save(own / STATE, Checkpoint(job.round_id, OWNER, state, []))
+    content = f"{content}-{adapter.digest(head, model.peft_config['default'])}"
+    checkpoint.save(own / STATE, Checkpoint(job.round_id, _owned_by(content), state, []))
     write_curve(own / "curve.json", curve, summary)
-    return f"{content}-{adapter.digest(head, model.peft_config['default'])}"
+    return content
+
+
+def _owned_by(content: str) -> str:
+    """Whose a state is: two attempts that end in the same moment could leave one's beside the other's adapter."""
+    return f"{OWNER} {content}"
 
 
 def _identity(job: Job, base: Path, config: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ Does not own what the arrays mean, or a chunk's bytes (chunks.py).
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,6 +20,8 @@ from selu_hpc.errors import CorruptShardError, RunFolderError, UnreadableShardEr
 from selu_hpc.rounds.rundir import shard_of, write_bytes
 from selu_hpc.store import chunks
 
+CAN_NOT_WRITE = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+"""Errors that reading doesn't know."""
 _ENDIAN = {"name": "bytes", "configuration": {"endian": "little"}}
 _CRC = {"name": "crc32c"}
 _ZSTD = {"name": "zstd", "configuration": {"level": chunks.ZSTD_LEVEL, "checksum": False}}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,12 @@ NFS_KEEPS = ".nfs"
 
 
 def is_finished(folder: Path) -> bool:
-    return (folder / ROOT).is_file()
+    try:
+        return stat.S_ISREG((folder / ROOT).stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise unread(folder / ROOT, error) from error
 
 
 def is_whole(folder: Path) -> bool:
@@ -88,10 +94,10 @@ def read_root(folder: Path, kind: str, *, verify: bool = False) -> dict[str, Any
 def _verify(folder: Path, files: dict[str, list[int]]) -> None:
     for name, expected in files.items():
         file = folder / name
-        if not file.is_file():
-            raise damaged(file, "is missing")
         try:
             found = _checksum(file)
+        except FileNotFoundError as error:
+            raise damaged(file, "is missing") from error
         except OSError as error:
             raise unread(file, error) from error
         if found != expected:

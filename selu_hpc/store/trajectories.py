@@ -73,7 +73,7 @@ class EpisodeWriter:
             self._reload()
         except OSError as error:
             self.close()
-            raise arrays.unread(folder, error) from error
+            raise (arrays.refused if error.errno in arrays.CAN_NOT_WRITE else arrays.unread)(folder, error) from error
         except BaseException:
             self.close()
             raise

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from selu_hpc.train import checkpoint
 from selu_hpc.train.adapter import own_name, put_in_place
 from selu_hpc.train.result import Result
@@ -31,6 +33,8 @@ def finish(
     """
     if not checkpoint.is_finished(folder):
         _publish(folder, result, write, mark, attempt)
+    for late in folder.glob(f".{_MADE}.*.partial"):  # nobody will put it in place any more
+        checkpoint.remove_all(late)
     checkpoint.remove_all(folder / CHECKPOINTS)
 
 
@@ -50,6 +54,9 @@ def _publish(
             put_in_place(attempt / TENSORBOARD, folder / TENSORBOARD)
         result.content = content
         mark(result)
+    except (OSError, SafetensorError):
+        if not checkpoint.is_finished(folder):  # else what was written here was removed under our hands
+            raise
     finally:
         shutil.rmtree(own, ignore_errors=True)
 

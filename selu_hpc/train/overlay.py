@@ -19,6 +19,10 @@ OURS = {
 """What a user's DeepSpeed file may not say, and the setting that does."""
 
 
+DECIDED = frozenset(["lr", "weight_decay", "torch_adam"])
+"""Of AdamW's settings, what the recipe says whatever stands here."""
+
+
 def overlay_mistakes(settings: Mapping[str, Any]) -> Iterator[str]:
     """What in a user's DeepSpeed file fine-tuning would refuse, or break at."""
     for key in sorted(OURS.keys() & settings):
@@ -26,6 +30,14 @@ def overlay_mistakes(settings: Mapping[str, Any]) -> Iterator[str]:
     objects = {key: settings.get(key, {}) for key in ("optimizer", "zero_optimization")}
     for key in [key for key, value in objects.items() if not isinstance(value, Mapping)]:
         yield f"says {key} is {objects.pop(key)!r}; it is an object in DeepSpeed's settings"
-    kind = objects.get("optimizer", {}).get("type", "AdamW")
+    optimizer, stage = objects.get("optimizer", {}), objects.get("zero_optimization", {}).get("stage", 0)
+    kind, given = optimizer.get("type", "AdamW"), optimizer.get("params", {})
     if str(kind).lower() != "adamw":
         yield f"says optimizer.type is {kind!r}; checkpoints hold AdamW's state, so it is AdamW: remove it there"
+    if not isinstance(given, Mapping):
+        yield f"says optimizer.params is {given!r}; it is an object in DeepSpeed's settings"
+    for name in sorted(given.keys() - DECIDED) if isinstance(given, Mapping) else ():
+        if given[name] == "auto":
+            yield f"says optimizer.params.{name} is 'auto', which only transformers' Trainer fills in; remove it there"
+    if type(stage) is not int or not 0 <= stage <= 3:
+        yield f"says zero_optimization.stage is {stage!r}; it is a number from 0 to 3"

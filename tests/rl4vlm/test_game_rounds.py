@@ -127,6 +127,18 @@ def test_a_state_that_no_round_goes_on_from_any_more_is_gone(game_run, play_roun
     assert [(place.path / STATE).is_dir() for place in places] == [False, True, True]
     for place in places:
         place.check()
+        for meta in place.path.glob(f"{STATE}/*/meta.json"):
+            assert json.loads(meta.read_text())["identity"] == f"rl4vlm {place.require_marker().content}"
+    before = places[1].require_marker()
+    places[1].marker_file.unlink()
+    assert entry.run_stage(Stage.FINETUNE_ACTOR, run=str(run.path), round_id=2) == entry.EXIT_FAILED
+    assert (
+        "so r02/actor can't be made anew: bring its adapter back" in places[1].log(places[1].attempts[-1]).read_text()
+    )
+    places[1].write_marker(content="another's", names=list(before.files), summary={})
+    places[2].marker_file.unlink()
+    assert entry.run_stage(Stage.FINETUNE_ACTOR, run=str(run.path), round_id=3) == entry.EXIT_FAILED
+    assert "no whole state to go on from" in places[2].log(places[2].attempts[-1]).read_text()
 
 
 def test_a_state_that_an_older_marker_names_stays(game_run):

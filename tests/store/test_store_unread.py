@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from store_episodes import SIZE
 
-from selu_hpc.errors import UnreadableShardError
+from selu_hpc.errors import RunFolderError, UnreadableShardError
 from selu_hpc.records import Episode
 from selu_hpc.store import commits, roots
 from selu_hpc.store.lines import LineReader, LineWriter
@@ -99,3 +99,44 @@ def test_a_store_whose_writer_ends_between_two_looks_is_there(begun: Path, tmp_p
     reader = EpisodeReader(begun) if kind == "episodes" else LineReader(tmp_path / "l.zarr")
     assert looked == [False]
     assert len(reader) == writer.num_committed
+
+
+@pytest.mark.parametrize("name", ["e.zarr/zarr.json", "frames/c.0.0.0.0.0.0"])
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.EACCES])
+def test_a_storage_that_does_not_say_whether_a_file_is_there_has_not_lost_it(
+    begun: Path, monkeypatch, name: str, code: int
+) -> None:
+    with EpisodeWriter(begun, **SIZE) as writer:
+        writer.finish()
+    stat, opened = Path.stat, Path.open
+
+    def lost(real):
+        def does(path: Path, *args, **options):
+            if str(path).endswith(name):
+                raise OSError(code, os.strerror(code))
+            return real(path, *args, **options)
+
+        return does
+
+    with monkeypatch.context() as away:
+        away.setattr(Path, "stat", lost(stat))
+        away.setattr(Path, "open", lost(opened))
+        for use in (roots.is_whole, EpisodeReader, lambda folder: EpisodeWriter(folder, **SIZE)):
+            if use is EpisodeReader and not name.endswith("zarr.json"):
+                continue  # it reads frames when they are asked for
+            with pytest.raises(UnreadableShardError, match="cannot be read"):
+                use(begun)
+    assert roots.is_whole(begun)
+
+
+def test_a_disk_that_is_full_when_a_store_is_begun_is_told_as_full(tmp_path: Path, monkeypatch) -> None:
+    mkdir = Path.mkdir
+
+    def full(path: Path, *args, **options):
+        if path.name == "frames":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        mkdir(path, *args, **options)
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(RunFolderError, match="cannot write: No space left on device"):
+        EpisodeWriter(tmp_path / "e.zarr", **SIZE)

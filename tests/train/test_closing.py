@@ -36,6 +36,10 @@ class Attempt:
         (self.folder / MARKER).write_text(json.dumps(result.content))
 
 
+def full():
+    raise OSError("full")
+
+
 def said(folder):
     names = ("adapter/weights", "curve.json", "tensorboard/events")
     return {(folder / name).read_text() for name in names} | {json.loads((folder / MARKER).read_text())}
@@ -70,9 +74,6 @@ def test_what_another_attempt_finished_while_this_one_wrote_stays_as_it_is(folde
 
 
 def test_an_attempt_that_fails_to_write_changes_nothing(folder):
-    def full():
-        raise OSError("full")
-
     with pytest.raises(OSError, match="full"):
         Attempt(folder, "a", meanwhile=full)()
     assert sorted(path.name for path in folder.iterdir()) == ["attempt-a", "checkpoints"]
@@ -84,5 +85,15 @@ def test_what_was_half_written_by_who_was_killed_long_ago_goes_and_what_is_at_wo
         partial.mkdir()
     long_ago = new.stat().st_mtime - checkpoint.ABANDONED_S - 60
     os.utime(old, (long_ago, long_ago))
-    Attempt(folder, "a")()
+    with pytest.raises(OSError, match="full"):
+        Attempt(folder, "a", meanwhile=full)()
     assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_what_others_were_writing_goes_with_the_checkpoints_and_they_end_well(folder):
+    killed = folder / ".made.killed.partial"
+    killed.mkdir()
+    late = Attempt(folder, "late", meanwhile=lambda: (Attempt(folder, "early")(), full()))
+    assert late().content == ""
+    assert said(folder) == {"early"}
+    assert not killed.exists()

@@ -50,12 +50,21 @@ def test_a_file_may_tune(write):
         ({"amp": {"enabled": True}}, r"says amp, which model\.dtype decides"),
         ({"optimizer": {"type": "SGD"}}, r"says optimizer\.type is 'SGD'; .* it is AdamW"),
         ({"optimizer": None}, "says optimizer is None; it is an object"),
+        ({"optimizer": {"params": None}}, r"says optimizer\.params is None; it is an object"),
+        ({"optimizer": {"params": {"lr": "auto", "betas": "auto"}}}, r"says optimizer\.params\.betas is 'auto'"),
+        ({"zero_optimization": {"stage": "auto"}}, r"says zero_optimization\.stage is 'auto'; it is a number"),
+        ({"zero_optimization": {"stage": 4}}, r"says zero_optimization\.stage is 4; it is a number"),
         ({"zero_optimization": True}, "says zero_optimization is True; it is an object"),
     ],
 )
 def test_a_file_may_not_overrule_the_recipe_or_say_what_training_would_break_at(write, said, told):
     with pytest.raises(ConfigError, match=rf"mine\.json' {told}"):
         made(deepspeed=write(said))
+
+
+def test_what_the_recipe_decides_of_adamw_may_be_auto_as_in_many_peoples_files(write):
+    params = {"lr": "auto", "weight_decay": "auto"}
+    assert made(deepspeed=write({"optimizer": {"params": params}}))["optimizer"]["params"]["lr"] == 1e-3
 
 
 def test_a_file_that_is_no_json_is_named(write):

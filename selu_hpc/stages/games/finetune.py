@@ -74,6 +74,7 @@ def update_job(place: ShardDir, config: RunConfig) -> update.Job:
         folder=place.path,
         start=before.path / "adapter",
         state=before.path / update.STATE if place.round_id > 1 else None,
+        content=before.require_marker().content,
         model=config.model,
         finetune=config.finetune.but(global_batch=config.game.batch),
         game=config.game,
