@@ -57,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write("--by-type adds nothing here: card games have no task types\n")
     if options.table:
         sys.stderr.write("".join(f"note: {note}\n" for note in _notes(found)))
-    sys.stdout.write(show(found, options.summary, options.by_type) if found else "")
+    text = show(found, options.summary, options.by_type) if found else ""
+    sys.stdout.write(_aligned(text) if options.table and sys.stdout.isatty() else text)
     return 1 if left_out else 0
 
 
@@ -86,6 +87,12 @@ def _notes(found: Sequence[dict[str, Any]]) -> Iterator[str]:
     from selu_hpc.summaries import without_copies
 
     yield from notes(without_copies(one for one in found if not _is_game(one)))
+
+
+def _aligned(text: str) -> str:
+    from selu_hpc.selu.table import aligned
+
+    return aligned(text)
 
 
 def _is_game(summary: dict[str, Any]) -> bool:

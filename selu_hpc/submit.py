@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from selu_hpc.engines.slurm.calls import SHOW_CONFIG, Calls, submit_limits, user_name
 from selu_hpc.rounds.copying import copy_call
-from selu_hpc.terminal import enter, hours, positive
+from selu_hpc.terminal import enter, hours, positive, width_of
 
 logger = logging.getLogger(__name__)
 
@@ -262,14 +262,15 @@ def print_plan(plan: Plan, run: RunDir) -> None:
     from selu_hpc.engines.table import Column, text_table
 
     columns = [Column("stage"), *(Column(name, right=True) for name in
-               ("tasks", "done", "ranks", "cpus", "gpus", "GB", "minutes")), Column("after")]  # fmt: skip
+               ("tasks", "done", "ranks", "cpus", "gpus", "GB", "limit, min")), Column("after")]  # fmt: skip
     rows = []
     for stage in plan:
         ask, key = stage.resources, stage.key
         done = stage.num_shards - len(run.unfinished(key.round_id, key.stage, stage.num_shards))
         numbers = (stage.num_shards, done, stage.num_ranks, ask.cpus, ask.gpus, ask.mem_gb, ask.timeout_min)
         rows.append([str(key), *(str(number) for number in numbers), ", ".join(str(need) for need in stage.needs)])
-    sys.stdout.write(text_table(columns, rows, title=f"plan of {run.path}", caption=_worst_case(plan)))
+    title, width = f"plan of {run.path}", width_of(sys.stdout)
+    sys.stdout.write(text_table(columns, rows, title=title, caption=_worst_case(plan), width=width))
 
 
 def _worst_case(plan: Plan) -> str:

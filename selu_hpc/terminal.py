@@ -110,6 +110,14 @@ def _reader_is_gone(stream: TextIO) -> bool:
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in ends.poll(0))
 
 
+def width_of(stream: TextIO) -> int | None:
+    """A terminal's columns; None where it is none, or does not say."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
+
+
 def positive(text: str) -> int:
     """An argument's count."""
     number = int(text)

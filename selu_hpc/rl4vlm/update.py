@@ -192,8 +192,8 @@ def _state_before(job: Job) -> TrainState | None:
         return None
     if not job.state.exists():
         raise TrainingError(
-            f"{job.state}: is gone, as a state is once two rounds have followed, so {job.name} can't be made anew: bring "
-            "its adapter back from a copy, or begin a new run"
+            f"{job.state}: is gone, as a state is once two rounds have followed, so {job.name} can't be made anew: "
+            "bring its adapter back from a copy, or begin a new run"
         )
     before = checkpoint.newest(job.state, _owned_by(job.content)) or checkpoint.newest(job.state, OWNER)
     if before is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 
 import numpy as np
 
@@ -14,18 +15,42 @@ from selu_hpc.summaries import Summary
 def markdown(rows: Sequence[TableRow]) -> str:
     """The table a person reads; percentages, gains in points with 95 % intervals, – for what was not measured."""
     lines: list[str] = []
+    timed = any(row.minutes is not None for row in rows)  # by benchmarks/selu.py alone
+    columns = (
+        "recipe", "seeds", "rounds", "critic base → last", "gain [95 %]", "F1", "false yes", "false no",
+        "own procedure", "states seen", "actor base → last", "gain [95 %]", "probe", "episodes", "steps",
+        *(["min/run"] if timed else []),
+    )  # fmt: skip
     for simulator, world in dict.fromkeys((row.simulator, row.world) for row in rows):
         lines += [
             f"### {simulator}, {world} world",
             "",
-            "| recipe | seeds | rounds | critic base → last | gain [95 %] | F1 | false yes | false no | "
-            "own procedure | states seen | "
-            "actor base → last | gain [95 %] | probe | episodes | steps | min/run |",
-            "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+            f"| {' | '.join(columns)} |",
+            f"|---|{'--:|' * (len(columns) - 1)}",
         ]
-        lines += [_line(row) for row in rows if (row.simulator, row.world) == (simulator, world)]
+        lines += [_line(row, timed) for row in rows if (row.simulator, row.world) == (simulator, world)]
         lines.append("")
     return "\n".join(lines)
+
+
+def aligned(text: str) -> str:
+    """Markdown with the cells of its tables padded, for people at a terminal."""
+    found: list[str] = []
+    for is_table, lines in groupby(text.split("\n"), key=lambda line: line.startswith("|")):
+        if not is_table:
+            found += lines
+            continue
+        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+        widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+        right = [cell.endswith(":") for cell in rows[1]]
+        rows[1] = ["-" * (width - at_right) + ":" * at_right for width, at_right in zip(widths, right, strict=True)]
+        for row in rows:
+            placed = (
+                cell.rjust(width) if at_right else cell.ljust(width)
+                for cell, width, at_right in zip(row, widths, right, strict=True)
+            )
+            found.append(f"| {' | '.join(placed)} |")
+    return "\n".join(found)
 
 
 def by_type_markdown(row: TableRow) -> str:
@@ -71,8 +96,8 @@ def by_round_markdown(summary: Summary) -> str:
     return "\n".join([*lines, ""])
 
 
-def _line(row: TableRow) -> str:
-    minutes = "–" if row.minutes is None else f"{row.minutes:.1f}"
+def _line(row: TableRow, timed: bool) -> str:
+    minutes = ["–" if row.minutes is None else f"{row.minutes:.1f}"] if timed else []
     cells = [
         _name(row),
         str(len(row.seeds)),
@@ -89,7 +114,7 @@ def _line(row: TableRow) -> str:
         _arrow(*row.probe),
         f"{row.episodes:.0f}",
         f"{row.steps:.0f}",
-        minutes,
+        *minutes,
     ]
     return f"| {' | '.join(cells)} |"
 

@@ -32,6 +32,8 @@ GAME_LINES: Lines = (
     (("said",), "actions read", "critic", "o"),
 )
 MOST_TICKS = 12
+MARGIN = 0.25
+"""In rounds; a run of which only the base is evaluated has an axis of whole rounds all the same."""
 COLOURS = {"critic": "#1b6ca8", "actor": "#c0492f", "ink": "#222222", "line": "#dcdcd8"}
 """What matplotlib draws with; the page's variable of the same name takes each one's place."""
 INK = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), COLOURS["ink"])
@@ -54,7 +56,8 @@ def learning_curve(
         axes.set_xlabel(f"round (0 = {base})")
         axes.set_ylabel(of)
         axes.set_ylim(0, 102)
-        axes.xaxis.set_major_locator(MaxNLocator(MOST_TICKS, integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(MOST_TICKS, integer=True, min_n_ticks=1))
+        axes.set_xlim(-MARGIN, max([1, *(one.round_id for one in rounds)]) + MARGIN)
         axes.grid(axis="y", color=COLOURS["line"])
         axes.set_axisbelow(True)
         for side in ("top", "right"):
@@ -74,7 +77,9 @@ def _draw(axes: Axes, figures: Mapping[int, Share], colour: str, marker: str, la
     values, lows, highs = ([known[x][at] if x in known else nan for x in every] for at in range(3))
     axes.plot(every, values, color=colour, marker=marker, label=label, linewidth=2)
     axes.fill_between(every, lows, highs, color=colour, alpha=0.15, linewidth=0)
-    axes.vlines(list(known), *([y[at] for y in known.values()] for at in (1, 2)), color=colour, alpha=0.5, linewidth=1)
+    axes.vlines(
+        list(known), *([y[at] for y in known.values()] for at in (1, 2)), color=colour, alpha=0.8, linewidth=1.5
+    )
     for two in pairwise(known):
         if two[1] - two[0] > 1:
             axes.plot(two, [known[x][0] for x in two], color=colour, linestyle="--", linewidth=1)

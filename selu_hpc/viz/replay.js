@@ -40,12 +40,14 @@ function showHead() {
   at("title").textContent = `${data.run}, round ${data.round}`;
   at("about").textContent = `recipe ${data.recipe} · ${data.world} · seed ${data.seed}`;
   const total = data.totals.all, num = data.episodes.length;
-  let text = num < total ? `${num} of the round’s ${total} episodes` : total === 1 ? "the round’s only episode"
-    : `all ${total} episodes of the round`;
+  const { num_shards: shards, num_missing: missing } = data, finished = missing ? "finished " : "";
+  let text = num < total ? `${num} of the round’s ${total} ${finished}episodes`
+    : total === 1 ? `the round’s only ${finished}episode` : `all ${total} ${finished}episodes of the round`;
   if (data.by_name) text += ", chosen by name";
   else if (data.show !== "all") text += `, of ${data.totals[data.show]} that were ${MEANINGS[data.show]}`;
   else if (num < total) text += data.num_judged ? ", chosen from every kind, the rare ones first" : ", spread over the round";
   const told = [text], { num_waiting: waiting, num_left_out: lost } = data;
+  if (missing) told.push(`${missing} of the round’s ${shards} shards ${missing === 1 ? "is" : "are"} not finished`);
   if (!data.has_critic) told.push("A game pays a reward, so there is no critic");
   else if (waiting === total) told.push("The round is not labelled yet");
   else if (waiting) told.push(`${waiting} of the round ${waiting === 1 ? "is" : "are"} not labelled yet`);
@@ -61,9 +63,10 @@ function showFilters() {
   for (const [name, label] of Object.entries(NAMES)) {
     if (name === "wrong" && !data.with_truth) continue;
     const num = data.episodes.filter((one) => one.kinds.includes(name)).length;
-    const button = make("button", { type: "button", "aria-pressed": String(name === kind), text: `${label} ${num}`,
+    const whole = num < data.totals[name] ? ` of ${data.totals[name]}` : "";
+    const button = make("button", { type: "button", "aria-pressed": String(name === kind), text: `${label} ${num}${whole}`,
       title: `${MEANINGS[name]}: ${num} on this page, ${data.totals[name]} in the round`,
-      onclick: () => { kind = name; showList(); if (!shown.includes(episode)) open(shown[0]); } });
+      onclick: (event) => { kind = name; showList(); if (!shown.includes(episode)) open(shown[0]); leaveMouse(event); } });
     button.dataset.kind = name;
     button.disabled = num === 0;
     at("filters").append(button);
@@ -234,7 +237,8 @@ function showCritic() {
 function showExchange(one) {
   const jump = one.pictures.length === 1 ? make("button", { type: "button",
     text: one.pictures[0] === last() ? "last picture" : one.pictures[0] === 0 ? "first picture" : `picture ${one.pictures[0] + 1}`,
-    title: "Show the picture this was asked of", onclick: (event) => { pause(); go(one.pictures[0]); leaveMouse(event); } })
+    title: "Show the picture this was asked of", onclick: (event) => { pause(); go(one.pictures[0]); leaveMouse(event);
+      at("views").scrollIntoView({ block: "nearest" }); } })
     : one.pictures.length > 1 ? make("span", { text: `${one.pictures.length} pictures` }) : null;
   const taken = ["yes", "no"].includes(one.taken) ? yesNo(one.taken === "yes") : make("b", {}, words(one.taken));
   const answer = make("p", { className: "said bounded" });
@@ -297,8 +301,8 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   action();
 });
-at("back").addEventListener("click", () => turn(-1));
-at("forth").addEventListener("click", () => turn(1));
+at("back").addEventListener("click", (event) => { turn(-1); leaveMouse(event); });
+at("forth").addEventListener("click", (event) => { turn(1); leaveMouse(event); });
 at("play").addEventListener("click", (event) => { toggle(); leaveMouse(event); });
 at("slider").addEventListener("input", () => { pause(); go(Number(at("slider").value)); });
 at("slider").addEventListener("pointerup", () => at("slider").blur());
@@ -309,6 +313,8 @@ addEventListener("resize", markScrolling);
 function visit() {
   const [name, place] = location.hash.slice(1).split("/");
   const found = data.episodes.find((one) => one.id === name);
+  at("astray").hidden = !name || Boolean(found);
+  at("astray").textContent = `The address names the episode ${name}, which is not on this page; --episode makes one that has it.`;
   if (found && !shown.includes(found)) { kind = "all"; showList(); }
   if (found || !episode) open(found || shown[0], found ? Number(place) : 0);
 }

@@ -21,7 +21,7 @@ from selu_hpc.config import CriticFrames, RunConfig
 from selu_hpc.errors import RunFolderError
 from selu_hpc.recipes import load_run
 from selu_hpc.records import Exchange, Goal, Label, Purpose, Task, View
-from selu_hpc.rounds.rundir import RunDir, write_bytes
+from selu_hpc.rounds.rundir import RunDir, Stage, write_bytes
 from selu_hpc.selu.interview import critic_steps
 from selu_hpc.viz.choice import Kind, choose
 from selu_hpc.viz.plain import plain, plain_all, script_json
@@ -79,6 +79,8 @@ def make_replay(
         "seed": str(config.seed),
         "critic": str(config.critic.mode),
         "round": round_id,
+        "num_shards": config.rollout.num_shards,
+        "num_missing": len(run.unfinished(round_id, Stage.ROLLOUT, config.rollout.num_shards)),
         "with_truth": with_truth,
         "by_name": bool(ids),
         "show": str(show),

@@ -35,8 +35,8 @@ WAYS = (
     "words name the deed."
 )
 BANDS = (
-    "Bands are 95 % intervals: bootstrap over {over}, Wilson’s where all came out alike. They say how sure a figure is "
-    "of this run, not of another seed’s."
+    "Bars and bands are 95 % intervals: bootstrap over {over}, Wilson’s where all came out alike. They say how sure a "
+    "figure is of this run, not of another seed’s."
 )
 
 
@@ -65,7 +65,7 @@ LEARNING = (
     Column(
         "probe, actor",
         ("probe", "actor", "accuracy"),
-        "Of the questions about plain states in the world that the base model knows, those the actor’s adapter "
+        "Of the questions about plain states in the world that the base model was taught in, those the actor’s adapter "
         "answers rightly: what fine-tuning cost.",
     ),
     Column("probe, critic", ("probe", "critic", "accuracy"), "The same questions, asked of the critic’s adapter."),
@@ -76,7 +76,9 @@ LABELS = (
     Column("last verdict", ("labels", "verdict", "accuracy"), "Of the verdicts in the end, those that are right."),
     Column("false yes", ("labels", "verdict", "false_yes"), "Of the failed episodes, those labelled yes in the end."),
     Column("false no", ("labels", "verdict", "false_no"), "Of the done episodes, those labelled no in the end."),
-    Column("relabelled", ("labels", "relabelled"), "Of the instructions found in hindsight, those really achieved."),
+    Column(
+        "relabelling right", ("labels", "relabelled"), "Of the instructions found in hindsight, those really achieved."
+    ),
 )
 GAMES = (
     Column("games won", ("success",), "Of fresh deals, the games with a return above 0."),

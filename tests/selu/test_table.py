@@ -6,7 +6,7 @@ from summaries import summary
 
 from selu_hpc.selu.alike import notes
 from selu_hpc.selu.rows import make_rows
-from selu_hpc.selu.table import by_round_markdown, by_type_markdown, by_way_markdown, markdown
+from selu_hpc.selu.table import aligned, by_round_markdown, by_type_markdown, by_way_markdown, markdown
 
 
 def test_base_last_and_gain_are_counted_over_seeds_and_episodes():
@@ -215,3 +215,19 @@ def test_a_critic_that_was_taught_nothing_gained_nothing_for_certain_and_no_othe
     assert row.actor.low < row.actor.gain < row.actor.high
     (row,) = make_rows([summary(last=last)])
     assert row.critic.low < row.critic.gain == 0 < row.critic.high, "four answers that are the same tell little"
+
+
+def test_a_table_for_a_terminal_has_its_cells_in_columns():
+    text = markdown(make_rows([summary(), summary(recipe="no_hindsight")]))
+    table = [line for line in aligned(text).splitlines() if line.startswith("|")]
+    assert len({len(line) for line in table}) == 1
+    assert [line.index("|", 1) for line in table] == [len("| no_hindsight ")] * 4
+    cells = [[cell.strip() for cell in line.split("|")] for line in text.splitlines() if line.startswith("|")]
+    again = [[cell.strip() for cell in line.split("|")] for line in table]
+    assert [again[0], *again[2:]] == [cells[0], *cells[2:]]
+    assert aligned("no table\n\nhere") == "no table\n\nhere"
+
+
+def test_minutes_stand_where_somebody_measured_them():
+    assert "min/run" not in markdown(make_rows([summary()]))
+    assert "min/run" in markdown(make_rows([summary(minutes=3.5)]))

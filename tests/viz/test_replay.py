@@ -107,6 +107,11 @@ def test_a_round_that_is_not_labelled_is_played_back_without_a_critic(small_run)
     assert page.data["num_judged"] == 0
 
 
+def test_a_round_that_is_played_in_part_says_so(small_run):
+    MadeRound(small_run, num_shards=1, labelled=()).write()
+    assert (page_of(small_run).data["num_missing"], page_of(small_run).data["num_shards"]) == (1, 2)
+
+
 def test_a_round_that_is_labelled_in_part_has_both(small_run):
     MadeRound(small_run, labelled=[1]).write()
     page = page_of(small_run)

@@ -34,6 +34,34 @@ def test_what_a_round_was_sealed_without_is_said_to_be_left_out_also_if_it_was_l
     assert chips == "r01-s0001-e0005" + ("yes" if 1 in labelled else "not judged") + "left out"
 
 
+COUNTS = "[...page.querySelectorAll('#filters button')].map((one) => one.textContent)"
+
+
+@needs_browser
+def test_a_part_of_a_round_is_not_taken_for_the_round(small_run, tmp_path):
+    MadeRound(small_run).write()
+    assert in_a_browser(make_replay(small_run), COUNTS, tmp_path)[:3] == ["all 12", "judged yes 6", "judged no 6"]
+    shown = in_a_browser(make_replay(small_run, limit=4), COUNTS, tmp_path)
+    assert shown[0] == "all 4 of 12"
+    assert all(" of " in one for one in shown)
+    MadeRound(small_run, 2, num_shards=1).write()
+    asked = "page.querySelector('#count').textContent"
+    assert in_a_browser(make_replay(small_run), asked, tmp_path) == (
+        "all 6 finished episodes of the round. 1 of the round’s 2 shards is not finished."
+    )
+
+
+@needs_browser
+def test_an_address_of_an_episode_that_is_not_there_is_told_of(small_run, tmp_path):
+    MadeRound(small_run).write()
+    page = make_replay(small_run)
+    window, told = "page.defaultView", "page.querySelector('#astray').textContent"
+    asked = f"({window}.location.hash = '#nosuch/4', {window}.visit(), {told})"
+    assert "the episode nosuch, which is not on this page" in in_a_browser(page, asked, tmp_path)
+    asked = "page.querySelector('#astray').hidden"
+    assert in_a_browser(page, asked, tmp_path) is True
+
+
 @needs_browser
 def test_a_browser_shows_hostile_words_as_words(small_run, tmp_path):
     name = "r01-s0000-e0000"

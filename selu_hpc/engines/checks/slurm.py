@@ -27,14 +27,15 @@ def check_controller(slurm: Slurm) -> Finding:
         return warn("slurm", "no Slurm here", fix)
     if missing:
         return bad("slurm", f"not installed: {', '.join(missing)}", "run this on a login node, or use --engine local")
-    version = (slurm.text("sbatch", "--version") or "?").strip()
+    version = (slurm.text("sbatch", "--version") or "").strip()
     ping = (slurm.text("scontrol", "ping") or "").strip()
     if "UP" not in ping:
-        return bad("slurm", f"{version}, the controller does not answer", "wait, or ask the site: `scontrol ping`")
+        answer = ", ".join(filter(None, (version, "the controller does not answer")))
+        return bad("slurm", answer, "see what `scontrol ping` says: wait, ask the site, or use --engine local")
     if elsewhere := slurm.elsewhere():
         answer = f"{elsewhere} names another cluster than the one that answers here"
         return bad("slurm", answer, "run this on a login node of that cluster, or unset it")
-    return ok("slurm", f"{version}, {ping.splitlines()[0]}")
+    return ok("slurm", ", ".join(filter(None, (version, ping.splitlines()[0]))))
 
 
 def check_munge(slurm: Slurm) -> Finding:

@@ -28,6 +28,7 @@ from selu_hpc.rounds.lock import hold_run
 from selu_hpc.rounds.provenance import named_paths
 from selu_hpc.rounds.rundir import RunDir, write_bytes
 from selu_hpc.site import Site
+from selu_hpc.terminal import width_of
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +131,8 @@ def print_jobs(job: Job, slurm: Slurm) -> None:
         numbers = (len(entry.shards), len(live.waiting), len(live.running))
         after = after if entry.key else "everything has ended"
         rows.append([_short(entry.name), entry.job_id, *(str(number) for number in numbers), after])
-    sys.stdout.write(text_table(columns, rows, title=f"jobs of {job.run.path}", caption=_left(job)))
+    title, width = f"jobs of {job.run.path}", width_of(sys.stdout)
+    sys.stdout.write(text_table(columns, rows, title=title, caption=_left(job), width=width))
 
 
 def _short(name: str) -> str:

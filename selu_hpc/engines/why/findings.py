@@ -76,6 +76,12 @@ class StageWhy:
     unseen: int = 0
 
     @property
+    def is_at_work(self) -> bool:
+        """Whether every shard that is not finished is running."""
+        left = self.counts.keys() - {ShardState.DONE, ShardState.LEFT_OUT}
+        return {state for state in left if self.counts[state]} == {ShardState.RUNNING}
+
+    @property
     def headline(self) -> str:
         total, done = sum(self.counts.values()), self.counts.get("done", 0)
         without = self.counts.get(ShardState.LEFT_OUT, 0)

@@ -31,7 +31,7 @@ def _run(stages: list[StageWhy]) -> Iterator[str]:
         yield "finished: nothing holds it up"
         return
     first, *others = stages
-    yield f"held up by {first.headline}"
+    yield f"{'working on' if first.is_at_work else 'held up by'} {first.headline}"
     yield from _groups(first)
     yield from (f"  {line}" for line in first.chain)
     for other in others:
