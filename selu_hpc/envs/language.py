@@ -35,6 +35,7 @@ from selu_hpc.envs.said import (
     denied,
     is_farewell,
     is_purpose,
+    is_the_task,
     road_end,
     spaced,
     words_of,
@@ -114,7 +115,7 @@ class Language:
         """The first command in the words, or None; done only where no other command is in them.
 
         Words that mark what was decided on, as `Thought: … Action: …` and JSON do, are read from that mark on; all of
-        them only where no command is behind it.
+        them only where no command is behind it. What the task is said to be counts where nothing else is.
         """
         said = words_of(text)
         decided = said.decided()
@@ -122,15 +123,16 @@ class Language:
         return command or self._first(said)
 
     def _first(self, said: Said) -> Command | None:
-        farewell: Command | None = None
+        otherwise: Command | None = None
         for start in [at for at, word in enumerate(said.words) if word in self._longest_spoken]:
             here = self._here(said, start)
             for way, command in here:
-                if not way.verb.alone:
-                    placed = (other for later, other in here if later.verb.takes is Takes.PLACE)
-                    return (next(placed, None) if way.verb.of else None) or command
-                farewell = farewell or command
-        return farewell
+                placed = (other for later, other in here if later.verb.takes is Takes.PLACE)
+                found = (next(placed, None) if way.verb.of else None) or command
+                if not way.verb.alone and not is_the_task(said, start):
+                    return found
+                otherwise = otherwise or found
+        return otherwise
 
     def _here(self, said: Said, start: int) -> Iterator[tuple[_Way, Command]]:
         """The commands that may begin here, first what is said in the most words."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 LONGEST_TEXT = 2000
@@ -68,6 +69,10 @@ DUTIES = _set("must should need needs")
 ANSWER = "action"
 _MARKED = re.compile(r"[\s\"*`]*:")
 """Between that word and what was decided on: a colon, whatever quotes the word."""
+NEXT = frozenset([ANSWER, "step", "move"])
+IS_SAID = _set("is would should will be")
+"""Between "the next action" and what it is."""
+TASKS = _set("task goal instruction objective mission")
 OTHER_ACTIONS = _set("last previous prior past earlier expected future possible available allowed")
 """An action that is called so is not the one decided on: `"last_action":`."""
 REPLAYED = frozenset(["observation", "thought", "result", "feedback"])
@@ -109,8 +114,9 @@ class Said:
         return next((kind for kind, marks in BREAKS if not marks.isdisjoint(gap)), JOINED)
 
     def decided(self) -> Said | None:
-        """What stands behind the first `Action:` or `"action":`, or behind one that takes it back in the same line."""
-        first, *later = [at for at in range(1, len(self.words) + 1) if self._is_mark(at)] or [0]
+        """What stands behind the first `Action:`, `"action":` or "the next action is", or behind one that takes it back
+        in the same line."""
+        first, *later = [*self._marks()] or [0]
         for at in later:
             between = self.words[first:at]
             played_on = "\n" in "".join(self.gaps[first + 1 : at]) or not REPLAYED.isdisjoint(between)
@@ -119,8 +125,17 @@ class Said:
             first = at
         return Said(self.words[first:], self.gaps[first:]) if first else None
 
+    def _marks(self) -> Iterator[int]:
+        """Where what was decided on may begin."""
+        for at in range(1, len(self.words) + 1):
+            if self._is_mark(at):
+                yield at
+            elif self.words[at - 1] in NEXT and at > 1 and self.words[at - 2] in ("next", "best"):
+                said = next((end for end in range(at, len(self.words)) if self.words[end] not in IS_SAID), at)
+                if said > at:
+                    yield said + (self.words[said] == "to")
+
     def _is_mark(self, at: int) -> bool:
-        """Whether what was decided on begins here."""
         if self.words[at - 1] != ANSWER or not _MARKED.match(self.gaps[at]):
             return False
         called = at - 1
@@ -168,6 +183,16 @@ def denied(said: Said, start: int) -> bool:
         if said.words[at] in NEGATIONS:
             return True
     return False
+
+
+def is_the_task(said: Said, start: int) -> bool:
+    """Whether the verb here says what the task is, which was told and not decided: "The task is to open the fridge"."""
+    at = start - 1
+    if at > 0 and said.words[at] == "to":
+        at -= 1
+    if at > 0 and said.words[at] in COPULAS:
+        at -= 1
+    return at >= 0 and said.words[at] in TASKS
 
 
 def is_purpose(said: Said, start: int) -> bool:

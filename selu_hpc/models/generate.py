@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from selu_hpc.models.asking import Adapter, Answer, Request
 from selu_hpc.models.chat import Chat
 from selu_hpc.models.device import has_gpu
 from selu_hpc.models.forwards import BASE, Forwards, Row, widths
-from selu_hpc.models.prefix import PrefixCache, bucket
+from selu_hpc.models.prefix import PrefixCache, bucket, budget_bytes
 
 
 class LocalGenerator:
@@ -34,7 +35,7 @@ class LocalGenerator:
         self.config = config
         self.adapters = tuple(adapters)
         self.forwards = Forwards(model, self.chat, batch_size=config.batch_size, has_adapters=bool(self.adapters))
-        self._prefixes = PrefixCache()
+        self._prefixes = PrefixCache(budget_bytes())
 
     @classmethod
     def load(cls, config: ModelConfig, *, adapters: Mapping[str, Path]) -> LocalGenerator:
@@ -95,7 +96,7 @@ class LocalGenerator:
 
     def forget(self) -> None:
         """Compute every picture anew: for who measures, what a warm-up has seen would be for nothing."""
-        self._prefixes = PrefixCache()
+        self._prefixes = PrefixCache(budget_bytes())
         self.chat.forget()
 
     def _require_numbers(self, rows: Sequence[Row], logprobs: Sequence[float]) -> None:
@@ -137,19 +138,18 @@ class LocalGenerator:
         return rows
 
     def _batches(self, rows: Sequence[Row], *, answers_bucket: bool) -> Iterator[list[Row]]:
-        """Rows of one shape together, at most `batch_size` of them; makes the prefixes they share beforehand."""
+        """Rows of one shape together, at most `batch_size` of them; makes the prefixes they share beforehand.
+
+        Prefixes are made for rows of all suffixes at once: a batch of pictures may be asked questions of two lengths.
+        """
         size = self.config.batch_size
-        groups: dict[Hashable, list[Row]] = defaultdict(list)
-        for row in rows:
-            encoded = row.encoded
-            answer = bucket(len(encoded.answer_ids), 8) if answers_bucket else 0
-            groups[*widths(encoded), answer].append(row)
-        for group in groups.values():
+        for group in _by(rows, lambda row: widths(row.encoded)[0]):
             # A window's prefixes fit in memory at once; its rows are then answered in full batches.
             for window in self._windows(group):
                 self._fill_prefixes(window)
-                for start in range(0, len(window), size):
-                    yield window[start : start + size]
+                for alike in _by(window, partial(_shape, answers_bucket=answers_bucket)):
+                    for start in range(0, len(alike), size):
+                        yield alike[start : start + size]
 
     def _windows(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
         limit = max(self.config.batch_size, self._prefixes.capacity(rows[0].encoded.num_prefix))
@@ -177,3 +177,15 @@ class LocalGenerator:
                 batch = fresh[start : start + size]
                 self._prefixes.make_room(size, widths(batch[0].encoded)[0], besides=wanted)
                 self._prefixes.put([row.prefix_key for row in batch], self.forwards.prefix(batch), keep=size)
+
+
+def _by(rows: Sequence[Row], shape: Callable[[Row], Hashable]) -> Iterator[list[Row]]:
+    groups: dict[Hashable, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[shape(row)].append(row)
+    yield from groups.values()
+
+
+def _shape(row: Row, *, answers_bucket: bool) -> Hashable:
+    """What rows of a batch have in common."""
+    return (*widths(row.encoded), bucket(len(row.encoded.answer_ids), 8) if answers_bucket else 0)

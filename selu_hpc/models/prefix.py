@@ -13,7 +13,16 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
+from selu_hpc.models.device import has_gpu
+
 _BUDGET_BYTES = 512 << 20
+_SHARE_OF_A_GPU = 5
+"""A fifth of what the weights leave free: 32 pictures of LLaVA-7B on a GPU of 40 GB; three of them fit in the above."""
+
+
+def budget_bytes() -> int:
+    """What the kept prefixes may take, asked when the weights are loaded."""
+    return max(_BUDGET_BYTES, torch.cuda.mem_get_info()[0] // _SHARE_OF_A_GPU) if has_gpu() else _BUDGET_BYTES
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,8 +37,10 @@ _ECHO = re.compile(r"\b(?:yes\s*(?:(?:or|/|\|)\s*no\b|,\s*no\b(?=\W*(?:or\b|$)))
 _REFUSED = re.compile(
     r"\bneither (?:an? )?yes nor (?:an? )?no\b"
     r"|\b(?:can ?not|cant|do not|dont|could not|couldnt|would not|wouldnt) (?:say|answer|confirm) (?:yes|no)\b"
+    r"|\b(?:not|isnt|wasnt) (?:clear|possible|visible|sure|certain|able)\b|\bunclear\b|\bunable\b"
+    r"|\b(?:can ?not|cant|could not|couldnt) (?:determine|tell|see|know|be (?:determined|seen))\b"
 )
-"""A yes or no that is not said: "I cannot say yes"."""
+"""A yes or no that is not said: "I cannot say yes", "it is not clear"."""
 _NOT_APPLICABLE = re.compile(r"\bn\s*/\s*a\b|\bnot applicable\b")
 _GAP = "[^a-z0-9]+"
 _STATES = {

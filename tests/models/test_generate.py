@@ -11,6 +11,7 @@ from peft import LoraConfig, get_peft_model
 
 from selu_hpc.config import ModelConfig
 from selu_hpc.errors import ModelError
+from selu_hpc.models import prefix
 from selu_hpc.models.backbone import load
 from selu_hpc.models.chat import stack_images
 from selu_hpc.models.generate import LocalGenerator
@@ -67,6 +68,28 @@ def test_questions_over_one_picture_read_it_once_and_answer_as_if_asked_alone(ge
     assert generator._prefixes.num_computed == 1
     alone = fresh(pocket_config, adapters).generate(questions[2:], adapter="critic")
     assert (later, alone) == (together[:1], together[2:])
+
+
+def test_fresh_pictures_that_are_asked_questions_of_two_lengths_are_read_in_one_pass(
+    generator, pocket_config, adapters, ask, monkeypatch
+):
+    size = pocket_config.batch_size
+    short = ask(size)
+    mixed = [replace(one, prompt=one.prompt * (1 + 5 * (place % 2))) for place, one in enumerate(short)]
+    passes, plain = [], generator.forwards.prefix
+    monkeypatch.setattr(generator.forwards, "prefix", lambda batch: passes.append(len(batch)) or plain(batch))
+    said = generator.generate(mixed, adapter="actor")
+    assert passes == [size]
+    other = fresh(pocket_config, adapters)
+    assert said == [other.generate([one], adapter="actor")[0] for one in mixed]
+
+
+def test_kept_pictures_may_take_a_fifth_of_what_a_gpu_has_free_and_no_less_than_on_a_cpu(monkeypatch):
+    on_a_cpu = prefix.budget_bytes()
+    monkeypatch.setattr(prefix, "has_gpu", lambda: True)
+    for free, expected in ((25 << 30, 5 << 30), (1 << 30, on_a_cpu)):
+        monkeypatch.setattr(prefix.torch.cuda, "mem_get_info", lambda free=free: (free, 40 << 30))
+        assert prefix.budget_bytes() == expected
 
 
 def test_a_shared_prefix_gives_the_plain_models_own_answer(generator, ask):

@@ -185,6 +185,9 @@ def test_of_several_yes_and_no_the_opening_one_counts_then_the_concluding_one_th
         ("If the fridge is open, the task is done.", None),
         ("The task must be completed first.", None),
         ("I cannot tell if the task is done.", None),
+        ("It is not clear from the image.", None),
+        ("Based on the image, it is not possible to determine whether the task is done.", None),
+        ("It is not clear at first, but yes, the task is done.", True),
         ("The robot has done the dishes.", None),
     ],
 )
