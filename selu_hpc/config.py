@@ -317,7 +317,7 @@ class GameConfig(Settings, frozen=True):
     last_learning_rate: Annotated[float, Meta(gt=0)] = 1e-9
     """What a cosine leads to, one step of it an update."""
     annealed_rounds: Positive = 25
-    """Updates until there; then the cosine turns back, as the paper's code does."""
+    """Updates until there; then the cosine turns back."""
 
 
 SCHEDULING: Mapping[str, tuple[str, ...]] = {

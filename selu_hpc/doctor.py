@@ -103,7 +103,7 @@ def write_site(file: Path, slurm: Slurm) -> int:
 def diagnose(options: argparse.Namespace) -> Iterator[Finding]:
     """All findings, cheapest first; what can't be asked without Slurm is left out when Slurm is away."""
     config = load_recipe(options.recipe, options.set)
-    site = load_site(options.site) if options.site else None
+    site = check_site(load_site(options.site)) if options.site else None
     slurm = Slurm(patience_s=20.0)
     with _tried(options.folder.absolute()) as folder:
         yield from _diagnose(options, config, site, slurm, folder)
@@ -135,7 +135,7 @@ def _diagnose(
     yield controller
     if controller.grade is not Grade.OK:
         return
-    site = check_site(site or discover_site(slurm))
+    site = site or check_site(discover_site(slurm))
     yield from _ask_slurm(site, config, slurm)
     yield from _look_at_image(config, site)
     if not options.no_jobs:

@@ -122,6 +122,10 @@ def submit(options: argparse.Namespace, calls: Calls) -> int:
         sys.stdout.write(f"{fresh}# signature {config.signature}\n{to_yaml(config)}")
         return 0
     site = None if options.site is None else load_site(options.site)
+    if site and options.engine != "local":
+        from selu_hpc.engines.slurm.sbatch import check_site
+
+        check_site(site)
     plan = make_plan(config)
     if options.dry_run:
         print_plan(plan, run)

@@ -13,6 +13,10 @@
 set -uo pipefail
 umask "${SELU_UMASK:-$(umask)}"
 
+if (( $# < 3 )); then
+    echo "usage: bash stage.sh RUN ROUND STAGE [-- COMMAND …]" >&2
+    exit 2
+fi
 run=$1 round=$((10#$2)) stage=$3
 shift $(( $# > 3 ? 4 : 3 ))
 if (( $# == 0 )); then

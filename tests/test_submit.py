@@ -201,6 +201,21 @@ def test_a_submit_that_is_refused_changes_nothing(tmp_path):
         assert {path.name: path.read_bytes() for path in run.path.iterdir()} == before
     assert done.returncode == 1
     assert "a local run is at work in it" in done.stderr
+    assert f"(Ctrl-C there, or `kill {os.getpid()}`)" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["--dry-run"], ["--print-config"]])
+def test_a_profile_that_a_submission_would_refuse_is_refused_by_a_dry_run(tmp_path, words):
+    (site := tmp_path / "mine.yaml").write_text("name: mine\npartitions: {cpu: {name: cpu}}\nscratch: /scratch/$USER\n")
+    done = submit(*words, "--engine=slurm", "--site", str(site), "--run", str(tmp_path / "run"), check=False)
+    told = "scratch: '/scratch/$USER' is taken word for word" in done.stderr
+    assert (done.returncode, told) == ((2, True) if words == ["--dry-run"] else (0, False)), done.stderr
+
+
+def test_a_recipe_that_is_not_there_is_told_by_what_was_meant():
+    assert "no recipe 'sleu'; did you mean selu? there are " in submit("--dry-run", "--recipe=sleu", check=False).stderr
+    said = submit("--dry-run", "--recipe=/nope/x.yaml", check=False).stderr
+    assert "no recipe '/nope/x.yaml': no such file; give one in .yaml or .yml" in said
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from selu_hpc.config import Backend, EnvConfig, Simulator, World
 from selu_hpc.envs.base import NoSuchSceneError, Observation
 from selu_hpc.envs.goals import make_task, verbs_of
 from selu_hpc.envs.pool import EnvironmentPool
+from selu_hpc.envs.splits import train_scenes
 from selu_hpc.envs.tasks import feasible_goals
 from selu_hpc.errors import ConfigError, SeluError, SimulatorError
 from selu_hpc.logs import set_up_logging
@@ -86,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _walk(options: argparse.Namespace) -> None:
     config = _config(options)
-    task = _task(config, options.scene or _FIRST[config.simulator], options.seed)
+    task = _task(config, options.scene or _FIRST.get(config.simulator, train_scenes(config)[0]), options.seed)
     try:
         options.frames.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -134,7 +135,9 @@ def _task(config: EnvConfig, scene: str, seed: int) -> Task:
         goals = [goal for verb in verbs for goal in feasible_goals(config, scene, verb)]
     except (ValueError, NoSuchSceneError) as error:
         more = f" ({error})" if isinstance(error, NoSuchSceneError) else ""  # else it is no name of a scene at all
-        raise ConfigError(f"--scene {scene}: {config.simulator} has {_SCENES[config.simulator]}{more}") from error
+        raise ConfigError(
+            f"--scene {scene}: {config.simulator} has {_SCENES.get(config.simulator, 'others')}{more}"
+        ) from error
     if not goals:
         raise SimulatorError(f"{scene} has no task of {', '.join(verbs)}; choose another --scene or --verb")
     goal = goals[derive_seed("play", seed) % len(goals)]
@@ -145,7 +148,7 @@ def _said(actions: str, simulator: Simulator) -> Iterator[str]:
     if actions:
         yield from (text.strip() for text in actions.split(";") if text.strip())
         return
-    _tell(f"say what to do ({_HELP[simulator]}); an empty line ends")
+    _tell(f"say what to do ({_HELP.get(simulator, 'as the actor would')}); an empty line ends")
     for line in sys.stdin:
         if not line.strip():
             return

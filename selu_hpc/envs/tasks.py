@@ -62,7 +62,11 @@ def sample_tasks(
         if task is None:
             task = next(filter(None, (_any(config, scene, rng, look) for scene in order)), None)
         if task is None:
-            raise SimulatorError(f"no task of {', '.join(verbs)} is feasible in {', '.join(scenes)}; widen env.verbs")
+            kept = "; the known world keeps some object-verb pairs back (envs/splits.py)"
+            raise SimulatorError(
+                f"no task of {', '.join(verbs)} is feasible in {', '.join(scenes)}; widen env.verbs"
+                f"{kept if world_of(config) is World.KNOWN else ''}"
+            )
         tasks.append(task)
     return tasks
 

@@ -103,7 +103,13 @@ def _find(name: str, shipped: Path, what: str) -> Path:
         return path
     if not by_path and Path(name).is_file():
         raise ConfigError(f"{what} {name!r}: a file's name must end in .yaml or .yml; rename it")
-    raise ConfigError(f"no {what} {name!r}; there are {_names(shipped)}; or give a file's path, in .yaml or .yml")
+    if by_path or "/" in name:
+        raise ConfigError(f"no {what} {name!r}: no such file; give one in .yaml or .yml, or a name: {_names(shipped)}")
+    import difflib  # of what a mistake costs
+
+    close = difflib.get_close_matches(name, [path.stem for path in shipped.glob("*.yaml")], n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    raise ConfigError(f"no {what} {name!r}; {hint}there are {_names(shipped)}; or give a file's path, in .yaml or .yml")
 
 
 def to_yaml(settings: Settings) -> str:

@@ -20,7 +20,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # a date that is none, a list for a key
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+        tabs = "; indent with spaces" if "'\\t'" in str(error) else ""
+        raise ConfigError(f"{path}: not valid YAML: {error}{tabs}") from error
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):

@@ -23,7 +23,7 @@ NOTHING_YET = "nothing"
 
 def prompt_of(name: Game, game: CardGame[Any], state: Any, *, thinks: bool) -> str:
     """What is asked before a step. thinks: whether the answer is to say what is seen and thought first."""
-    fields = list(game.thoughts(state)) if thinks else []
+    fields = game.fields if thinks else ()
     return _template(name).format(
         answer="{" + ", ".join(f'"{field}": "..."' for field in [*fields, "action"]) + "}",
         actions=", ".join(game.action_names),

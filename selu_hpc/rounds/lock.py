@@ -16,7 +16,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -131,11 +131,15 @@ def _take(path: Path, mine: Path) -> None:
         if owner and not dead:
             raise LockedError(
                 f"{path.parent}: {owner['purpose']} is at work in it (process {owner['pid']} on {owner['host']}); "
-                "wait for it or stop it, then run the same command again"
+                f"wait for it or {_how_to_stop(owner)}, then run the same command again"
             )
         if owner and not _break(path, mine):
             time.sleep(PAUSE_S)
     raise LockedError(f"{path}: another controller takes the lock again and again; wait a minute and try again")
+
+
+def _how_to_stop(owner: Mapping[str, Any]) -> str:
+    return f"stop it (Ctrl-C there, or `kill {owner['pid']}`)" if owner["host"] == socket.gethostname() else "stop it"
 
 
 def _break(path: Path, mine: Path) -> bool:

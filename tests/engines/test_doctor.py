@@ -54,7 +54,7 @@ def test_without_any_slurm_a_submission_works_on_this_machine(tools, tmp_path, c
     [
         (["model.base=/nonexist"], "'/nonexist': no such folder"),
         (["model.base=lab/uncached"], "'lab/uncached': neither a folder nor in the hub cache"),
-        (["model.base=EMPTY"], "lacks config.json or *.safetensors"),
+        (["model.base=EMPTY"], "lacks config.json and *.safetensors"),
         (["env.backend=xvfb", "env.unity_commit=x", "env.unity_releases=/nonexist"], "thor-Linux64-x is not an exec"),
         (["env.simulator=virtualhome", "env.backend=xvfb", "env.unity_releases=EMPTY"], "has 0 files like *.x86_64"),
     ],

@@ -51,9 +51,10 @@ def _base(config: RunConfig) -> Finding:
     if cached is None:
         fix = f"on a machine with internet `hf download {base}` with HF_HOME on shared storage, or set model.base to a "
         return bad(name, f"{base!r}: neither a folder nor in the hub cache", f"{fix}folder or to `pocket`")
-    if not (cached / "config.json").is_file() or not any(cached.glob("*.safetensors")):
+    lacks = [name for name in ("config.json", "*.safetensors") if not any(cached.glob(name))]
+    if lacks:
         fetch = f"hf download HUB_ID --local-dir {cached}" if folder.is_dir() else f"hf download {base}"
-        return bad(name, f"{base!r}: {cached} lacks config.json or *.safetensors", f"fetch them: `{fetch}`")
+        return bad(name, f"{base!r}: {cached} lacks {' and '.join(lacks)}", f"fetch them: `{fetch}`")
     return ok(name, str(cached))
 
 

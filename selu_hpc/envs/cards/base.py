@@ -46,6 +46,8 @@ class CardGame(gymnasium.Env, ABC, Generic[State]):  # type: ignore[misc]
     """Version of the rules; results of different versions are not comparable."""
     action_names: ClassVar[tuple[str, ...]]
     """The word for each action, in the order of the action space."""
+    fields: ClassVar[tuple[str, ...]]
+    """What `thoughts` has, known without thinking."""
 
     def __init__(self) -> None:
         self.observation_space = gymnasium.spaces.Box(0, 255, (SIDE, SIDE, 3), np.uint8)

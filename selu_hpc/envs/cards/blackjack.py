@@ -34,6 +34,7 @@ class Blackjack(CardGame[BlackjackState]):
 
     RULES = 1
     action_names = ("stand", "hit")
+    fields = ("thoughts",)
 
     def deal(self, rng: np.random.Generator) -> BlackjackState:
         return BlackjackState(player=(draw(rng), draw(rng)), dealer=draw(rng))

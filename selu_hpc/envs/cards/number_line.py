@@ -32,6 +32,7 @@ class NumberLine(CardGame[NumberLineState]):
 
     RULES = 1
     action_names = ("-", "+")
+    fields = ("current number", "target number", "thoughts")
 
     def deal(self, rng: np.random.Generator) -> NumberLineState:
         current = int(rng.integers(HIGHEST + 1))

@@ -60,6 +60,7 @@ class PointsGame(CardGame[PointsState]):
     is truncated.
     """
 
+    fields = ("cards", "formula", "thoughts")
     target: ClassVar[int]
     longest: ClassVar[int]
 

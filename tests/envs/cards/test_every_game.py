@@ -53,6 +53,12 @@ def played(game, seed):
     return frames, rewards
 
 
+def test_the_fields_of_an_answer_are_known_without_thinking(game):
+    for seed in range(3):
+        state = game.reset(seed=seed)[1]["state"]
+        assert tuple(game.thoughts(state)) == game.fields
+
+
 def test_gymnasium_finds_nothing_wrong(game):
     check_env(game, skip_render_check=True)  # nothing to render: the observation is the picture
 
