@@ -46,8 +46,9 @@ def test_two_rounds_leave_an_actor_a_state_and_a_report(game_run, play_round, do
     assert {name.partition("/")[0] for name in first.files} == {"adapter", "curve.json", "tensorboard"}
     assert first.summary["ratio_first"] == pytest.approx(1, abs=1e-4)
     assert first.summary["mismatch_p95"] < 0.05
-    second = checkpoint.newest(run.shard(2, Stage.FINETUNE_ACTOR).path / STATE, "rl4vlm").state
-    assert second.adam_steps == first.summary["steps"] + run.shard(2, Stage.FINETUNE_ACTOR).check().summary["steps"]
+    second = run.shard(2, Stage.FINETUNE_ACTOR)
+    state = checkpoint.newest(second.path / STATE, f"rl4vlm {second.check().content}").state
+    assert state.adam_steps == first.summary["steps"] + second.check().summary["steps"]
     page = write_report(run).read_text()
     assert "games won" in page
     assert "warm-up" in page
