@@ -49,8 +49,6 @@ class Place:
     def parse(cls, text: str) -> Place:
         body, file_digest = _split_digest(text, "#")
         reference, digest = _split_digest(body, "@")
-        for one in (digest, file_digest):
-            require_whole(one, named=text)
         if reference.startswith(ORAS):
             return cls(reference, digest, file_digest)
         return cls(reference, "", digest or file_digest)
@@ -113,6 +111,8 @@ def pull(place: Place, *, shelf: Shelf, apptainer: Apptainer, plain_http: bool =
             f"{place.reference}: pull by digest, not by tag, since tags move: `oras resolve` or the line that "
             "`images push` printed names it"
         )
+    for digest in (place.manifest, place.file_digest):
+        require_whole(digest, named=place.reference)
     if here := _already(place, shelf):
         logger.info("%s is already in %s", here.title, shelf.path)
         return here
