@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _walk(options: argparse.Namespace) -> None:
     config = _config(options)
-    task = _task(config, options.scene or _FIRST.get(config.simulator, train_scenes(config)[0]), options.seed)
+    task = _task(config, options.scene or _FIRST.get(config.simulator) or train_scenes(config)[0], options.seed)
     try:
         options.frames.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -12,6 +12,7 @@ policy.py    the model with its value head
 order.py     which turns make a step
 judged.py    what an update compares with
 update.py    one update under DeepSpeed
+state.py     what the next one goes on from
 results.py   what an evaluation comes to
 summary.py   what a run comes to, and a table over many
 

@@ -34,6 +34,8 @@ from selu_hpc.rl4vlm.judged import Judged
 from selu_hpc.rl4vlm.order import alike, plan_steps
 from selu_hpc.rl4vlm.policy import Policy
 from selu_hpc.rl4vlm.rows import TurnRows
+from selu_hpc.rl4vlm.state import read as read_state
+from selu_hpc.rl4vlm.state import save as save_state
 from selu_hpc.rl4vlm.turns import Turn, read_turns
 from selu_hpc.rounds.rundir import MARKER
 from selu_hpc.train import adapter, checkpoint, closing, setup
@@ -49,13 +51,6 @@ from selu_hpc.train.zero import Engine, TrainState, deepspeed_config
 
 logger = logging.getLogger(__name__)
 
-STATE = "state"
-"""Folder beside the adapter: weights, value head and Adam's moments, from which the next round goes on.
-
-It has a marker of its own and is not in the round's, for it goes when no round will read it any more.
-"""
-OWNER = "rl4vlm"
-"""Whose a state is; alone, of before states said of which update."""
 PREFIX = "model."
 """The adapter's matrices inside the policy; the head's are called head.…"""
 JUDGED = "judged.safetensors"
@@ -188,17 +183,7 @@ def _read(
 
 def _state_before(job: Job) -> TrainState | None:
     """Weights and moments after the round before; None after the warm-up, which had neither a head nor this Adam."""
-    if job.state is None:
-        return None
-    if not job.state.exists():
-        raise TrainingError(
-            f"{job.state}: is gone, as a state is once two rounds have followed, so {job.name} can't be made anew: "
-            "bring its adapter back from a copy, or begin a new run"
-        )
-    before = checkpoint.newest(job.state, _owned_by(job.content)) or checkpoint.newest(job.state, OWNER)
-    if before is None:
-        raise TrainingError(f"{job.state}: no whole state to go on from; remove that round's marker and submit again")
-    return before.state
+    return None if job.state is None else read_state(job.state, content=job.content, name=job.name)
 
 
 def _start_engine(
@@ -328,14 +313,9 @@ def _write(
     head = {name: value for name, value in state.weights.items() if not name.startswith(PREFIX)}
     content = adapter.write(own / "adapter", model, lora, base=job.model.base, base_folder=base)
     content = f"{content}-{adapter.digest(head, model.peft_config['default'])}"
-    checkpoint.save(own / STATE, Checkpoint(job.round_id, _owned_by(content), state, []))
+    save_state(own, state, round_id=job.round_id, content=content)
     write_curve(own / "curve.json", curve, summary)
     return content
-
-
-def _owned_by(content: str) -> str:
-    """Whose a state is: two attempts that end in the same moment could leave one's beside the other's adapter."""
-    return f"{OWNER} {content}"
 
 
 def _identity(job: Job, base: Path, config: dict[str, Any]) -> str:

@@ -7,9 +7,9 @@ import pytest
 from selu_hpc.recipes import load_run
 from selu_hpc.records import Role, Sample
 from selu_hpc.report import write_report
+from selu_hpc.rl4vlm.state import STATE
 from selu_hpc.rl4vlm.summary import markdown, summarise
 from selu_hpc.rl4vlm.turns import read_turns
-from selu_hpc.rl4vlm.update import STATE
 from selu_hpc.rounds.rundir import Stage
 from selu_hpc.stages import entry
 from selu_hpc.stages.games.finetune import drop_states

@@ -10,6 +10,7 @@ from selu_hpc.config import RunConfig
 from selu_hpc.errors import CorruptShardError
 from selu_hpc.records import Role, derive_seed
 from selu_hpc.rl4vlm import update
+from selu_hpc.rl4vlm.state import STATE
 from selu_hpc.rounds.rundir import ShardDir, Stage
 from selu_hpc.store.frames import FrameSource
 from selu_hpc.train import checkpoint, sft
@@ -46,8 +47,8 @@ def drop_states(place: ShardDir) -> None:
         before = place.run.shard(round_id, place.stage, place.shard)
         with suppress(CorruptShardError, OSError):
             marker = before.read_marker()
-            if marker is not None and not any(name.startswith(f"{update.STATE}/") for name in marker.files):
-                checkpoint.remove_all(before.path / update.STATE)
+            if marker is not None and not any(name.startswith(f"{STATE}/") for name in marker.files):
+                checkpoint.remove_all(before.path / STATE)
 
 
 def warmup_job(place: ShardDir, config: RunConfig) -> sft.Job:
@@ -73,7 +74,7 @@ def update_job(place: ShardDir, config: RunConfig) -> update.Job:
         turns=place.run.dataset(place.round_id, Role.ACTOR),
         folder=place.path,
         start=before.path / "adapter",
-        state=before.path / update.STATE if place.round_id > 1 else None,
+        state=before.path / STATE if place.round_id > 1 else None,
         content=before.require_marker().content,
         model=config.model,
         finetune=config.finetune.but(global_batch=config.game.batch),
