@@ -12,6 +12,7 @@ from selu_hpc.models.vlm import Request, load_generator
 from selu_hpc.rl4vlm import update as module
 from selu_hpc.rl4vlm.cot import weighed
 from selu_hpc.rl4vlm.rows import TurnRows
+from selu_hpc.rl4vlm.state import STATE
 from selu_hpc.rl4vlm.turns import lines
 from selu_hpc.rounds.rundir import MARKER
 from selu_hpc.train import setup, towers
@@ -117,7 +118,7 @@ def test_an_attempt_that_ends_just_after_another_leaves_what_that_one_made(learn
     train = learner(game={"epochs": 1})
     train()
     made, marker = contents(train.job.folder), train.job.folder / MARKER
-    assert {name.partition("/")[0] for name in made} >= {"adapter", module.STATE, "curve.json"}
+    assert {name.partition("/")[0] for name in made} >= {"adapter", STATE, "curve.json"}
     write = module.write_curve
 
     def while_the_other_marks(*args):
@@ -131,11 +132,7 @@ def test_an_attempt_that_ends_just_after_another_leaves_what_that_one_made(learn
 
 def contents(folder):
     """But for what is written as training goes."""
-    files = (
-        path
-        for part in ("adapter", module.STATE, "curve.json")
-        for path in (folder / part, *(folder / part).rglob("*"))
-    )
+    files = (path for part in ("adapter", STATE, "curve.json") for path in (folder / part, *(folder / part).rglob("*")))
     return {str(file.relative_to(folder)): (file.stat().st_ino, file.read_bytes()) for file in files if file.is_file()}
 
 
