@@ -6,7 +6,8 @@
     python benchmarks/selu.py --recipes zero_shot --seeds 0 --set env.world=known      the base where it was taught
     python benchmarks/selu.py --table-only           no runs: the table of what is there
     python benchmarks/selu.py --way undone           no runs: what all critics make of the failures of one way
-    python benchmarks/selu.py --round 2              no runs: how far SELU was ahead after that round
+    python benchmarks/selu.py --round 2              no runs: how far SELU was ahead after that round, --results
+                                                     and docs/results together
     python benchmarks/selu.py --quick                one tiny round of selu in THOR, into a folder of its own
 
 A finished run leaves docs/results/SIMULATOR-[WORLD-]RECIPE-sSEED.json (config signature, commit, outcomes, minutes).
@@ -119,7 +120,9 @@ def main(words: Sequence[str] | None = None) -> int:
         print(way_markdown(found, options.way))
         return 0
     if options.round is not None:
-        print(leads_markdown(make_leads(as_of(read_summaries(options.results), options.round))))
+        # Of a run that is in both folders the one in --results counts.
+        found = [one for folder in dict.fromkeys((options.results, RESULTS)) for one in read_summaries(folder)]
+        print(leads_markdown(make_leads(as_of(found, options.round))))
         return 0
     jobs = list(choose(options))
     begun = time.monotonic()

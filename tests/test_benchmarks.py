@@ -47,6 +47,15 @@ def test_the_published_table_is_rewritten_from_the_published_summaries_only(selu
     assert "| selu |" in page.read_text()
 
 
+def test_an_earlier_round_is_compared_with_the_published_runs_that_were_measured_then(selu, tmp_path, capsys):
+    early = ROOT / "docs" / "results-early" / "thor-no_hindsight-s0.json"
+    (tmp_path / "early").mkdir()
+    (tmp_path / "early" / early.name).write_bytes(early.read_bytes())
+    selu.main(["--round", "2", "--results", str(tmp_path / "early")])
+    assert "| no_hindsight | 2 | 1 |" in capsys.readouterr().out
+    assert (tmp_path / "docs" / "results.md").read_text() == "# Results\n"
+
+
 def test_published_summaries_that_are_gone_take_no_table_with_them(selu, tmp_path):
     for file in selu.RESULTS.iterdir():
         file.unlink()
