@@ -190,6 +190,9 @@ class CriticConfig(Settings, frozen=True):
     consistency_check: bool = True
     """A relabelled instruction is used only when the critic says yes to it, and says that it was not so in the first
     picture."""
+    feedback: Literal["free", "states"] = "free"
+    """Self-Refine's, ahead of each new verdict: whatever the model sees, or the states of the task's objects. The
+    built-in model was taught no words for the first."""
 
 
 class MixConfig(Settings, frozen=True):
@@ -388,8 +391,10 @@ class RunConfig(Settings, frozen=True):
                 del dump[section]
         if not self.plays_games:
             del dump["game"]
-        if self.env.tells_hand:  # younger than runs whose signature has to stay
+        if self.env.tells_hand:  # this and the next are younger than runs whose signature has to stay
             del dump["env"]["tells_hand"]
+        if self.critic.feedback == "free":
+            del dump["critic"]["feedback"]
         if self.model.server_url:
             dump["model"]["server_url"] = SERVED
         return dump

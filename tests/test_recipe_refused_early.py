@@ -71,6 +71,9 @@ def test_what_is_typed_for_a_critic_that_does_not_read_it_is_refused_and_may_sta
     words = "critic.own_words: learning is self_refine, whose judge does not read it: leave it out"
     assert words in said("critic.own_words=false", recipe="self_refine")
     assert load_recipe("self_refine", ["critic.frames=all"]).critic.frames == "all"
+    words = "critic.feedback: learning is selu, whose judge does not read it: leave it out"
+    assert words in said("critic.feedback=states")
+    assert load_recipe("self_refine", ["critic.feedback=states"]).critic.feedback == "states"
     words = "critic.consistency_check: it is of what hindsight finds, and critic.hindsight is off: leave it out"
     assert words in said("critic.consistency_check=false", recipe="no_hindsight")
     assert not load_recipe("paper", ["critic.hindsight=off"]).critic.consistency_check

@@ -68,8 +68,11 @@ def _unshared(config: RunConfig, source_of: SourceOf) -> Iterator[tuple[str, str
 
 def _unread(config: RunConfig, source_of: SourceOf) -> Iterator[tuple[str, str]]:
     """What was typed for a critic that does not read it: a row of its own, of the same work. A recipe may have it."""
-    for path in _changed(config, "critic") if config.learning in _JUDGING_BY_THEMSELVES else ():
-        if path not in ("critic.mode", "critic.frames") and _is_typed(path, source_of):
+    reads_feedback = config.learning is Learning.SELF_REFINE
+    read = ("critic.mode", "critic.frames", *(("critic.feedback",) if reads_feedback else ()))
+    by_itself = config.learning in _JUDGING_BY_THEMSELVES
+    for path in _changed(config, "critic" if by_itself else "critic.feedback"):
+        if path not in read and _is_typed(path, source_of):
             yield path, f"learning is {config.learning}, whose judge does not read it: leave it out"
     if config.critic.hindsight is Hindsight.OFF and _is_typed("critic.consistency_check", source_of):
         yield "critic.consistency_check", "it is of what hindsight finds, and critic.hindsight is off: leave it out"

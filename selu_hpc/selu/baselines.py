@@ -22,11 +22,12 @@ from selu_hpc.selu.actor import VOTES, VOTING_TEMPERATURE
 from selu_hpc.selu.critic import Critic, Judge
 from selu_hpc.selu.interview import Case, Interview, Question
 from selu_hpc.selu.reading import read_yes_no
-from selu_hpc.selu.verdicts import Claim, verdicts
+from selu_hpc.selu.verdicts import Claim, Purposes, ask_oneself, verdicts
 
 REFINEMENTS = 3
 ACCEPTED_SHARE = 1 / 3
 """Of the episodes that are ranked together, the share that scoring takes as successes."""
+_REFINING = Purposes(Purpose.VERDICT, Purpose.FEEDBACK, Purpose.REFINED_VERDICT)
 
 
 def judge_of(
@@ -51,7 +52,7 @@ def judge_of(
         case Learning.SELF_CONSISTENCY | Learning.LMSI:
             return Majority(generator, adapter, critic.frames)
         case Learning.SELF_REFINE:
-            return SelfRefine(generator, adapter, critic.frames)
+            return SelfRefine(generator, adapter, simulator, critic)
         case Learning.SCORING:
             return Scoring(generator, adapter, critic.frames)
     return Critic(generator=generator, adapter=adapter, simulator=simulator, config=critic)
@@ -132,11 +133,12 @@ class SelfRefine:
 
     generator: Generator
     adapter: str | None
-    frames: CriticFrames
+    simulator: Simulator
+    config: CriticConfig
 
     def judge(self, cases: Sequence[Case]) -> list[Label]:
         interview = Interview(self.generator, self.adapter, cases)
-        first = verdicts(interview, [Claim(place, case.task) for place, case in enumerate(cases)], self.frames)
+        first = verdicts(interview, [Claim(place, case.task) for place, case in enumerate(cases)], self.config.frames)
         now = list(first)
         open_places = list(range(len(cases)))
         for _ in range(REFINEMENTS):
@@ -150,20 +152,20 @@ class SelfRefine:
         ]
 
     def _refine(self, interview: Interview, places: Sequence[int], now: Sequence[bool]) -> list[bool]:
+        claims = [Claim(place, interview.cases[place].task) for place in places]
+        if self.config.feedback == "states":
+            return ask_oneself(interview, claims, self.config.frames, self.simulator, _REFINING)
         questions = [
             Question(
-                place,
-                Purpose.FEEDBACK,
-                wording.feedback_prompt(
-                    interview.cases[place].task.instruction, verdict=now[place], frames=self.frames
-                ),
+                claim.place,
+                _REFINING.state,
+                wording.feedback_prompt(claim.task.instruction, verdict=now[claim.place], frames=self.config.frames),
             )
-            for place in places
+            for claim in claims
         ]
         said = interview.ask(questions, read=lambda text: clean(text) or None)
         told = [[("You see:", text or "nothing")] for text in said]
-        claims = [Claim(place, interview.cases[place].task) for place in places]
-        return verdicts(interview, claims, self.frames, told=told, purpose=Purpose.REFINED_VERDICT)
+        return verdicts(interview, claims, self.config.frames, told=told, purpose=_REFINING.second)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from selu_hpc.summaries import Summary, by_settings, settings_of, without_copies
 
 ORDER = (
     "selu", "selu_one", "no_self_asking", "no_hindsight", "no_critic", "any_verb", "zero_shot", "self_consistency",
-    "self_refine", "lmsi", "scoring", "pictures_only", "trusting", "doubting", "no_hand", "paper",
+    "self_refine", "self_refine_states", "lmsi", "scoring", "pictures_only", "trusting", "doubting", "no_hand", "paper",
     "random", "oracle",
 )  # fmt: skip
 

@@ -107,7 +107,7 @@ def judge(
         return judged
     least = config.sure_yes if config.sure_yes < 1 else math.inf
     doubted = [at for at, (yes, sure) in enumerate(said) if judged[at].tried and (not yes or sure < least)]
-    second = _ask_oneself(interview, [claims[at] for at in doubted], config.frames, simulator, purposes)
+    second = ask_oneself(interview, [claims[at] for at in doubted], config.frames, simulator, purposes)
     for at, yes in zip(doubted, second, strict=True):
         judged[at] = replace(judged[at], final=yes)
     return judged
@@ -133,7 +133,7 @@ def _heeding_words(
     return judged
 
 
-def _ask_oneself(
+def ask_oneself(
     interview: Interview, claims: Sequence[Claim], frames: CriticFrames, simulator: Simulator, purposes: Purposes
 ) -> list[bool]:
     """Ask about the state of the objects a task names, then for a second verdict with the answers told."""

@@ -94,6 +94,19 @@ def test_self_refine_gives_feedback_until_nothing_changes_and_at_most_three_time
     assert purposes(label) == ["verdict", "feedback", "refined verdict"]
 
 
+def test_self_refine_may_ask_for_the_states_as_its_feedback_whatever_the_first_verdict_was():
+    toy = ToyModel()
+    toy.verdict = lambda prompt, state: "yes" if "Is the fridge open? yes." in prompt else "no"
+    opened, closed = case(task("open", "Fridge"), open=["Fridge"]), case(task("open", "Fridge"), 1)
+    yes, no = judge(toy, learning=Learning.SELF_REFINE, critic={"feedback": "states"}).judge([opened, closed])
+    assert purposes(yes) == ["verdict", *["feedback", "refined verdict"] * 2]
+    assert (yes.first, yes.verdict) == (False, True)
+    assert (no.first, no.verdict) == (False, False)
+    toy.verdict = lambda prompt, state: "no" if "Is the fridge open? no." in prompt else "yes"
+    (no,) = judge(toy, learning=Learning.SELF_REFINE, critic={"feedback": "states"}).judge([closed])
+    assert (no.first, no.verdict) == (True, False), "a yes is doubted too"
+
+
 def test_scoring_accepts_the_likeliest_third():
     cases = [case(task("open", "Fridge"), number, open=["Fridge"] if number % 3 == 0 else []) for number in range(9)]
     labels = judge(ToyModel(), learning=Learning.SCORING).judge(cases)
