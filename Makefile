@@ -55,7 +55,7 @@ cluster: $(READY) ## a real four-node Slurm on this machine to try things on; ro
 	$(BIN)/python tests/cluster/cluster.py up
 	$(BIN)/python tests/cluster/cluster.py shell
 
-check: format lint types test ## format, lint, types, tests: what CI runs
+check: format lint types test ## format, lint, types, tests; CI adds the slow ones, a real Slurm and a real image
 
 format: $(READY)
 	$(BIN)/ruff format --check .

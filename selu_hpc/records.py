@@ -117,12 +117,12 @@ class Action:
     """One step of the actor: `Action(text="Pick up the apple.", parsed="pick up the apple", ok=True)`.
 
     text: the model's raw words.  parsed: the canonical action, empty when none could be read.
-    ok, error: the simulator's answer to the call; kept for reading and debugging, never used for learning.
+    ok, error: the simulator's answer to the call, for reading and debugging; a stage that learns is not told it.
     """
 
     text: str
     parsed: str
-    ok: bool
+    ok: bool = False
     error: str = ""
 
 

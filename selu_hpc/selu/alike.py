@@ -2,7 +2,8 @@
 
 The sets' bytes say it. Where they differ, the sets may still be the same: until it was compiled without fastmath, the
 stand-in drew other last bits on other CPUs. Then those are taken for the same on whose every episode the base did
-alike; a base that does not answer to the last bit alike everywhere sets runs apart so, which `notes` tells.
+alike; a base that does not answer to the last bit alike everywhere sets runs apart so, which `notes` tells. One that
+always says the same tells no sets apart, so its word does not count.
 """
 
 from __future__ import annotations
@@ -49,9 +50,11 @@ def on_the_same(summaries: Sequence[Summary], did: Did) -> list[list[Summary]]:
 def _marks(one: Summary, did: Did) -> list[Hashable]:
     """What it must share one of with another, beside the tasks and their truth."""
     tasks = str([one["critic_verbs"], one["truth"], one["actor_verbs"]])
-    bytes_known, measured = bool(one.get("testset")), one["rounds"][0]["round"] == 0
-    marks: list[Hashable] = [(tasks, "bytes", str(one.get("testset")))] if bytes_known or not measured else []
-    return [*marks, (tasks, "base", did(one))] if measured else marks
+    places = str([one.get(name) for name in ("critic_scenes", "actor_scenes")])
+    told = one["rounds"][0]["round"] == 0 and len(set(did(one))) > 1
+    bytes_known = bool(one.get("testset")) or not told
+    marks: list[Hashable] = [(tasks, "bytes", str(one.get("testset")))] if bytes_known else []
+    return [*marks, (tasks, "base", places, did(one))] if told else marks
 
 
 def notes(summaries: Sequence[Summary]) -> Iterator[str]:

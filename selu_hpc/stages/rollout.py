@@ -22,6 +22,7 @@ from selu_hpc.stages import entry
 from selu_hpc.stages.collect import EPISODES, collect, lost_steps
 from selu_hpc.stages.playing import Played, Players, Work
 from selu_hpc.stages.scenes import RememberedScenes
+from selu_hpc.store.truth import forbid_truth
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ def run(*, run: str, round_id: int, shard: int, attempt: int) -> None:
 
         rollout.run(place, attempt, config)
         return
+    forbid_truth(place.run.truth, but=place.truth)
     total = config.rollout.episodes_per_shard
     content = collect(place, attempt, config, total=total, play_from=lambda first: _play(place, config, first))
     summary = {"episodes": total, **lost_steps(place.episodes), "attempt": attempt}

@@ -22,6 +22,7 @@ from selu_hpc.store import arrays
 from selu_hpc.store.commits import read_commits
 from selu_hpc.store.framefiles import FrameFiles
 from selu_hpc.store.roots import read_root
+from selu_hpc.store.truth import hides_outcomes
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class EpisodeReader:
 
     def __init__(self, folder: Path, *, verify: bool = True) -> None:
         self.folder = folder
+        self._hides_outcomes = hides_outcomes(folder)
         self._rows: OrderedDict[tuple[int, int, int], NDArray[np.uint8]] = OrderedDict()
         self._times: list[list[float]] | None = None
         commits = read_commits(folder)
@@ -58,8 +60,12 @@ class EpisodeReader:
         return len(self._records)
 
     def meta(self, index: int) -> dict[str, Any]:
-        """All of an episode but its frames and timestamps, as `Episode.meta_json` gives it."""
-        return {key: value for key, value in self._record(index).items() if key != STORAGE}
+        """All of an episode but its frames and timestamps, as `Episode.meta_json` gives it; to a learning stage of its
+        run its actions do not say what the simulator made of them."""
+        meta = {key: value for key, value in self._record(index).items() if key != STORAGE}
+        if self._hides_outcomes:
+            meta["actions"] = [{"text": one["text"], "parsed": one["parsed"]} for one in meta["actions"]]
+        return meta
 
     def fingerprint(self, index: int) -> str:
         """Equal for episodes with the same pixels; needs no frame to be read."""

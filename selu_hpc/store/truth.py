@@ -1,9 +1,10 @@
 """What the simulator knows of success: written by rollouts, read by evaluation and reports, closed to learning.
 
-The frozen test set and what evaluation found lie beside what learning reads; they are as closed to it.
+The frozen test set, what evaluation found and what reports tell of it lie beside what learning reads; they are as
+closed to it, and so is whether the simulator took an action, which lies in the very episodes.
 `forbid_truth` is a guard against mistakes, not against malice: it sees every file that is opened through Python, and
-what a started program is told on its command line. Native code of one's own would get past it, and a program that
-looks through whole folders by itself.
+what a started program is told on its command line. Native code would get past it (one's own, or `torch.from_file`), and
+a program that looks through whole folders by itself.
 Does not own how lines are stored (lines.py) or who may evaluate.
 """
 
@@ -23,13 +24,19 @@ from selu_hpc.store.lines import LineReader, LineWriter
 TruthUse = Literal["evaluation", "report", "oracle"]
 """What truth is read for."""
 
-_forbidden: list[str] = []
+_forbidden: dict[str, str] = {}
+"""Each run's folder of truths, and the part of it that stays open: a rollout's own, else empty."""
 _spelled: dict[str, str] = {}
 """As the run was opened, with links in it, to what that means."""
 _BEHIND_PYTHON = "tensorstore"
 """Opens files without Python's `open`, so a learning process does not get to load it."""
-_EVALUATION = re.compile(r"/rounds/\d+/(?:evaluate/shard-\d+/results\.json|testset/shard-\d+/[^/]+\.zarr)(?:/|$)")
-"""What evaluation reads and writes, from a run's folder on."""
+_UNGUARDED = ("multiprocessing.popen_spawn_posix", "multiprocessing.popen_forkserver")
+"""Start Python anew, without this guard and without a word to it; forks inherit it."""
+_EVALUATION = re.compile(
+    r"/(?:report|rounds/\d+/(?:evaluate|testset)/shard-\d+/(?:attempt-\d+/)?(?:results\.json|tasks\.json|[^/]+\.zarr))"
+    r"(?:/|$)"
+)
+"""What evaluation reads and writes and reports tell of it, from a run's folder on."""
 _FILES = {
     *("open", "os.listdir", "os.scandir", "os.link", "os.symlink", "os.rename", "os.chdir", "shutil.copytree"),
     "sqlite3.connect",
@@ -60,18 +67,29 @@ class TruthReader:
         return self.truths[index]
 
 
-def forbid_truth(truth: Path) -> None:
+def forbid_truth(truth: Path, *, but: Path | None = None) -> None:
     """From now on nothing in this process may open a path under `truth` (a run's `RunDir.truth`), nor the run's test
-    sets and evaluations beside it; not to be undone."""
+    sets, evaluations and reports beside it; not to be undone.
+
+    but: what a rollout itself writes there, and reads when it goes on.
+    """
     folder = os.path.realpath(truth)
     _spelled[os.path.abspath(truth)] = folder  # noqa: PTH100 - links stay as they are written
-    if folder in _forbidden:
-        return
+    known = folder in _forbidden
     if not _forbidden:
         sys.addaudithook(_audit)
-    _forbidden.append(folder)
+    _forbidden[folder] = "" if but is None else os.path.realpath(but)
+    if known:
+        return
     if _BEHIND_PYTHON in sys.modules:
         _guard_loaded(sys.modules[_BEHIND_PYTHON])
+
+
+def hides_outcomes(store: Path) -> bool:
+    """Whether this process learns from the run that the store lies in, so that it is not to know which of the actor's
+    actions the simulator took."""
+    path = os.path.realpath(store)
+    return any(not but and path.startswith(os.path.dirname(folder) + os.sep) for folder, but in _forbidden.items())  # noqa: PTH120
 
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
@@ -86,6 +104,8 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
             _refuse_word(text, start)
     elif event == "import" and str(arguments[0]).partition(".")[0] == _BEHIND_PYTHON:
         raise TruthLeakError(f"{_BEHIND_PYTHON} opens files behind Python's back; a learning stage may not load it")
+    elif event == "import" and arguments[0] in _UNGUARDED:
+        raise TruthLeakError("a learning stage may fork, but not start Python anew: the new one could open the truth")
 
 
 def _refuse_path(path: str | bytes | os.PathLike[Any]) -> None:
@@ -114,6 +134,9 @@ def _refuse_word(text: str, start: Path) -> None:
 def _is_closed(path: str, folder: str) -> bool:
     run = os.path.dirname(folder)  # noqa: PTH120 - called for every file that is opened
     if not path.startswith(run + os.sep):
+        return False
+    but = _forbidden[folder]
+    if but and (path == but or path.startswith(but + os.sep)):
         return False
     return path == folder or path.startswith(folder + os.sep) or bool(_EVALUATION.match(path, len(run)))
 

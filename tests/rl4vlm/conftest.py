@@ -57,14 +57,15 @@ def do():
     """`do(run, Stage.GATE, 0)`: all shards of a stage, or one; raises where the stage says it failed."""
 
     def one(run, stage, round_id, shards=(0,)):
-        before = list(truth._forbidden)
+        before = dict(truth._forbidden)
         try:
             for shard in shards:
                 assert entry.run_stage(stage, run=str(run.path), round_id=round_id, shard=shard) == 0, log(
                     run, stage, round_id, shard
                 )
         finally:
-            truth._forbidden[:] = before
+            truth._forbidden.clear()
+            truth._forbidden.update(before)
 
     return one
 

@@ -76,11 +76,12 @@ def do(toy_run: RunDir) -> Callable[..., None]:
     """`do(Stage.LABEL, 1, 0)`: a shard of a stage as in a process of its own, where nothing is forbidden at first."""
 
     def one(stage: Stage, round_id: int, shard: int = 0, *, attempt: int = 0, run: RunDir = toy_run) -> None:
-        before = list(truth._forbidden)
+        before = dict(truth._forbidden)
         try:
             module = importlib.import_module(entry.MODULES[stage])
             module.run(run=str(run.path), round_id=round_id, shard=shard, attempt=attempt)
         finally:
-            truth._forbidden[:] = before
+            truth._forbidden.clear()
+            truth._forbidden.update(before)
 
     return one

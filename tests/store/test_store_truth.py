@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from store_episodes import SIZE, make_episode
 
 from selu_hpc.errors import TruthLeakError
 from selu_hpc.records import Goal, Truth
+from selu_hpc.store.trajectories import EpisodeWriter
 from selu_hpc.store.truth import TruthReader, TruthWriter
 
 TRUTHS = [
@@ -46,6 +48,12 @@ ATTACKS = {
     "a program below it": "import subprocess; subprocess.run(['ls', '../truth'], cwd=run + '/rounds')",
     "an evaluation": "open(run + '/rounds/01/evaluate/shard-0000/results.json')",
     "a test set": "os.listdir(run + '/rounds/00/testset/shard-0000/episodes.zarr')",
+    "an unfinished test set": "os.listdir(run + '/rounds/00/testset/shard-0000/attempt-2/episodes.zarr')",
+    "a test set's tasks": "open(run + '/rounds/00/testset/shard-0000/tasks.json')",
+    "an evaluation's episodes": "os.listdir(run + '/rounds/01/evaluate/shard-0000/episodes.zarr')",
+    "a report": "open(run + '/report/replay.html')",
+    "a process that is spawned": "import multiprocessing; multiprocessing.get_context('spawn').Process().start()",
+    "a process of a server": "import multiprocessing; multiprocessing.get_context('forkserver').Process().start()",
     "a test set's frames": "open(run + '/rounds/00/testset/shard-0000/episodes.zarr/frames', 'rb')",
 }
 PREPARE = """
@@ -70,6 +78,7 @@ def run(tmp_path: Path) -> Path:
     (tmp_path / "run/rounds/01/evaluate/shard-0000").mkdir(parents=True)
     (tmp_path / "run/rounds/01/evaluate/shard-0000/results.json").write_text("{}")
     (tmp_path / "run/rounds/00/testset/shard-0000/episodes.zarr").mkdir(parents=True)
+    (tmp_path / "run/rounds/00/testset/shard-0000/done.json").write_text("{}")
     return tmp_path / "run"
 
 
@@ -93,6 +102,7 @@ def test_every_way_in_is_closed(run: Path) -> None:
         )
     code += "print('own files:', open(run + '/rounds/mine', 'w').write('x'), len(os.listdir(run + '/rounds')))\n"
     code += "os.listdir(run + '/rounds/01/evaluate/shard-0000')\n"  # a gate sees what is finished
+    code += "open(run + '/rounds/00/testset/shard-0000/done.json').close()\n"
     done = python(code, run)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "own files: 1 4\n"
@@ -149,6 +159,31 @@ def test_tensorstore_that_is_loaded_already_is_guarded_too(run: Path) -> None:
 def test_a_second_run_is_forbidden_beside_the_first(run: Path, tmp_path: Path) -> None:
     done = attempt(run, "open(chunk)", guard=f"forbid_truth(Path({str(tmp_path)!r}, 'x'))\nforbid_truth(Path(truth))")
     assert "TruthLeakError" in done.stderr
+
+
+def test_a_rollout_reaches_the_truth_of_its_own_episodes_and_no_other(run: Path) -> None:
+    guard = "forbid_truth(Path(truth), but=Path(store))"
+    assert attempt(run, "open(chunk).close()", guard=guard).stdout == "leaked\n"
+    for attack in ("os.listdir(truth + '/01')", "os.listdir(store + '/../../01')", ATTACKS["an evaluation"]):
+        done = attempt(run, attack, guard=guard)
+        assert "TruthLeakError" in done.stderr
+        assert "leaked" not in done.stdout
+
+
+def test_a_learning_stage_is_not_told_which_actions_the_simulator_took(run: Path) -> None:
+    with EpisodeWriter(run / "rounds/01/rollout/shard-0000/episodes.zarr", **SIZE) as episodes:
+        episodes.append(make_episode(0, num_steps=2))
+        episodes.finish()
+    look = """
+from selu_hpc.store.reader import EpisodeReader
+reader = EpisodeReader(Path(run + '/rounds/01/rollout/shard-0000/episodes.zarr'))
+told = [(action.ok, action.error) for action in reader.episode(0).actions]
+print([set(one) - {'text', 'parsed'} for one in reader.meta(0)['actions']], told)
+"""
+    learning = attempt(run, look, guard="forbid_truth(Path(truth))")
+    assert learning.stdout.startswith("[set(), set()] [(False, ''), (False, '')]"), learning.stderr
+    for guard in ("", "forbid_truth(Path(truth), but=Path(store))", "forbid_truth(Path(truth + '/../../other/truth'))"):
+        assert "[(True, ''), (False, 'no')]" in attempt(run, look, guard=guard).stdout
 
 
 def test_truth_is_read_for_the_three_purposes_only(run: Path) -> None:

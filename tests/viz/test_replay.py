@@ -133,7 +133,7 @@ def test_nothing_is_said_to_be_left_out_before_the_rounds_gate_has_finished(play
 
 def test_the_truth_store_stays_closed_without_the_flag(played):
     forbid_truth(played.truth)
-    page = page_of(played)
+    page = page_of(played, out=played.path.parent / "page.html")
     assert all(one["truth"] is None for one in page.data["episodes"])
     assert not page.data["with_truth"]
     with pytest.raises(TruthLeakError):
