@@ -15,10 +15,10 @@ from selu_hpc.engines.overview import counted, engine_of, submit_again
 from selu_hpc.engines.slurm.belonging import require_all_seen, require_original
 from selu_hpc.engines.slurm.ledger import BY_PERSON, Ledger, match
 from selu_hpc.engines.slurm.scheduler import Slurm
-from selu_hpc.errors import SeluError
+from selu_hpc.errors import RunFolderError, SeluError
 from selu_hpc.logs import set_up_logging
 from selu_hpc.rounds.journal import Journal
-from selu_hpc.rounds.lock import hold_run
+from selu_hpc.rounds.lock import hold_run, is_full
 from selu_hpc.rounds.rundir import RunDir
 from selu_hpc.terminal import enter
 
@@ -50,6 +50,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 def cancel(run: RunDir, slurm: Slurm, *, wait: bool = True) -> str:
     """Cancel what the journal and the queue agree on, later stages first; returns what was done in words."""
     run.require()
+    try:
+        return _cancel(run, slurm, wait=wait)
+    except RunFolderError as error:
+        if not is_full(error.__cause__):
+            raise
+    return _cancel_unwritten(run, slurm)
+
+
+def _cancel_unwritten(run: RunDir, slurm: Slurm) -> str:
+    """Where nothing can be written down any more: what fills the disk may be these very jobs."""
+    ledger = Ledger.read(Journal(run.journal_file))
+    require_original(ledger, run)
+    queue = match(ledger, slurm.squeue(ledger.entries) if ledger.entries else [])
+    jobs = {live.entry.job_id for live in queue.live.values()} | {job_id for _, job_id in queue.strays}
+    if jobs:
+        slurm.cancel(sorted(jobs, key=int, reverse=True))
+    return (
+        f"cancelled {counted(len(jobs), 'job')} of {run.path}; its disk is full, so nothing of it is written down: "
+        f"make room, then go on with: {run.command('submit')}"
+    )
+
+
+def _cancel(run: RunDir, slurm: Slurm, *, wait: bool) -> str:
     with hold_run(run, purpose="a cancel"):
         journal = Journal(run.journal_file)
         events = list(journal)

@@ -35,7 +35,7 @@ from selu_hpc.engines.overview import counted
 from selu_hpc.engines.slurm.discover import discover_site
 from selu_hpc.engines.slurm.sbatch import check_site
 from selu_hpc.engines.slurm.scheduler import Slurm
-from selu_hpc.errors import ConfigError, SeluError
+from selu_hpc.errors import ConfigError, EngineError, SeluError
 from selu_hpc.logs import set_up_logging
 from selu_hpc.recipes import load_recipe, load_site, to_yaml
 from selu_hpc.rounds.rundir import write_bytes
@@ -86,6 +86,11 @@ def write_site(file: Path, slurm: Slurm) -> int:
     """A profile with everything Slurm tells; what it can't tell is left at its default and named."""
     if file.exists():
         raise ConfigError(f"{file}: is there already, and what was edited in it would be lost; give another name")
+    answers, why_not = slurm.answers()
+    if not answers:
+        raise EngineError(
+            f"{why_not}, and a profile is what Slurm says; see what `scontrol ping` says, on a login node"
+        )
     site = check_site(discover_site(slurm))
     head = (
         "# Made by `python -m selu_hpc.doctor --write-site` from sinfo, scontrol and sacctmgr. Look it over: modules,\n"

@@ -153,7 +153,8 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         return check(json.loads(file.read_bytes()))
     except BROKEN as error:
-        raise RunFolderError(f"{file}: not a run's summary ({_told(error)})") from error
+        what = f"it says no {error}" if isinstance(error, KeyError) else _told(error)
+        raise RunFolderError(f"{file}: not a run's summary ({what})") from error
 
 
 def _harmless(error: SeluError) -> str:

@@ -39,6 +39,7 @@ def set_up_logging(level: str = "INFO") -> None:
             logging.getLogger(name).removeHandler(old)
         logging.getLogger(name).propagate = False
     _add(logging.StreamHandler(sys.stderr), level)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns of a home that it cannot write to
 
 
 @contextmanager

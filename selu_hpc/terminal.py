@@ -63,7 +63,7 @@ def enter(main: Callable[[], int]) -> NoReturn:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # what is left is flushed at the end
         code = EXIT_READER_GONE
     except KeyboardInterrupt:
-        sys.stderr.write("stopped\n")
+        sys.stderr.write("stopped; the same command does again what was left\n")
         code = EXIT_STOPPED
     except OSError as error:
         if _is_nowhere():

@@ -53,6 +53,15 @@ refuse_foreign_code() {
     done
 }
 
+# A run that was deleted or moved away, with another in its place, has left its jobs in the queue.
+refuse_another_runs() {
+    local name=${SLURM_JOB_NAME-}
+    if [[ $name =~ ^selu-[0-9a-f]{8}- && ! -f $run/jobs/$name.sh ]]; then
+        echo "error: $name is a job of another run, which lay in $run before; nothing is done for it" >&2
+        exit 77
+    fi
+}
+
 # The first number nobody has used: mkdir is atomic on NFS too, so a requeued element never shares a folder.
 new_attempt() {
     mkdir -p -- "$place" || exit 73
@@ -148,6 +157,7 @@ forward() {
 # A token of the login node's, which may be out of date here, where the node vouches for us.
 unset SLURM_JWT
 refuse_foreign_code
+refuse_another_runs
 begun='' ended=''
 clock begun
 new_attempt

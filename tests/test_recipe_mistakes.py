@@ -31,7 +31,7 @@ def test_an_unknown_key_deep_in_a_section_lists_that_sections_keys():
         ("model.lora_dropout=2", "found 2; allowed: a finite number >= 0 and <= 1"),
         ("finetune.actor.learning_rate=.inf", "found Infinity; allowed: a finite number > 0"),
         ("rollout.temperature=.nan", "found NaN; allowed: a finite number >= 0"),
-        ("env.verbs=open", 'env.verbs: found "open"; allowed: a list, each of it text'),
+        ("env.verbs=open", 'env.verbs: found "open"; allowed: a list such as [one, another], each of it text'),
         ("env.verbs=[open, 5]", "env.verbs.1: found 5; allowed: text"),
         ("finetune.zero_stage=4", "found 4; allowed: 0, 1, 2 or 3"),
         ("critic.self_asking=often", 'found "often"; allowed: true or false'),

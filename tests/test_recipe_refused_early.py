@@ -77,6 +77,12 @@ def test_what_is_typed_for_a_critic_that_does_not_read_it_is_refused_and_may_sta
     words = "critic.consistency_check: it is of what hindsight finds, and critic.hindsight is off: leave it out"
     assert words in said("critic.consistency_check=false", recipe="no_hindsight")
     assert not load_recipe("paper", ["critic.hindsight=off"]).critic.consistency_check
+    words = "critic.hindsight: critic.mode is random, which relabels nothing: leave it out"
+    assert words in said("critic.hindsight=any_verb", recipe="random")
+    assert not load_recipe("random", ["critic.own_words=false"]).critic.own_words, "at the test it judges as SELU does"
+    words = "critic.mode: critic.mode oracle judges every episode, and learning scoring none: take one of them"
+    assert words in said("critic.mode=oracle", recipe="scoring")
+    assert load_recipe("lmsi", ["critic.mode=oracle"]).learning == "lmsi", "its actor votes"
     (mine := tmp_path / "mine.yaml").write_text("extends: paper\nrecipe: mine\nlearning: self_refine\n")
     assert not load_recipe(str(mine)).critic.own_words
 

@@ -6,6 +6,7 @@ Owns the note of the base beside the weights. Does not own how an adapter is tra
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,18 @@ from selu_hpc.errors import ModelError
 from selu_hpc.models.backbone import fingerprint
 
 NOTE = "base.json"
+
+
+def require_targets(model: Any, targets: str) -> None:
+    """Refuse layers for LoRA that a base has not, ahead of a round that its fine-tuning would lose."""
+    linear = [name for name, module in model.named_modules() if hasattr(module, "in_features")]
+    if targets == "all-linear" or any(re.fullmatch(targets, name) for name in linear):
+        return
+    ends = sorted({name.rpartition(".")[2] for name in linear})
+    raise ModelError(
+        f"model.lora_targets {targets!r} matches no layer of {type(model).__name__}; its linear layers end in "
+        f"{', '.join(ends)}"
+    )
 
 
 def note_base(folder: Path, *, base: str, base_folder: Path) -> None:

@@ -18,7 +18,7 @@ import torch
 from selu_hpc.config import ModelConfig
 from selu_hpc.errors import ModelError
 from selu_hpc.models import backbone
-from selu_hpc.models.adapters import add_adapter
+from selu_hpc.models.adapters import add_adapter, require_targets
 from selu_hpc.models.asking import Adapter, Answer, Request
 from selu_hpc.models.chat import Chat
 from selu_hpc.models.device import has_gpu
@@ -42,6 +42,7 @@ class LocalGenerator:
         """Base from `config.base`, then each adapter's folder by name, on the GPU where there is one."""
         model, processor = backbone.load(config)
         base = backbone.find(config.base)
+        require_targets(model, config.lora_targets)
         loaded: Any = model
         for name, folder in adapters.items():
             loaded = add_adapter(loaded, name, folder, base=base, first=loaded is model)

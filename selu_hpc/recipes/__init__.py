@@ -47,7 +47,8 @@ def load_recipe(name: str, overrides: Sequence[str] = (), flags: Mapping[str, An
             continue
         path = path.strip()
         layers.lay(_nested(path, _read_override(path, text)), f"--set {override}")
-    layers.lay(flags or {}, "a command-line flag")
+    for name, value in (flags or {}).items():
+        layers.lay({name: value}, f"--{name}")
     built = _build(RunConfig, layers, problems)
     if built.env.verbs:
         from selu_hpc.envs.goals import verbs_of

@@ -135,7 +135,7 @@ def _in_words(wanted: Any) -> str:
         *most, last = (repr(choice) for choice in inner or [member.value for member in list[Any](wanted)])
         return f"{', '.join(most)} or {last}"
     if kind is tuple:
-        return f"a list, each of it {_in_words(inner[0])}"
+        return f"a list such as [one, another], each of it {_in_words(inner[0])}"
     if kind is UnionType:
         return " or ".join(_in_words(one) for one in inner)
     return {int: "a whole number", float: "a finite number", bool: "true or false", str: "text"}.get(

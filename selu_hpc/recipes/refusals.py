@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from selu_hpc.config import Backend, Hindsight, Learning, RunConfig, Simulator
+from selu_hpc.config import Backend, CriticMode, Hindsight, Learning, RunConfig, Simulator
 from selu_hpc.recipes.layers import DEFAULT, differences
 from selu_hpc.recipes.mistakes import SourceOf
 from selu_hpc.train.batches import unshared
@@ -74,6 +74,18 @@ def _unread(config: RunConfig, source_of: SourceOf) -> Iterator[tuple[str, str]]
     for path in _changed(config, "critic" if by_itself else "critic.feedback"):
         if path not in read and _is_typed(path, source_of):
             yield path, f"learning is {config.learning}, whose judge does not read it: leave it out"
+    mode = config.critic.mode
+    if mode in (CriticMode.RANDOM, CriticMode.NONE):
+        for path in _changed(config, "critic.hindsight", "critic.consistency_check"):
+            if _is_typed(path, source_of):
+                yield path, f"critic.mode is {mode}, which relabels nothing: leave it out"
+    if mode is not CriticMode.MODEL and config.learning in (Learning.SELF_REFINE, Learning.SCORING):
+        path = _asked_for(("critic.mode", "learning"), source_of)
+        if _is_typed(path, source_of):
+            yield (
+                path,
+                f"critic.mode {mode} judges every episode, and learning {config.learning} none: take one of them",
+            )
     if config.critic.hindsight is Hindsight.OFF and _is_typed("critic.consistency_check", source_of):
         yield "critic.consistency_check", "it is of what hindsight finds, and critic.hindsight is off: leave it out"
 

@@ -59,6 +59,11 @@ def hold_lock(path: Path, *, purpose: str) -> Iterator[Callable[[], None]]:
         mine.unlink(missing_ok=True)
 
 
+def is_full(error: BaseException | None) -> bool:
+    """Whether a file system has no room, or leaves its user none."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 @contextmanager
 def hold_run(run: RunDir, *, purpose: str) -> Iterator[Callable[[], None]]:
     """`hold_lock` of a run, for a command of a person's: a folder that they may not write is named with the way out."""
@@ -66,10 +71,10 @@ def hold_run(run: RunDir, *, purpose: str) -> Iterator[Callable[[], None]]:
         try:
             still_mine = held.enter_context(hold_lock(run.lock_file, purpose=purpose))
         except OSError as error:
-            raise RunFolderError(
-                f"{run.path}: {purpose} must write in it: {error.strerror or error}; ask its owner for leave to write "
-                "(a Unix group can share it), or choose another with --run"
-            ) from error
+            do = "ask its owner for leave to write (a Unix group can share it), or choose another with --run"
+            if is_full(error):
+                do = "make room there, then give the command again"
+            raise RunFolderError(f"{run.path}: {purpose} must write in it: {error.strerror or error}; {do}") from error
         yield still_mine
 
 

@@ -23,7 +23,10 @@ Seeds = Mapping[int, Summary]
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """Over `recipe` after as many rounds, in points; `seeds` are those that both have."""
+    """Over `recipe` after as many rounds, in points; `seeds` are those that both have.
+
+    episodes: its own and ours on the average: a lead is fair where they are as many.
+    """
 
     simulator: str
     world: str
@@ -32,6 +35,12 @@ class Lead:
     seeds: tuple[int, ...]
     critic: Gain
     actor: Gain
+    episodes: tuple[float, float]
+
+    @property
+    def name(self) -> str:
+        theirs, ours = self.episodes
+        return self.recipe if theirs == ours else f"{self.recipe} ({theirs:g} episodes, not {ours:g})"
 
 
 def make_leads(summaries: Sequence[Summary], *, of: str = "selu") -> list[Lead]:
@@ -44,7 +53,8 @@ def make_leads(summaries: Sequence[Summary], *, of: str = "selu") -> list[Lead]:
             if recipe == of or not seeds or not far:
                 continue
             pairs = [(theirs[seed], ours[seed]) for seed in seeds]
-            found.append(Lead(simulator, world, recipe, far, seeds, *_both(pairs)))
+            played = tuple(float(np.mean([pair[at]["episodes"] for pair in pairs])) for at in (0, 1))
+            found.append(Lead(simulator, world, recipe, far, seeds, *_both(pairs), (played[0], played[1])))
     return sorted(found, key=lambda lead: (lead.simulator, lead.world, place(lead.recipe), lead.recipe, -lead.rounds))
 
 
@@ -58,7 +68,7 @@ def leads_markdown(leads: Sequence[Lead], *, of: str = "selu") -> str:
             "|---|--:|--:|--:|--:|",
         ]
         lines += [
-            f"| {lead.recipe} | {lead.rounds} | {len(lead.seeds)} | {interval(lead.critic)} | {interval(lead.actor)} |"
+            f"| {lead.name} | {lead.rounds} | {len(lead.seeds)} | {interval(lead.critic)} | {interval(lead.actor)} |"
             for lead in leads
             if (lead.simulator, lead.world) == (simulator, world)
         ]

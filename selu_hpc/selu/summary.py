@@ -33,7 +33,7 @@ def summarise(run: RunDir, config: RunConfig) -> Summary | None:
     base = rounds[0][1]
     cards = [_card(run, round_id) for round_id in range(1, rounds[-1][0] + 1)]
     return {
-        "recipe": config.recipe,
+        "recipe": _name(config),
         "simulator": str(config.env.simulator),
         "world": str(config.env.world),
         "seed": config.seed,
@@ -53,6 +53,12 @@ def summarise(run: RunDir, config: RunConfig) -> Summary | None:
         "actor_scenes": [row["scene"] for row in base["actor"]],
         "rounds": [_round(round_id, rows) for round_id, rows in rounds],
     }
+
+
+def _name(config: RunConfig) -> str:
+    """Whatever a recipe is called: who learned from the truth is told by it."""
+    by_truth = config.critic.mode is CriticMode.ORACLE
+    return f"{config.recipe}, by the oracle" if by_truth and config.recipe != "oracle" else config.recipe
 
 
 def _round(round_id: int, rows: dict[str, list[Row]]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from selu_hpc.config import ModelConfig
 from selu_hpc.errors import TrainingError
-from selu_hpc.models.adapters import note_base, other_base
+from selu_hpc.models.adapters import note_base, other_base, require_targets
 from selu_hpc.rounds.rundir import sync_folder
 
 WEIGHTS = "adapter_model.safetensors"
@@ -32,6 +32,7 @@ def put_on(model: Any, config: ModelConfig, *, seed: int) -> Any:
     """The base with fresh LoRA matrices, the same on every rank and machine for one seed."""
     from peft import LoraConfig, get_peft_model
 
+    require_targets(model, config.lora_targets)
     settings = LoraConfig(
         r=config.lora_rank,
         lora_alpha=config.lora_alpha,
@@ -42,14 +43,7 @@ def put_on(model: Any, config: ModelConfig, *, seed: int) -> Any:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        try:
-            return get_peft_model(model, settings, autocast_adapter_dtype=False)
-        except ValueError as error:
-            names = sorted({name.rpartition(".")[2] for name, m in model.named_modules() if hasattr(m, "in_features")})
-            raise TrainingError(
-                f"model.lora_targets {config.lora_targets!r} matches no layer of {type(model).__name__}; its linear "
-                f"layers end in {', '.join(names)}"
-            ) from error
+        return get_peft_model(model, settings, autocast_adapter_dtype=False)
 
 
 def trainable(model: Any) -> dict[str, torch.nn.Parameter]:

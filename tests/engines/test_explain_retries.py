@@ -106,6 +106,16 @@ def test_the_local_engine_at_work_retries_at_once(job, squeue):
     assert told.shard.tries[0].ended - told.shard.tries[0].begun == pytest.approx(2.0)
 
 
+def test_an_error_that_blames_what_the_run_is_is_not_mended_in_it(job, squeue):
+    job.journal.append("started", engine="local", pid=1)
+    attempted(job, PLACE, 0, log=ERROR.format("TaskError: no task fits; raise env.horizon"))
+    job.journal.append("ended", shard="r01-rollout-s0001", attempt=0, code=1, seconds=2.0)
+    job.journal.append("gave_up", shard="r01-rollout-s0001", attempts=3, code=1)
+    told = explain(job.run, PLACE, squeue.calls)
+    assert told.next.startswith("env.horizon: part of what this run is")
+    assert told.next.endswith("with `--set env.horizon=…` and another --run")
+
+
 def test_what_the_local_engine_gave_up_stays_so_until_the_next_submit(job, squeue):
     job.journal.append("started", engine="local", pid=1)
     attempted(job, PLACE, 0, log=ERROR.format("SimulatorError: no answer for 60 s"))

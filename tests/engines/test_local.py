@@ -23,8 +23,10 @@ from selu_hpc.rounds.rundir import Stage, shard_of
 class ScriptedShards:
     """A fork server without processes: a shard ends at the next look, with the next code of its script.
 
-    script: shard name → codes of its attempts; shards without a script succeed.
+    script: shard name → codes of its attempts; shards without a script succeed.  said: the log of one that fails.
     """
+
+    said = "line one\nthe simulator would not start\n"
 
     def __init__(self, script=None, on_start=lambda shard: None):
         self.script = {name: list(codes) for name, codes in (script or {}).items()}
@@ -60,7 +62,7 @@ class ScriptedShards:
         if code == 0:
             shard.place.write_marker(content="", names=[], summary={})
         else:
-            shard.place.log(shard.attempt).write_text("line one\nthe simulator would not start\n")
+            shard.place.log(shard.attempt).write_text(self.said)
         return [{"ended": name, "code": code}]
 
 
@@ -101,6 +103,18 @@ def test_a_failed_shard_is_tried_again_in_a_folder_of_its_own(job):
     assert shards.started.count("r01-rollout-s0001") == 3
     attempts = job.run.path / "rounds/01/rollout/shard-0001"
     assert sorted(p.name for p in attempts.glob("attempt-*")) == ["attempt-0", "attempt-1", "attempt-2"]
+
+
+def test_giving_up_on_what_the_run_is_does_not_send_in_a_circle(job):
+    class Blaming(ScriptedShards):
+        said = "2026-11-29 08:00:00.000 ERROR   r01/rollout/1 x: TaskError: widen env.verbs or raise env.horizon\n"
+
+    with pytest.raises(StageFailedError) as caught:
+        run(job, Blaming({"r01-rollout-s0001": [1, 1, 1]}))
+    text = str(caught.value)
+    assert "env.horizon and env.verbs: part of what this run is" in text
+    assert "another --run" in text
+    assert "to go on" not in text
 
 
 def test_giving_up_shows_the_end_of_the_log_and_the_next_command(job):

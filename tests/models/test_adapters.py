@@ -71,6 +71,12 @@ def test_an_adapter_cut_short_is_named(pocket_config, actor):
         LocalGenerator.load(pocket_config, adapters={"actor": actor})
 
 
+def test_layers_for_lora_that_the_base_has_not_are_told_before_anything_is_generated(pocket_config):
+    with pytest.raises(ModelError, match=r"'nothing' matches no layer of .*; its linear layers end in .*q_proj"):
+        LocalGenerator.load(pocket_config.but(lora_targets="nothing"), adapters={})
+    assert LocalGenerator.load(pocket_config.but(lora_targets=".*q_proj"), adapters={}).adapters == ()
+
+
 def test_an_adapter_is_not_read_by_way_of_a_gpu_that_others_use(
     pocket_config: ModelConfig, adapters: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ):

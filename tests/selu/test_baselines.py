@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from toy_cases import BROKEN, OPENED, case, composed, purposes, task
 from toy_home import ToyModel
@@ -119,3 +121,35 @@ def test_scoring_accepts_one_of_however_few(number):
     labels = judge(ToyModel(), learning=Learning.SCORING).judge(cases)
     assert [label.verdict for label in labels] == [True, False][:number]
     assert judge(ToyModel(), learning=Learning.SCORING).judge([]) == []
+
+
+def test_another_seed_is_another_coin():
+    """Episodes are called alike in every run, so it is the seed that tells them apart."""
+    cases = [case(task("open", "Fridge"), number) for number in range(100)]
+    again = [dataclasses.replace(one, seed=one.seed + 1000) for one in cases]
+    coin = judge(None, critic={"mode": "random"})
+    first, second = ([label.verdict for label in coin.judge(some)] for some in (cases, again))
+    assert 25 < sum(one != other for one, other in zip(first, second, strict=True)) < 75
+
+
+def test_each_vote_of_an_episode_has_a_seed_of_its_own():
+    heard: list[int] = []
+
+    class Seeded(ToyModel):
+        def generate(self, requests, *, seeds=None, **settings):
+            heard.extend(seeds)
+            return super().generate(requests, seeds=seeds, **settings)
+
+    voting = judge(Seeded(), learning=Learning.SELF_CONSISTENCY)
+    voting.judge([case(task("open", "Fridge"), number) for number in (0, 1)])
+    assert len(heard) == len(set(heard)) == 10
+
+
+@pytest.mark.parametrize(("hindsight", "goal"), [("off", ("open", "Cabinet")), ("instruction_verb", ("break", "Mug"))])
+def test_the_oracle_relabels_no_further_than_hindsight_is_set_to(hindsight, goal):
+    one = case(task("open", "Fridge"))
+    achieved = (Goal(verb=goal[0], target=goal[1]),)
+    truths = {one.episode_id: Truth(episode_id=one.episode_id, success_after=(False, False), achieved=achieved)}
+    config = RunConfig.of({"critic": {"mode": "oracle", "hindsight": hindsight}})
+    (label,) = judge_of(config, None, adapter=None, truths=truths).judge([one])
+    assert label.relabelled is None

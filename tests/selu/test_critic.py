@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 from toy_cases import BROKEN, EMPTY, OPENED, case, composed, purposes, task
-from toy_home import ToyModel, picture
+from toy_home import ToyModel, picture, state_in
 
 from selu_hpc.config import CriticConfig, RunConfig, Simulator
 from selu_hpc.errors import ModelError
@@ -390,3 +390,43 @@ def test_the_critic_is_shown_the_third_person_frames_that_the_recipe_names(four_
     assert [image.min() for image in one.images] == [image.max() for image in one.images] == seen
     assert one.before is not None
     assert one.before.max() == 1
+
+
+def test_what_was_never_tried_is_not_asked_again():
+    untried = saying(case(task("open", "Fridge"), open=["Fridge"]), "go to the fridge", "done")
+    (label,) = critic(ToyModel(misjudged=["open"])).judge([untried])
+    assert (label.first, label.verdict, label.tried) == (False, False, False)
+    assert "second verdict" not in purposes(label)
+
+
+def test_what_the_critic_names_comes_first_and_then_the_last_deed():
+    class Blind(ToyModel):
+        def which(self, prompt, state):
+            return "none"
+
+    broke = saying(case(task("break", "Bowl"), broken=["Cup", "Vase"]), "break the vase", "break the cup", "done")
+    (named,), (last,) = critic(Distracted()).judge([broke]), critic(Blind()).judge([broke])
+    assert (named.relabelled, last.relabelled) == (task("break", "Vase"), task("break", "Cup"))
+
+
+def test_of_the_first_picture_only_words_that_say_so_count():
+    class Mumbles(ToyModel):
+        def answer(self, request):
+            first = state_in(request.images[-1])["wall"] == 5
+            return "hm" if first and request.prompt.startswith("Is ") else super().answer(request)
+
+    before = picture({**EMPTY, "wall": 5})
+    episode = dataclasses.replace(case(task("open", "Fridge"), open=["Cabinet"]), before=before)
+    (label,) = critic(Mumbles()).judge([episode])
+    assert (label.exchanges[-1].taken, label.relabelled) == ("unreadable", None)
+
+
+def test_a_no_in_many_words_is_as_sure_as_no_is_against_yes():
+    class Refusing(Polite):
+        def verdict(self, prompt, state):
+            return "no"
+
+    asked = case(task("open", "Fridge"))
+    (label,) = critic(Refusing(0.5, ", not yet."), sure_yes=0.98, hindsight="off", self_asking=False).judge([asked])
+    assert label.exchanges[0].taken == "no"
+    assert label.exchanges[0].sure == pytest.approx(0.01)

@@ -63,6 +63,12 @@ def test_other_tests_other_rounds_and_settings_that_could_be_mistaken_are_not_co
     assert make_leads([ours, *of_two_kinds]) == []
 
 
+def test_a_lead_over_a_recipe_that_played_less_says_so():
+    ours, theirs = summary(last=end("1010", "1110")), summary(recipe="lmsi", last=end("1010", "1110"), episodes=4)
+    assert "| lmsi (4 episodes, not 10) | 5 | 1 |" in leads_markdown(make_leads([ours, theirs]))
+    assert "| lmsi | 5 | 1 |" in leads_markdown(make_leads([ours, {**theirs, "episodes": 10}]))
+
+
 def test_failures_of_one_way_are_compared_by_themselves():
     """The truth is 1010: the second episode was undone, the fourth went to another object."""
     ways = {"critic_ways": ["expert", "undone", "expert", "wrong_object"]}

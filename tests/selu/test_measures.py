@@ -161,3 +161,7 @@ def test_an_evaluation_that_did_not_ask_about_states_is_read_as_before():
     assert numbers(rows, samples=10)["critic_states"] == {}
     asked = {**rows, "critic": [{**rows["critic"][0], "states": False}]}
     assert numbers(asked, samples=10)["critic_states"]["accuracy"]["value"] == 0.0
+
+
+def test_f1_where_nothing_is_or_was_said_yes_is_not_defined():
+    assert critic_numbers([False] * 3, [False] * 3, samples=20, seed=0)["f1"].value is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,20 @@ import pytest
 from selu_hpc.config import CriticFrames, RunConfig, Simulator
 from selu_hpc.envs.goals import make_task
 from selu_hpc.recipes import load_recipe
-from selu_hpc.records import Action, Ended, Episode, Goal, Label, Role, Sample, Task
+from selu_hpc.records import (
+    UNREADABLE,
+    Action,
+    Ended,
+    Episode,
+    Exchange,
+    Goal,
+    Label,
+    Purpose,
+    Role,
+    Sample,
+    Task,
+    View,
+)
 from selu_hpc.selu.actor import Actor, Situation
 from selu_hpc.selu.mix import FEWEST_KEPT, MOST_SHOWN, Judged, actor_samples, build, critic_samples
 
@@ -247,3 +261,47 @@ def test_without_a_critic_the_actor_learns_from_all_and_the_critic_from_nothing(
 def test_lmsi_learns_its_votes_whatever_came_of_them():
     made = build([judged(n) for n in range(10)], {}, config(learning="lmsi"), round_id=1)
     assert Counter(sample.source for sample in made.samples[Role.ACTOR]) == {"unjudged": 30}
+
+
+def test_the_critic_learns_from_the_third_persons_frames_that_the_recipe_names():
+    made = build(many(60), {}, config(critic={"frames": "all"}), round_id=1).samples[Role.CRITIC]
+    assert {tuple((ref.step, ref.view) for ref in sample.images) for sample in made} == {
+        tuple((step, View.THIRD_PERSON) for step in range(5))
+    }
+
+
+def test_the_same_pixels_under_another_instruction_are_another_episode():
+    two = [
+        judged(number, target=target, verdict=True, fingerprint="same")
+        for number, target in enumerate(("Fridge", "Cabinet"))
+    ]
+    made = build(two, {}, config(), round_id=1)
+    assert {sample.prompt.partition(".")[0] for sample in made.samples[Role.ACTOR]} == {
+        "Task: open the fridge",
+        "Task: open the cabinet",
+    }
+    assert made.card["episodes"]["repeats_left_out"] == 0
+
+
+def test_a_critics_set_that_is_not_balanced_is_as_it_was_judged():
+    made = build(many(60), {}, config(mix={"balance": False}), round_id=1).samples[Role.CRITIC]
+    assert Counter(sample.answer for sample in made) == {"yes": 15, "no": 45}
+
+
+def test_each_role_has_its_own_size_and_the_card_says_how_many_there_were():
+    sizes = config(mix={"actor_samples": 12, "critic_samples": 10})
+    made = build(many(60), {}, sizes, round_id=1)
+    assert [len(made.samples[role]) for role in (Role.ACTOR, Role.CRITIC)] == [12, 10]
+    assert (made.card["actor"]["made_from_this_round"], made.card["actor"]["samples"]) == (45, 12)
+
+
+def test_the_card_counts_what_was_relabelled_and_what_said_nothing():
+    said = tuple(
+        Exchange(purpose=Purpose.VERDICT, question="?", answer="", taken=taken)
+        for taken in ("no", UNREADABLE, UNREADABLE)
+    )
+    one = judged(0, relabelled=task("open", "Cabinet"))
+    one = replace(one, label=replace(one.label, exchanges=said))
+    made = build([one, judged(1, verdict=True), judged(2, verdict=True)], {}, config(), round_id=1)
+    counts = made.card["episodes"]["total"]
+    assert (counts["relabelled"], counts["unreadable_answers"]) == (1, 2)

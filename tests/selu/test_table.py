@@ -94,6 +94,19 @@ def test_test_sets_that_differ_in_bytes_only_are_one_where_the_base_was_measured
     assert len(make_rows(unmeasured)) == 2
 
 
+def test_a_base_that_always_says_the_same_tells_no_test_sets_apart():
+    runs = [summary(), summary(seed=1, testset=["b"])]
+    assert len(make_rows(runs)) == 1
+    for one in runs:
+        one["rounds"][0] = {**one["rounds"][0], "success": "0000"}
+    assert len(make_rows(runs)) == 2
+
+
+def test_test_sets_in_other_scenes_are_others_though_the_base_did_alike():
+    runs = [summary(critic_scenes=["a"] * 4), summary(seed=1, testset=["b"], critic_scenes=["a", "a", "b", "b"])]
+    assert len(make_rows(runs)) == 2
+
+
 def test_the_same_test_sets_are_one_whatever_a_base_says_of_them_on_another_machine():
     once_otherwise = summary(seed=1)
     once_otherwise["rounds"][0] = {**once_otherwise["rounds"][0], "first": "0001"}

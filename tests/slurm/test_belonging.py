@@ -1,5 +1,7 @@
 """Whose jobs a journal names, and whether squeue would show them: copies of a run, other clusters, other users."""
 
+import errno
+import os
 import re
 import shutil
 
@@ -15,6 +17,7 @@ from selu_hpc.engines.slurm.ledger import Ledger
 from selu_hpc.engines.slurm.limits import Limits
 from selu_hpc.engines.slurm.submission import Submission
 from selu_hpc.errors import RunFolderError
+from selu_hpc.rounds import lock
 from selu_hpc.rounds.rundir import RunDir
 
 PRIVATE = {"ClusterName": "lab", "PrivateData": "accounts,jobs"}
@@ -67,6 +70,20 @@ def test_submit_in_a_copy_sends_jobs_of_its_own_and_touches_none_of_the_original
 def test_after_a_cancel_a_local_runs_next_command_names_its_engine(slurm, job):
     job.journal.append("started", engine="local")
     assert cancel(job.run, slurm, wait=False).endswith("--engine local")
+
+
+@pytest.mark.parametrize("why", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_keeps_no_job_from_being_cancelled(slurm, job, monkeypatch, why):
+    def full(*_, **__):
+        raise OSError(why, os.strerror(why))
+
+    count = len(slurm.jobs)
+    monkeypatch.setattr(lock, "hold_lock", full)
+    told = cancel(job.run, slurm, wait=False)
+    assert slurm.jobs == {}
+    assert told.startswith(f"cancelled {count} jobs of {job.run.path}; its disk is full")
+    with pytest.raises(RunFolderError, match="make room there"), lock.hold_run(job.run, purpose="a submit"):
+        pass
 
 
 def test_one_job_that_is_cancelled_is_one(slurm, job):

@@ -225,6 +225,13 @@ def test_a_run_that_was_only_prepared_is_refused_with_the_two_ways_on(job, capsy
     assert f"`{job.run.command('submit')}` sends it, and `python -m selu_hpc.stages.gate` is" in told
 
 
+def test_a_gate_of_a_run_that_lay_there_before_does_nothing(job, slurm, quorum, capsys, monkeypatch):
+    quorum(met=True)
+    monkeypatch.setenv("SLURM_JOB_NAME", "selu-0123abcd-r01-gate-g0c0")
+    assert gate_job.main(["--run", str(job.run.path), "--round", "1"]) == 1
+    assert "selu-0123abcd-r01-gate-g0c0 is a job of another run, which lay in" in capsys.readouterr().err
+
+
 def test_a_gate_that_was_queued_under_its_old_name_finds_it(tmp_path):
     line = [sys.executable, "-m", "selu_hpc.engines.gate_job", "--run", str(tmp_path), "--round", "1"]
     done = subprocess.run(line, capture_output=True, text=True, check=False)

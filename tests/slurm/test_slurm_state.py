@@ -195,6 +195,10 @@ def test_memory_and_time_are_known_from_the_record_else_from_slurm(ledger):
     [
         "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation",
         "slurm_load_jobs error: Unable to contact slurm controller (connect failure)",
+        "sbatch: error: Batch job submission failed: Transport endpoint is not connected",
+        'sbatch: error: Munge encode failed: Failed to access "/run/munge/munge.socket.2": No such file or directory',
+        "sbatch: error: Batch job submission failed: Protocol authentication error",
+        "slurm_load_jobs error: Slurm backup controller in standby mode",
     ],
 )
 def test_what_may_pass_is_asked_again(said):
@@ -282,6 +286,15 @@ def test_partitions_are_chosen_from_what_sinfo_says():
     assert set(choose(read_partitions(listed, "preempt/none"))) == {"cpu", "gpu"}
     with pytest.raises(EngineError, match="sinfo lists no partition"):
         choose([])
+
+
+@pytest.mark.parametrize(("state", "expected"), [("up", "cpu"), ("down", "cpu"), ("inact", "cpu")])
+def test_cpu_work_waits_for_a_default_that_is_down_where_else_it_is_preempted(state, expected):
+    listed = f"cpu*|{state}|1-00:00:00|3|(null)|191000|OFF|10\nscavenge|up|4:00:00|3|(null)|191000|REQUEUE|1\n"
+    assert choose(read_partitions(listed, "preempt/partition_prio"))["cpu"].name == expected
+    assert choose(read_partitions(f"{listed}long|up|2:00:00|1|(null)|191000|OFF|9\n", "preempt/partition_prio"))[
+        "cpu"
+    ].name == ("cpu" if state == "up" else "long")
 
 
 def test_gpu_work_is_not_sent_where_it_is_preempted_if_another_partition_has_gpus():

@@ -105,6 +105,15 @@ def test_that_slurm_is_ending_a_task_is_no_reason_for_its_end(wrapped, state, ke
     assert wrapped.record().state == kept
 
 
+def test_a_job_of_a_run_that_lay_there_before_does_nothing(wrapped):
+    assert wrapped(SLURM_JOB_NAME="selu-0123abcd-r02-label-g0c0") == 77
+    assert not wrapped.run.shard(2, Stage.LABEL, 1003).path.exists()
+    wrapped.run.jobs.mkdir(parents=True, exist_ok=True)
+    (wrapped.run.jobs / "selu-0123abcd-r02-label-g0c0.sh").touch()
+    assert wrapped(SLURM_JOB_NAME="selu-0123abcd-r02-label-g0c0") == 0
+    assert wrapped(SLURM_JOB_NAME="selu-by-hand") == 0
+
+
 def test_a_round_may_be_typed_as_its_folder_is_named(wrapped):
     assert wrapped(round_text="08") == 0
     assert (wrapped.run.shard(8, Stage.LABEL, 1003).attempt(0) / "job.json").is_file()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import toy_home
 
@@ -273,3 +274,55 @@ def test_a_round_speaks_with_the_adapters_of_the_round_before(toy_run, toy_confi
     else:
         assert loaded == {"actor": folder[Role.ACTOR], "critic": folder[Role.CRITIC]}
         assert speaking.names == {Role.ACTOR: "r02/actor", Role.CRITIC: "r02/critic"}
+
+
+@pytest.fixture
+def spoken(toy_model, monkeypatch):
+    """The adapters of each load, and under which names actions, verdicts and states were asked for."""
+    loads, asked = [], defaultdict(set)
+    generate = toy_model.generate
+
+    def heard(requests, *, adapter, **settings):
+        for one in requests:
+            asked["act" if "Next action?" in one.prompt else "judge" if "done?" in one.prompt else "see"].add(adapter)
+        return generate(requests, adapter=adapter, **settings)
+
+    monkeypatch.setattr(toy_model, "generate", heard)
+    monkeypatch.setattr(models, "load_generator", lambda _, *, adapters: loads.append(adapters) or toy_model)
+    return loads, asked
+
+
+def test_a_rounds_stages_are_spoken_by_the_adapters_of_the_round_before(toy_run, do, spoken):
+    loads, asked = spoken
+    folder = {str(role): adapter_after(toy_run, role).path / "adapter" for role in Role}
+    do(Stage.ROLLOUT, 3)
+    do(Stage.LABEL, 3)
+    assert loads == [{"actor": folder["actor"]}, {"critic": folder["critic"]}]
+    assert (asked["act"], asked["judge"], asked["see"]) == ({"actor"}, {"critic"}, {"critic"})
+
+
+def test_an_evaluation_is_of_the_adapters_its_round_left(toy_run, do, spoken, monkeypatch):
+    loads, asked = spoken
+    monkeypatch.setattr(evaluate, "label_rows", lambda *_: [])
+    folder = {str(role): adapter_after(toy_run, role).path / "adapter" for role in Role}
+    do(Stage.TESTSET, 0)
+    do(Stage.EVALUATE, 2)
+    assert loads == [folder]
+    assert (asked["act"], asked["judge"], asked["see"]) == ({"actor"}, {"critic"}, {"actor", "critic"})
+
+
+def test_the_actor_is_shown_what_its_own_camera_sees_now(toy_run, toy_model, do, monkeypatch):
+    look, shown = toy_home.ToyHome.look, []
+
+    def two_cameras(home):
+        seen = look(home)
+        return replace(seen, third_person=np.full_like(seen.third_person, 255))
+
+    def answer(one):
+        shown.append(toy_home.state_in(one.images[0])["near"])
+        return toy_model.act(one.prompt)
+
+    monkeypatch.setattr(toy_home.ToyHome, "look", two_cameras)
+    monkeypatch.setattr(toy_model, "answer", answer)
+    do(Stage.ROLLOUT, 1)
+    assert set(shown) > {""}, "where it came to as well as where it began"

@@ -14,7 +14,7 @@ from make_run import DrawnFrames, write_dataset
 from peft import PeftModel
 from safetensors.torch import load_file
 
-from selu_hpc.errors import TrainingError
+from selu_hpc.errors import ModelError, TrainingError
 from selu_hpc.models.vlm import load_backbone
 from selu_hpc.train import adapter, checkpoint, sft
 from selu_hpc.train.features import _pack, _unpack
@@ -369,7 +369,7 @@ def test_an_adapter_folder_without_weights_is_refused(trainer, tmp_path):
 
 
 def test_lora_targets_that_match_nothing_list_the_layers_there_are(trainer):
-    with pytest.raises(TrainingError, match=r"matches no layer of LlavaNext.*q_proj"):
+    with pytest.raises(ModelError, match=r"matches no layer of LlavaNext.*q_proj"):
         trainer(**{"model.lora_targets": "nothing"})()
 
 

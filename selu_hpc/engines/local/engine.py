@@ -28,6 +28,7 @@ from selu_hpc.engines.slurm.belonging import own_jobs, require_all_seen
 from selu_hpc.engines.slurm.ledger import Ledger, match
 from selu_hpc.engines.slurm.scheduler import Slurm
 from selu_hpc.engines.why import logs
+from selu_hpc.engines.why.identity import another_run, blamed
 from selu_hpc.errors import EXIT_REQUEUE, EngineError, StageFailedError
 from selu_hpc.rounds.gate import needed_by
 from selu_hpc.rounds.lock import hold_run
@@ -219,10 +220,12 @@ class LocalRun:
 
     def _why_gave_up(self, lost: Running) -> str:
         log = lost.place.log(lost.attempt)
+        settings = blamed(self.job.config, logs.last_error(logs.tail(log) or ""))
+        mend = another_run(settings) if settings else f"mend the cause, then run `{self._again}` to go on"
         return (
             f"round {lost.key.round_id} {lost.key.stage}: shard {lost.place.shard} failed "
             f"{self.failures[lost.key, lost.place.shard]} times; the end of {log}:\n{tail(log)}\n{full_disk(log)}"
-            f"mend the cause, then run `{self._again}` to go on"
+            f"{mend}"
         )
 
     def _stop_all(self, zygote: ForkServer) -> None:
@@ -242,7 +245,7 @@ class LocalRun:
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self.stop_signal is not None:
-            raise Interrupted("stopped at once; run the same command again to go on")
+            raise Interrupted(f"stopped at once; run the same command (or `{self._again}`) to go on")
         if not self.is_up:
             raise self._interrupted(number)
         self.stop_signal = number

@@ -84,17 +84,22 @@ def read_minutes(limit: str) -> int:
 def choose(partitions: list[PartitionFacts]) -> dict[Literal["cpu", "gpu", "preempt"], PartitionFacts]:
     """The default partition for CPU work, the lowest tier for preemption, and for GPUs the one with most on a node.
 
-    Of several as good in that, the one with the longest time, the most nodes and the highest tier: a partition for
-    debugging is often of a high tier, small and short. GPU work that may be preempted asks for that partition itself.
+    Where the default is down and all that is up is preempted, CPU work waits for the default: what is chosen is the
+    run's for good. Of several as good for GPUs, the one with the longest time, the most nodes and the highest tier: a
+    partition for debugging is often of a high tier, small and short. GPU work that may be preempted asks for that
+    partition itself.
     """
     up = [one for one in partitions if one.is_up] or partitions
     if not up:
         raise EngineError("sinfo lists no partition for this user; ask the site, or write a profile by hand")
     plain = [one for one in up if not one.gpus] or up
+    away = [one for one in partitions if one.is_default and not one.is_up]
+    highest = max(one.priority for one in (*up, *away))
+    lower = [one for one in up if one.preemptible and one.priority < highest]
+    kept_up = [one for one in plain if one not in lower or one.is_default]
     found: dict[Literal["cpu", "gpu", "preempt"], PartitionFacts] = {
-        "cpu": max(plain, key=lambda one: (one.is_default, one.priority, one.num_nodes))
+        "cpu": max(kept_up or away or plain, key=lambda one: (one.is_default, one.priority, one.num_nodes))
     }
-    lower = [one for one in up if one.preemptible and one.priority < max(other.priority for other in up)]
     with_gpus = [one for one in up if one.gpus]
     if kept := [one for one in with_gpus if one not in lower] or with_gpus:
         found["gpu"] = max(kept, key=_serves_gpu_work)

@@ -22,7 +22,7 @@ from selu_hpc.engines.slurm.scheduler import Slurm
 from selu_hpc.engines.slurm.snapshot import held_code, refuse_open_folders
 from selu_hpc.engines.slurm.submission import Submission, horizon, this_element
 from selu_hpc.engines.table import Column, text_table
-from selu_hpc.errors import ConfigError, RunFolderError
+from selu_hpc.errors import ConfigError, EngineError, RunFolderError
 from selu_hpc.recipes import to_yaml
 from selu_hpc.rounds.lock import hold_run
 from selu_hpc.rounds.provenance import named_paths
@@ -54,8 +54,18 @@ class SlurmEngine:
             calls = self.slurm.calls
             with held_code(job.run, job.journal, recorded, accept=self.accept_code, calls=calls) as code_is_whole:
                 job.settle()
+                known = site_file(job.run).is_file()
                 site = self._site(job.run)
-                self._submit(job, site, code_is_whole, still_mine)
+                try:
+                    self._submit(job, site, code_is_whole, still_mine)
+                except EngineError:
+                    if (
+                        not known
+                        and self.site is None
+                        and not any(one.job_id for one in Ledger.read(job.journal).entries.values())
+                    ):
+                        site_file(job.run).unlink()  # what Slurm said now need not be what it says next time
+                    raise
         print_jobs(job, self.slurm)
         if wait:
             self.slurm.forget()  # what was begun for nothing would wait as long

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from selu_hpc.engines.base import Job
 from selu_hpc.engines.broken import put_aside_broken_shards
-from selu_hpc.engines.slurm.launch import saved_site, site_file
+from selu_hpc.engines.slurm.launch import saved_site, script_file, site_file
 from selu_hpc.engines.slurm.limits import ask_limits
 from selu_hpc.engines.slurm.scheduler import Slurm
 from selu_hpc.engines.slurm.sending import TakenBackError
@@ -34,6 +36,9 @@ from selu_hpc.stages import entry
 from selu_hpc.terminal import count, enter
 
 logger = logging.getLogger(__name__)
+
+OURS = re.compile(r"selu-[0-9a-f]{8}-")
+"""How the name of a run's job begins; stage.sh knows it, too."""
 
 LOCK_PATIENCE_S = 600.0
 
@@ -67,7 +72,11 @@ def open_job(path: Path) -> Job:
 
 
 def require_sent(run: RunDir) -> None:
-    """Refuse a run that no submit has told its site, as `submit --prepare` leaves it."""
+    """Refuse a run that no submit has told its site, as `submit --prepare` leaves it, and one that lies where this
+    job's own lay before it was deleted or moved away."""
+    name = os.environ.get("SLURM_JOB_NAME", "")
+    if OURS.match(name) and not script_file(run, name).is_file():
+        raise RunFolderError(f"{name} is a job of another run, which lay in {run.path} before; nothing is done for it")
     if not site_file(run).is_file():
         raise RunFolderError(
             f"{site_file(run)}: no such file, for nothing of this run was sent to Slurm; `{run.command('submit')}` "

@@ -36,7 +36,9 @@ PATIENCE_S = 300.0
 RELEASES_AT_ONCE = 3
 TRANSIENT = re.compile(
     r"socket timed out|unable to contact|connection (refused|reset|timed out)|temporarily unavailable"
-    r"|temporarily unable|try again|slurmctld|communication|timed out|zero bytes were transmitted|slurm_receive_msg",
+    r"|temporarily unable|try again|slurmctld|communication|timed out|zero bytes were transmitted|slurm_receive_msg"
+    r"|endpoint is not connected|broken pipe|no route to host|network is unreachable|munge|authentication error"
+    r"|standby",
     re.IGNORECASE,
 )
 LIMIT = re.compile(

@@ -1,4 +1,7 @@
-"""What to type next; and of the run as a whole its lock, its code, its nodes, Slurm's silence. Pure."""
+"""What to type next; and of the run as a whole its lock, its code, its nodes, Slurm's silence.
+
+Reads nothing, but the run's settings where an error may blame one.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +40,8 @@ def next_step(facts: Facts, shards: Sequence[ShardWhy], broken: Broken) -> str:
     lost = [why for why in shards if why.state in ("failed", "open") and why.retry.will is False]
     mend = next((one for why in lost if (one := _last_failure(why)) and one.how in TO_MEND), None)
     more = _more(facts, lost)
+    if mend and (anew := _another_run(facts, mend)):
+        return anew
     if mend:
         return f"mend what {shlex.quote(mend.log)} names, then {_submit(facts, more)}"
     live = facts.known.queue.live.values()
@@ -45,6 +50,17 @@ def next_step(facts: Facts, shards: Sequence[ShardWhy], broken: Broken) -> str:
     if held := next((one for one in live if one.held), None):
         return f"scontrol release {held.entry.job_id}"
     return f"wait; {run.command('status')} says how far it is"
+
+
+def _another_run(facts: Facts, mend: Try) -> str:
+    """What to do where the error blames settings that this run can't have otherwise."""
+    if mend.how is not How.FAILED:
+        return ""
+    from selu_hpc.engines.why.identity import another_run, blamed  # with msgspec, which explain does without elsewhere
+    from selu_hpc.recipes import load_run
+
+    settings = blamed(load_run(facts.run.path), mend.said)
+    return another_run(settings) if settings else ""
 
 
 def tell_trouble(facts: Facts, told: str) -> list[str]:
