@@ -84,6 +84,12 @@ def hub_mounts(environment: Mapping[str, str], *, run: Path, mounts: Sequence[st
     return found
 
 
+_FIELDS = frozenset(
+    ["type", "source", "src", "destination", "dst", "target", "ro", "image-src", "id", "bind-propagation"]
+)
+"""Of a `--mount`; other words before a "=" are a relative folder's name."""
+
+
 def require_code_uncovered(environment: Mapping[str, str]) -> dict[str, str]:
     """What the environment binds into every image, by variable; refused where it lies over the image's code."""
     found = {name: environment[name] for name in BINDS if environment.get(name)}
@@ -101,7 +107,7 @@ def require_code_uncovered(environment: Mapping[str, str]) -> dict[str, str]:
 def _targets(field: str) -> list[str]:
     """Of one part of a bind variable: `source:target:options`, or a field of a `--mount`; those stand one a line."""
     key, is_field, value = field.strip().strip('"').partition("=")
-    if is_field and "/" not in key:
+    if is_field and key in _FIELDS:
         return [value] if key in ("destination", "dst", "target") else []
     source, *rest = field.strip().split(":")
     return [rest[0] if rest and rest[0] else source] if source else []

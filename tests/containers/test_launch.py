@@ -248,3 +248,16 @@ def test_the_driver_is_lent_where_slurm_gave_gpus_and_without_slurm_to_an_image_
     pinned = Pinned(path=tmp_path / "image.sif", digest=KNOWN, apptainer=str(tmp_path / "apptainer"))
     assert has_gpus(pinned) is expected
     assert has_gpus(pinned) is expected, "and what was found of the image is remembered"
+
+
+@pytest.mark.parametrize(("ranks", "known", "cut"), [("1", "yes", True), ("1", "no", False), ("2", "yes", False)])
+def test_the_network_is_cut_where_that_is_possible_and_no_rank_needs_another(
+    launched, small_run, tmp_path, monkeypatch, ranks, known, cut
+):
+    keep(small_run, Pinned(path=tmp_path / "image.sif", digest=KNOWN, scratch=str(tmp_path / "local")))
+    monkeypatch.setenv("SELU_RANKS", ranks)
+    monkeypatch.setattr(launch, "noted", lambda image, what: known)
+    lines = []
+    monkeypatch.setattr(launch, "run_watched", lambda line, **_: lines.append(line) or 0)
+    assert launched() == 0
+    assert ("--net" in lines[0]) == cut

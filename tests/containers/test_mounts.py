@@ -46,6 +46,9 @@ def test_a_mount_over_the_images_code_is_refused(target):
         ("SINGULARITY_BIND", "/opt"),
         ("APPTAINER_BIND", "/work/me://opt/venv"),
         ("APPTAINER_MOUNT", "type=bind,source=/work/me,destination=/opt/venv/lib"),
+        ("APPTAINER_MOUNT", "type=bind,src=/work/me,dst=/opt/venv"),
+        ("APPTAINER_MOUNT", "type=bind,src=/work/me,target=/opt/venv"),
+        ("APPTAINER_BIND", "lab=mine:/opt/venv"),
         ("SINGULARITY_MOUNT", "type=bind,source=/a,destination=/opt/venv\ntype=bind,source=/b,destination=/b"),
     ],
 )

@@ -356,3 +356,9 @@ def test_a_waiting_pulls_lock_that_goes_meanwhile_does_not_stop_prune(lab, added
     (lab.path / ".pull-1.lock").unlink()
     monkeypatch.setattr(type(lab.path), "glob", lambda *_: iter(listed))
     assert lab.prune(keep=1) == []
+
+
+def test_a_file_of_other_bytes_than_were_asked_for_is_not_pulled(lab, shelved, mine):
+    with pytest.raises(ImageError, match="expected sha256:111111111111; nothing was kept"):
+        pull(Place(str(lab.file(shelved)), file_digest=ONE), shelf=mine, apptainer=NONE)
+    assert mine.entries() == []

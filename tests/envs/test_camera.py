@@ -148,3 +148,8 @@ def test_in_a_home_the_camera_zooms_on_what_was_touched_and_goes_with_the_hand()
     assert math.dist(near.position, mug.focus) < math.dist(wide.position, ahead.focus)
     taken = filmable(home(turn=0.0, holds=True))
     assert camera.subject(taken, "22", None).span == camera.HAND_SPAN
+
+
+def test_what_was_touched_is_filmed_from_the_same_side_when_the_agent_turns() -> None:
+    touched = camera.subject(kitchen(PLATE), "Plate|1", None)
+    assert camera.subject(kitchen(PLATE, yaw=90.0), "Plate|1", touched).yaw == touched.yaw == 0.0

@@ -4,8 +4,10 @@ from collections import Counter
 
 import pytest
 
-from selu_hpc.config import RunConfig
+from selu_hpc.config import EnvConfig, RunConfig, World
 from selu_hpc.envs.goals import verbs_of
+from selu_hpc.envs.splits import train_scenes
+from selu_hpc.envs.tasks import sample_tasks
 from selu_hpc.records import Goal
 from selu_hpc.stages.rollout import episodes_of
 
@@ -48,3 +50,10 @@ def test_types_that_a_small_round_leaves_out_have_their_turn_in_the_next(num_sha
     counts = Counter(one.task.goals[0].verb for one in works)
     assert set(counts) == set(verbs_of(config.env))
     assert len(set(counts.values())) == 1
+
+
+def test_compositions_are_of_the_types_that_were_asked_for():
+    config = EnvConfig(world=World.UNKNOWN, width=96, height=96, verbs=("open", "put"), composed_fraction=1.0)
+    made = sample_tasks(config, scenes=train_scenes(config)[:4], count=12, seed=0)
+    assert {goal.verb for task in made for goal in task.goals} <= {"open", "put"}
+    assert any(len(task.goals) > 1 for task in made)

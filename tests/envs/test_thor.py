@@ -238,3 +238,11 @@ def test_a_question_answered_without_the_state_gets_the_same_answer() -> None:
     for question in questions:
         answer = local.call(question)
         assert local.ask(question) == (answer["actionReturn"] if answer["lastActionSuccess"] else None)
+
+
+def test_an_episode_films_nothing_of_the_one_before(home: ThorEnvironment) -> None:
+    fresh = home.reset(_kitchen_task(), seed=5)
+    assert home.step("go to the cabinet").ok
+    home.step("open the cabinet")
+    assert home._touched
+    assert _same(fresh, home.reset(_kitchen_task(), seed=5))

@@ -1,13 +1,16 @@
 """The numbers of PPO: advantages, loss, rate."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from make_update import turn
 
 from selu_hpc.config import GameConfig
 from selu_hpc.rl4vlm import gae, ppo
+from selu_hpc.rl4vlm.judged import Judged
 
 SETTINGS = GameConfig()
 
@@ -125,3 +128,14 @@ def test_the_rate_follows_torchs_cosine_update_by_update():
         assert ppo.learning_rate(round_id, SETTINGS) == pytest.approx(schedule.get_last_lr()[0], abs=1e-12)
         optimiser.step()
         schedule.step()
+
+
+def test_a_turn_is_judged_by_its_own_episode_and_the_recipes_discount():
+    turns = [replace(turn(number, (5,), reward=float(number)), last=number in (1, 2)) for number in range(3)]
+    weighed = {0: (-1.0, 0.5), 1: (-2.0, 0.25), 2: (-3.0, -0.5)}
+    found = Judged.of(turns, weighed, GameConfig(discount=0.5, gae_lambda=0.8))
+    values, ends = np.array([0.5, 0.25, -0.5]), np.array([False, True, True])
+    gained = gae.advantages(np.arange(3.0), values, ends, discount=0.5, gae_lambda=0.8)
+    assert found.logprobs_t.tolist() == [-1, -2, -3]
+    assert found.advantages_t.tolist() == pytest.approx(list(gae.normalised(gained)))
+    assert found.returns_t.tolist() == pytest.approx(list(gained + found.values_t.numpy()))

@@ -1,5 +1,6 @@
 """The table over runs of games."""
 
+from selu_hpc.rl4vlm.results import row_of
 from selu_hpc.rl4vlm.summary import markdown
 
 
@@ -47,3 +48,8 @@ def test_a_summary_from_before_versions_were_kept_is_of_the_first():
     old = summary()
     del old["rules"], old["wording"], old["settings"]
     assert rows(old)[0][1] == "1, 1"
+
+
+def test_a_draw_is_no_success():
+    line = {"episode_id": "e", "rewards": [0.0], "answers": [{"said": True}]}
+    assert row_of(line)["success"] is False

@@ -71,3 +71,17 @@ def test_a_formulas_prompt_tells_the_formula_so_far():
     played = games_of(Game.EZ_POINTS, num_tables=1, speaker=ExpertSpeaker(GameConfig(warmup_noise=0.0)), seeds=[3])[0]
     assert "The formula so far: nothing." in played.prompts[0]
     assert f"The formula so far: {played.answers[0].action}." in played.prompts[1]
+
+
+class Listening(Coin):
+    def answer(self, seats):
+        self.seen = [*getattr(self, "seen", []), *seats]
+        return super().answer(seats)
+
+
+def test_each_step_is_answered_for_its_own_picture_with_a_seed_of_its_own():
+    speaker = Listening()
+    (played,) = games_of(Game.NUMBER_LINE, num_tables=1, speaker=speaker, seeds=[3])
+    assert len(speaker.seen) > 1
+    assert len({seat.seed for seat in speaker.seen}) == len(speaker.seen)
+    assert all(np.array_equal(seat.picture, shown) for seat, shown in zip(speaker.seen, played.pictures, strict=False))

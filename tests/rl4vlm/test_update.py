@@ -190,3 +190,11 @@ def test_a_model_in_float32_is_weighed_as_it_is(parts):
     _, model, *_ = parts
     Policy(model, temperature=1.0, seed=0)
     assert not any("forward" in vars(module) for module in model.get_base_model().lm_head.modules())
+
+
+def test_the_value_is_of_the_question_whatever_was_answered(parts):
+    _, model, *_ = parts
+    policy = Policy(model, temperature=1.0, seed=0)
+    with torch.no_grad():
+        _, values = weigh(policy, rows_of(parts, [turn(0, (5, 6)), turn(0, (7, 8, 9))]), (0, 1))
+    assert float(values[0]) == pytest.approx(float(values[1]), abs=1e-5)

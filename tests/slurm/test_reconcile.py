@@ -1,6 +1,6 @@
 """What is submitted, re-pointed and cancelled in which situation: a fake queue, no Slurm."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given, settings
@@ -346,3 +346,13 @@ def test_where_slurm_may_not_cancel_the_hopeless_labels_wait_for_all_rollouts_to
     assert waits(made, "r02-label") == {"afterany:r02-rollout-g0c0", "afterok:r01-finetune_critic-g0c0"}
     assert waits(made, "r01-gate") == {"afterany:r01-label-g0c0"}
     assert cluster.advance().is_empty
+
+
+def test_where_a_round_is_one_shard_its_label_waits_for_the_job():
+    made = FakeCluster(plan_of(**{"rollout.num_shards": 1})).advance()
+    assert waits(made, "r01-label") == {"afterok:r01-rollout-g0c0"}
+
+
+def test_nodes_of_another_pool_are_not_excluded():
+    now = replace(FakeCluster(plan_of()).situation(), excluded={"another": ("c9",)})
+    assert {spec.excluded for spec in decide(now).submit} == {()}

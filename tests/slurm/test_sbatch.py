@@ -287,3 +287,8 @@ def test_a_shards_index_depends_on_the_shard_only_and_stays_below_the_limit(shar
     indices = {shard: shard - offset for offset, part in cut.items() for shard in part}
     assert indices == {shard: shard % size for shard in shards}
     assert sum(map(len, cut.values())) == len(shards)
+
+
+def test_a_short_job_is_warned_shortly_before_its_end(small_run, small_config, site):
+    short = spec(resources=Resources(cpus=1, mem_gb=1, timeout_min=3))
+    assert "#SBATCH --signal=B:USR2@15\n" in script(short, small_run, small_config, site, umask=0)

@@ -402,3 +402,7 @@ def test_without_accounting_or_where_it_does_not_answer_nothing_is_known_and_not
         (tmp_path / "sacct").chmod(0o755)
     slurm = Slurm(calls=Calls(environment={"PATH": f"{tmp_path}:/none"}))
     assert slurm.sacct(["7", "8"]) == []
+
+
+def test_the_start_that_counts_is_no_failure_of_its_own(ledger):
+    assert count(ledger, [attempt(code=None, restart_of="9")], alive=["9", "again"]) == (0, 0, 0)
