@@ -11,12 +11,13 @@ from selu_hpc.config import EnvConfig, World
 from selu_hpc.envs.base import Observation
 from selu_hpc.envs.expert import Policy, can_be_undone, play
 from selu_hpc.envs.goals import THOR_VERBS, make_task
+from selu_hpc.envs.language import Command
 from selu_hpc.envs.pool import EnvironmentPool
 from selu_hpc.envs.splits import test_scenes, train_scenes
 from selu_hpc.envs.tasks import sample_tasks
 from selu_hpc.envs.thor.environment import ThorEnvironment
 from selu_hpc.envs.thor.local import world_environment
-from selu_hpc.envs.thor.state import held
+from selu_hpc.envs.thor.state import held, meant
 from selu_hpc.envs.words import language_of
 from selu_hpc.records import Goal, Task
 from selu_hpc.selu.deeds import tried
@@ -246,3 +247,12 @@ def test_an_episode_films_nothing_of_the_one_before(home: ThorEnvironment) -> No
     home.step("open the cabinet")
     assert home._touched
     assert _same(fresh, home.reset(_kitchen_task(), seed=5))
+
+
+def test_what_is_in_reach_is_meant_before_what_has_the_right_state() -> None:
+    thing = {"objectType": "Cabinet", "openable": True, "axisAlignedBoundingBox": {}}
+    near = {**thing, "objectId": "Cabinet|1", "visible": True, "isOpen": True, "distance": 1.0}
+    far = {**thing, "objectId": "Cabinet|2", "visible": False, "isOpen": False, "distance": 0.5}
+    assert meant({"objects": [near, far]}, Command("open", "Cabinet"), "Cabinet") == near
+    shut = {**near, "objectId": "Cabinet|3", "isOpen": False, "distance": 1.2}
+    assert meant({"objects": [near, far, shut]}, Command("open", "Cabinet"), "Cabinet") == shut

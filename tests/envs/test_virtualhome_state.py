@@ -9,6 +9,7 @@ import pytest
 from selu_hpc.config import EnvConfig, Simulator, World
 from selu_hpc.envs import camera
 from selu_hpc.envs.expert import play
+from selu_hpc.envs.language import Command
 from selu_hpc.envs.survey import SceneSurvey, Survey
 from selu_hpc.envs.tasks import sample_tasks
 from selu_hpc.envs.virtualhome.local import blind_home_environment
@@ -19,13 +20,14 @@ from selu_hpc.envs.virtualhome.state import (
     filmable,
     free_ground,
     goals_that_hold,
+    meant,
     nodes_by_id,
     rooms_of,
     sitting_on,
 )
 from selu_hpc.records import Goal
 
-ROOM, OTHER, FRIDGE, APPLE, CHAIR, PERSON = 11, 14, 12, 13, 15, 1
+ROOM, OTHER, FRIDGE, APPLE, CHAIR, PERSON, OTHER_CHAIR = 11, 14, 12, 13, 15, 1, 2
 
 
 def _node(number: int, name: str, category: str, box: tuple[Any, Any], **more: Any) -> dict[str, Any]:
@@ -131,3 +133,13 @@ def test_what_an_episode_puts_somewhere_is_what_its_last_picture_shows() -> None
         own = {e["to_id"] for e in graph["edges"] if e["from_id"] == put[0]["id"] and e["relation_type"] == "INSIDE"}
         crossed += rooms_of(graph)[put[0]["id"]] not in own
     assert crossed, "nothing was carried to another room: the test shows nothing"
+
+
+def test_of_two_things_that_are_alike_the_one_in_the_characters_room_is_meant() -> None:
+    graph = _graph([(OTHER_CHAIR, "INSIDE", OTHER)], apple=(0.3, 1.0, 0.2))
+    graph["nodes"].append(
+        _node(OTHER_CHAIR, "chair", "Furniture", ((6, 0.5, 0), (0.5, 1, 0.5)), properties=["SITTABLE"])
+    )
+    found = meant(graph, Command("walk to", "chair"), "chair")
+    assert found is not None
+    assert found["id"] == CHAIR > OTHER_CHAIR

@@ -12,6 +12,7 @@ from selu_hpc.engines.slurm.sending import SBATCH_AT_ONCE
 from selu_hpc.engines.slurm.submission import Submission
 from selu_hpc.errors import ConfigError, EngineError, RunFolderError
 from selu_hpc.recipes import load_recipe
+from selu_hpc.rounds.journal import Journal
 from selu_hpc.rounds.lock import hold_lock
 from selu_hpc.rounds.plan import make_plan
 from selu_hpc.rounds.provenance import open_run
@@ -242,3 +243,12 @@ def test_a_last_job_that_already_runs_gets_another_behind_it(job):
     later.settle()
     submit(later, slurm)
     assert "close-g1c0" in stages(slurm)
+
+
+def test_the_journal_is_on_the_disk_before_the_first_job_may_run(job, monkeypatch):
+    order, slurm = [], SlurmInMemory()
+    sync, release = Journal.sync, slurm.release
+    monkeypatch.setattr(Journal, "sync", lambda journal: order.append("sync") or sync(journal))
+    slurm.release = lambda ids: order.append("release") or release(ids)
+    submit(job, slurm)
+    assert order[: order.index("release") + 1][-2:] == ["sync", "release"]
