@@ -300,5 +300,7 @@ def tell_queue(known: Known, ledger: Ledger) -> Iterator[str]:
         yield f"job {job_id} ({name}): a second copy; submit cancels it"
     for name, job_id in queue.adopted.items():
         yield f"job {job_id} ({name}): its id never reached the journal; submit adopts it"
+    if ledger.refused:
+        yield f"what was to be sent last was refused: {' '.join(ledger.refused.split())}"
     for (_, node), why in ledger.quarantined.items():
         yield f"node {node} is excluded for this run: {why}"

@@ -95,6 +95,16 @@ def test_a_run_with_nothing_on_its_way_is_stopped_and_says_how_to_go_on(job, squ
     assert f"go on: {job.run.command('submit')}\n" in status.as_text(found)
 
 
+def test_why_the_last_submission_was_refused_is_told_until_another_goes_through(job, squeue):
+    submitted(job, "r01-rollout", "7")
+    told = "what was to be sent last was refused: sbatch: error: QOSMaxSubmitJobPerUserLimit"
+    job.journal.append("refused", why="sbatch: error:\nQOSMaxSubmitJobPerUserLimit")
+    assert told in status.as_text(look(job.run, squeue.calls))
+    assert told in "\n".join(explain(job.run, "", squeue.calls).trouble)
+    job.journal.append("released", names=[])
+    assert told not in status.as_text(look(job.run, squeue.calls))
+
+
 def test_jobs_on_hold_that_nobody_releases_are_nothing_on_its_way(job, squeue):
     rollout, label = submitted(job, "r01-rollout", "7"), submitted(job, "r01-label", "8")
     squeue.says(row("7", "0-1", "PENDING", rollout, "JobHeldUser"), row("8", "0-1", "PENDING", label, "JobHeldUser"))

@@ -58,8 +58,10 @@ def test_a_refused_sbatch_leaves_held_jobs_that_the_next_submit_counts_and_compl
     held = dict(slurm.jobs)
     assert 5 <= len(held) <= 5 + SBATCH_AT_ONCE
     assert slurm.released == []
+    assert Ledger.read(job.journal).refused == "no such partition"
     slurm.trouble = None
     submit(job, slurm)
+    assert Ledger.read(job.journal).refused == ""
     assert held.items() <= slurm.jobs.items()
     assert len(slurm.jobs) == 15
     assert sorted(slurm.released) == sorted(slurm.jobs)

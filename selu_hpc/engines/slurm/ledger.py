@@ -64,7 +64,7 @@ class Ledger:
 
     cluster, folder, inodes: where the jobs are and the folder they were sent from.
     quarantined: by (pool, node), with the reason.  lifted: jobs from before the last `started` may still avoid
-    nodes.
+    nodes.  refused: why what was to be sent last was not taken, if nothing was released since.
     """
 
     run_id: str = ""
@@ -76,6 +76,7 @@ class Ledger:
     gave_up: dict[tuple[Key, int], str] = field(default_factory=dict)
     quarantined: dict[tuple[str, str], str] = field(default_factory=dict)
     lifted: bool = False
+    refused: str = ""
     code: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -95,6 +96,7 @@ class Ledger:
         elif kind == "started":
             self.epoch += 1
             self.gave_up.clear()
+            self.refused = ""
             self.lifted = self.lifted or bool(self.quarantined)
             self.quarantined.clear()
         elif kind == "intent" and "label" in event:
@@ -108,7 +110,10 @@ class Ledger:
                 one.over = True
         elif kind == "abandoned" and entry:
             entry.abandoned, entry.job_id = True, ""
+        elif kind == "refused":
+            self.refused = event["why"]
         elif kind == "released":
+            self.refused = ""
             for name in event.get("names", ()):
                 if name in self.entries:
                     self.entries[name].released = True

@@ -82,6 +82,7 @@ class Sending:
             raise
         except EngineError as error:
             if self.by_person:
+                self.job.journal.append("refused", why=str(error))
                 raise
             # A person's next submit goes on from here; after a job nobody may come who would.
             abandon(self.job, self._unsent(specs))
@@ -210,6 +211,7 @@ class Sending:
         return True
 
     def _refuse(self, why: str, error: EngineError) -> None:
+        self.job.journal.append("refused", why=why)
         self.refusal = TakenBackError(why)
         self.refusal.__cause__ = error
 
