@@ -122,11 +122,11 @@ def submit(options: argparse.Namespace, calls: Calls) -> int:
         sys.stdout.write(f"{fresh}# signature {config.signature}\n{to_yaml(config)}")
         return 0
     site = None if options.site is None else load_site(options.site)
-    if site and options.engine != "local":
-        from selu_hpc.engines.slurm.sbatch import check_site
-
-        check_site(site)
     plan = make_plan(config)
+    if site and options.engine != "local":
+        from selu_hpc.engines.slurm.sbatch import check_site, require_served
+
+        require_served(plan, check_site(site))
     if options.dry_run:
         print_plan(plan, run)
     check_budget(plan, options.budget_gpu_hours)

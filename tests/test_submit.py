@@ -212,6 +212,25 @@ def test_a_profile_that_a_submission_would_refuse_is_refused_by_a_dry_run(tmp_pa
     assert (done.returncode, told) == ((2, True) if words == ["--dry-run"] else (0, False)), done.stderr
 
 
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("resources.testset.mem_gb=100000", "asks for 100000 GB on a node, the largest of partition cpu has 64"),
+        ("resources.rollout.timeout_min=5000", "r01/rollout asks for 5000 minutes, partition cpu allows 600"),
+        ("resources.finetune.gpus=16", "asks for 16 GPUs on a node, partition cpu has 0"),
+    ],
+)
+def test_a_dry_run_with_a_profile_refuses_what_no_partition_of_it_has(tmp_path, setting, told):
+    (site := tmp_path / "mine.yaml").write_text(
+        "name: mine\npartitions: {cpu: {name: cpu, max_mem_gb: 64, max_timeout_min: 600}}\n"
+    )
+    words = ("--dry-run", "--engine=slurm", "--site", str(site), "--run", str(tmp_path / "run"))
+    assert submit(*words).returncode == 0
+    done = submit(*words, "--set", setting, check=False)
+    assert done.returncode == 2
+    assert told in done.stderr
+
+
 def test_a_recipe_that_is_not_there_is_told_by_what_was_meant():
     assert "no recipe 'sleu'; did you mean selu? there are " in submit("--dry-run", "--recipe=sleu", check=False).stderr
     said = submit("--dry-run", "--recipe=/nope/x.yaml", check=False).stderr

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from selu_hpc.containers.mounts import Mount
 from selu_hpc.errors import ConfigError
-from selu_hpc.rounds.plan import After, Key
+from selu_hpc.rounds.plan import After, Key, Plan
 from selu_hpc.rounds.rundir import Stage
 
 if TYPE_CHECKING:  # status reads waits and arrays and must not load the settings
@@ -305,32 +305,42 @@ def _ours(spec: JobSpec, site: Site) -> dict[str, str | bool]:
 
 
 def partition_of(spec: JobSpec, site: Site) -> SitePartition:
-    role = spec.resources.partition
+    return partition_for(spec.label, spec.resources, spec.num_ranks, site)
+
+
+def require_served(plan: Plan, site: Site) -> None:
+    """Refuse a plan of which a stage asks for what its partition has not."""
+    for stage in plan.stages:
+        partition_for(str(stage.key), stage.resources, stage.num_ranks, site)
+
+
+def partition_for(label: str, resources: Resources, num_ranks: int, site: Site) -> SitePartition:
+    role = resources.partition
     if role not in site.partitions:
         raise ConfigError(
-            f"{spec.label} asks for the {role!r} partition (resources.*.partition), the site profile {site.name!r} "
+            f"{label} asks for the {role!r} partition (resources.*.partition), the site profile {site.name!r} "
             f"has {', '.join(site.partitions)}; add it to the profile or ask for another"
         )
     partition = site.partitions[role]
     limit, gpus = partition.max_timeout_min, partition.gpus_per_node
-    if limit and spec.resources.timeout_min > limit:
+    if limit and resources.timeout_min > limit:
         raise ConfigError(
-            f"{spec.label} asks for {spec.resources.timeout_min} minutes, partition {partition.name} allows {limit}; "
+            f"{label} asks for {resources.timeout_min} minutes, partition {partition.name} allows {limit}; "
             "lower resources.*.timeout_min: stages go on from where they were when the time is over"
         )
-    if partition.max_mem_gb and spec.resources.mem_gb > partition.max_mem_gb:
+    if partition.max_mem_gb and resources.mem_gb > partition.max_mem_gb:
         raise ConfigError(
-            f"{spec.label} asks for {spec.resources.mem_gb} GB on a node, the largest of partition {partition.name} "
+            f"{label} asks for {resources.mem_gb} GB on a node, the largest of partition {partition.name} "
             f"has {partition.max_mem_gb}; lower resources.*.mem_gb, choose another partition or correct its max_mem_gb"
         )
-    if spec.resources.gpus > gpus:
+    if resources.gpus > gpus:
         raise ConfigError(
-            f"{spec.label} asks for {spec.resources.gpus} GPUs on a node, partition {partition.name} has {gpus}; "
+            f"{label} asks for {resources.gpus} GPUs on a node, partition {partition.name} has {gpus}; "
             "lower resources.*.gpus or choose another partition"
         )
-    if 0 < spec.resources.gpus < spec.num_ranks:
+    if 0 < resources.gpus < num_ranks:
         raise ConfigError(
-            f"{spec.label} is {spec.num_ranks} ranks (finetune.num_ranks) on {spec.resources.gpus} GPUs "
+            f"{label} is {num_ranks} ranks (finetune.num_ranks) on {resources.gpus} GPUs "
             "(resources.finetune.gpus); a job has one node and each rank a GPU: lower the one or raise the other"
         )
     return partition
