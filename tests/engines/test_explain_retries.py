@@ -106,6 +106,12 @@ def test_the_local_engine_at_work_retries_at_once(job, squeue):
     assert told.shard.tries[0].ended - told.shard.tries[0].begun == pytest.approx(2.0)
 
 
+def test_what_slurm_never_starts_is_lowered_before_it_is_sent_again(slurm):
+    slurm.queue(row("7", 1, "PENDING", slurm.rollout, "PartitionTimeLimit"))
+    told = slurm.explain()
+    assert told.next.startswith("lower resources.*.timeout_min, then python -m selu_hpc.submit")
+
+
 def test_an_error_that_blames_what_the_run_is_is_not_mended_in_it(job, squeue):
     job.journal.append("started", engine="local", pid=1)
     attempted(job, PLACE, 0, log=ERROR.format("TaskError: no task fits; raise env.horizon"))

@@ -9,12 +9,14 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from selu_hpc.engines.overview import fresh_report, submit_again, tell_queue
+from selu_hpc.engines.slurm.ledger import Entry
 from selu_hpc.engines.why.damage import Broken
 from selu_hpc.engines.why.facts import Facts
 from selu_hpc.engines.why.findings import ShardWhy
 from selu_hpc.engines.why.retries import more_of
+from selu_hpc.engines.why.rules import read_asked, section
 from selu_hpc.engines.why.tries import Try
-from selu_hpc.engines.why.words import How
+from selu_hpc.engines.why.words import How, pending_words
 from selu_hpc.rounds.lock import STALE_S
 from selu_hpc.rounds.plan import SEALED, Key
 from selu_hpc.rounds.rundir import Stage
@@ -45,11 +47,27 @@ def next_step(facts: Facts, shards: Sequence[ShardWhy], broken: Broken) -> str:
     if mend:
         return f"mend what {shlex.quote(mend.log)} names, then {_submit(facts, more)}"
     live = facts.known.queue.live.values()
+    if not lost and (lower := _lower_first(facts)):
+        return f"{lower}, then {_submit(facts, more)}"
     if lost or not _alive(facts) or any(one.stuck or (one.held and not one.entry.released) for one in live):
         return _submit(facts, more)
     if held := next((one for one in live if one.held), None):
         return f"scontrol release {held.entry.job_id}"
     return f"wait; {run.command('status')} says how far it is"
+
+
+def _lower_first(facts: Facts) -> str:
+    """What has to change ahead of a submit, which would send again as it is what Slurm never starts; a retry that
+    asked for more than the config says it sends smaller."""
+    entries = ((row, facts.ledger.entries.get(row.name)) for row in facts.known.rows if row.is_unfit)
+    does = (pending_words(row.reason).do for row, entry in entries if entry and not _has_grown(facts, entry))
+    return next((do.removesuffix(", then submit") for do in does if do.endswith(", then submit")), "")
+
+
+def _has_grown(facts: Facts, entry: Entry) -> bool:
+    has = facts.rules.asks.get(section(entry.key.stage)) if entry.key else None
+    asked = read_asked(facts.run, entry.name)
+    return bool(has and asked and (asked.mem_gb > has.mem_gb or asked.timeout_min > has.timeout_min))
 
 
 def _another_run(facts: Facts, mend: Try) -> str:
