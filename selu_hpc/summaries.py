@@ -47,7 +47,14 @@ def without_copies(summaries: Iterable[Summary]) -> list[Summary]:
 
 def as_of(summaries: Iterable[Summary], number: int) -> list[Summary]:
     """Those that were measured after that round, without what came later."""
-    cut = ({**one, "rounds": [each for each in one["rounds"] if each["round"] <= number]} for one in summaries)
+    cut = (
+        {
+            **one,
+            "rounds": [each for each in one["rounds"] if each["round"] <= number],
+            "episodes": one["episodes"] * number // max(1, _how_far(one)[0]),  # of every round as many
+        }
+        for one in summaries
+    )
     return [one for one in cut if one["rounds"] and one["rounds"][-1]["round"] == number]
 
 

@@ -93,6 +93,8 @@ def hides_outcomes(store: Path) -> bool:
 
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if not _forbidden:  # a test has opened all again
+        return
     if event in _FILES:
         for path in arguments[:2]:
             if isinstance(path, str | bytes | os.PathLike):
