@@ -62,6 +62,8 @@ def _cancel_unwritten(run: RunDir, slurm: Slurm) -> str:
     """Where nothing can be written down any more: what fills the disk may be these very jobs."""
     ledger = Ledger.read(Journal(run.journal_file))
     require_original(ledger, run)
+    if ledger.entries:
+        require_all_seen(ledger, run, slurm.config())
     queue = match(ledger, slurm.squeue(ledger.entries) if ledger.entries else [])
     jobs = {live.entry.job_id for live in queue.live.values()} | {job_id for _, job_id in queue.strays}
     if jobs:

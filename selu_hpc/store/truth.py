@@ -78,7 +78,7 @@ def forbid_truth(truth: Path, *, but: Path | None = None) -> None:
     known = folder in _forbidden
     if not _forbidden:
         sys.addaudithook(_audit)
-    _forbidden[folder] = "" if but is None else os.path.realpath(but)
+    _forbidden[folder] = "" if but is None or _forbidden.get(folder) == "" else os.path.realpath(but)
     if known:
         return
     if _BEHIND_PYTHON in sys.modules:

@@ -164,6 +164,8 @@ def test_a_second_run_is_forbidden_beside_the_first(run: Path, tmp_path: Path) -
 def test_a_rollout_reaches_the_truth_of_its_own_episodes_and_no_other(run: Path) -> None:
     guard = "forbid_truth(Path(truth), but=Path(store))"
     assert attempt(run, "open(chunk).close()", guard=guard).stdout == "leaked\n"
+    again = attempt(run, "forbid_truth(Path(truth), but=Path(store)); open(chunk)", guard="forbid_truth(Path(truth))")
+    assert "TruthLeakError" in again.stderr, "what is closed stays closed"
     for attack in ("os.listdir(truth + '/01')", "os.listdir(store + '/../../01')", ATTACKS["an evaluation"]):
         done = attempt(run, attack, guard=guard)
         assert "TruthLeakError" in done.stderr
